@@ -3,5 +3,6 @@
 //! The house has floors; imports point down only. See `ARCHITECTURE.md`.
 
 pub mod backend;
+pub mod features;
 pub mod model;
 pub mod routing;

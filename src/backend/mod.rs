@@ -98,6 +98,9 @@ pub trait Queues: Send + Sync + Debug {
     /// Gives a taken message back; it stands before everything newer again.
     fn release(&self, queue: &Destination, tag: u64);
 
+    /// A taken message that stays taken, but counts as handed out from now on.
+    fn retake(&self, queue: &Destination, tag: u64) -> Option<Taken>;
+
     /// Ends a taken message; returns it.
     fn settle(&self, queue: &Destination, tag: u64) -> Option<Arc<Message>>;
 

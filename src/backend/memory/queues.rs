@@ -84,6 +84,13 @@ impl Queues for MemoryQueues {
         }
     }
 
+    fn retake(&self, name: &Destination, tag: u64) -> Option<Taken> {
+        let mut queues = self.queues.lock();
+        let entry = queues.get_mut(name)?.out.get_mut(&tag)?;
+        entry.redelivered = true;
+        Some(Taken { tag, message: Arc::clone(&entry.message), redelivered: true })
+    }
+
     fn settle(&self, name: &Destination, tag: u64) -> Option<Arc<Message>> {
         let mut queues = self.queues.lock();
         let queue = queues.get_mut(name)?;
