@@ -31,6 +31,29 @@ pub fn queue_of(address: &Address, principal: &Principal) -> Option<Destination>
     }
 }
 
+/// The token in the body of a refresh, `{"token":"..."}`.
+pub fn token_of(body: &str) -> Option<Box<str>> {
+    #[derive(serde::Deserialize)]
+    struct Refresh {
+        token: Box<str>,
+    }
+    serde_json::from_str(body).ok().map(|refresh: Refresh| refresh.token)
+}
+
+/// What a session that subscribes `/user/queue/errors` reads instead of an ERROR.
+pub fn refusal_body(refusal: &Refusal, receipt_id: Option<&str>) -> Vec<u8> {
+    let retry_after = refusal.retry_after_value();
+    let retry_after = retry_after.map(|value| value.parse::<u32>().map_or(serde_json::json!(value), Into::into));
+    let body = serde_json::json!({
+        "code": refusal.reason.code(),
+        "message": refusal.message,
+        "destination": refusal.destination,
+        "receiptId": receipt_id,
+        "retryAfter": retry_after,
+    });
+    body.to_string().into_bytes()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
