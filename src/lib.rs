@@ -1,1 +1,4 @@
-//! x
+//! stompede: a STOMP publish/subscribe broker for application realtime.
+
+pub mod model;
+pub mod policy;
