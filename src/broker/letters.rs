@@ -20,7 +20,6 @@ use super::settings::Now;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sender<'a> {
     pub(super) principal: &'a Arc<Principal>,
-    pub(super) connection: ConnectionId,
     /// Header `session`, for those who answer.
     pub(super) session: &'a str,
 }
