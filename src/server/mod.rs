@@ -1,6 +1,7 @@
 //! The process: what is built, plugged together and run.
 
 pub mod config;
+pub mod telemetry;
 
 pub use config::Config;
 
