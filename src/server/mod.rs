@@ -1,5 +1,6 @@
 //! The process: what is built, plugged together and run.
 
+pub mod cli;
 pub mod config;
 pub mod telemetry;
 
