@@ -107,6 +107,8 @@ fn violation(error: nom::Err<Fault>) -> Violation {
 mod tests {
     use super::*;
 
+    type Pairs = &'static [(&'static str, &'static str)];
+
     fn parsed(lines: &str, version: Version) -> Result<Vec<(String, String)>, Violation> {
         let head = head(lines.as_bytes(), Some(version), &Limits::default())?;
         Ok(head.headers.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
@@ -119,7 +121,7 @@ mod tests {
     #[test]
     fn headers_are_read_by_the_rules_of_the_version() {
         use Version::{V1_0, V1_1, V1_2};
-        let table: [(&str, Version, &[(&str, &str)]); 9] = [
+        let table: [(&str, Version, Pairs); 9] = [
             ("SEND\na:b\n", V1_2, &[("a", "b")]),
             ("SEND\r\na:b\r\n", V1_2, &[("a", "b")]),
             ("SEND\r\na:b\r\n", V1_1, &[("a", "b")]),
