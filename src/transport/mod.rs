@@ -1,5 +1,5 @@
 //! How bytes travel: what a socket carries is cut into payload, signs of life and the end, and frames are wrapped for
-//! the way back. Nothing here knows what a payload means beyond its being STOMP (`encode`), who it is for, or which
+//! the way back. Nothing here knows what a payload means beyond its being STOMP ([`encode`]), who it is for, or which
 //! socket it came from; sockets are read and written by the caller.
 //!
 //! ```text
@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use crate::model::CloseReason;
 
+pub mod encode;
 pub mod memory;
 pub mod tcp;
 pub mod websocket;
