@@ -19,13 +19,13 @@ pub fn encode(frame: &Frame, version: Version, out: &mut BytesMut) {
     out.put_slice(command.as_str().as_bytes());
     out.put_u8(b'\n');
     let version = if command.is_escaped() { version } else { Version::V1_0 };
-    if !command.has_body() {
-        frame.headers.iter().for_each(|(name, value)| header(name, value, version, out));
-        out.put_slice(b"\n\0");
-        return;
-    }
+    // A frame whose body is left out, or was ignored under 1.0, must not announce one.
     let headers = frame.headers.iter().filter(|(name, _)| *name != CONTENT_LENGTH);
     headers.for_each(|(name, value)| header(name, value, version, out));
+    if !command.has_body() {
+        body(b"", out);
+        return;
+    }
     if command == Command::Message || !frame.body.is_empty() {
         content_length(frame.body.len(), out);
     }
@@ -169,6 +169,8 @@ mod tests {
     #[test]
     fn a_frame_that_must_not_have_a_body_gets_none() {
         assert_eq!(encoded(&Frame::new(Command::Receipt).with_body("x"), Version::V1_2), "RECEIPT\n\n\0");
+        let lie = Frame::new(Command::Subscribe).with("content-length", "3");
+        assert_eq!(encoded(&lie, Version::V1_0), "SUBSCRIBE\n\n\0", "nor the length of one");
     }
 
     #[test]

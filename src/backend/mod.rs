@@ -21,12 +21,19 @@ pub trait Sink: Send + Sync + Debug {
     /// Hands `inbound` to every interested worker of this node or, with [`Full`], to none; worker `from` is told when
     /// there is room again.
     fn accept(&self, inbound: &Inbound, from: Option<WorkerId>) -> Result<(), Full>;
+
+    /// As [`Sink::accept`], room or not: for what is bounded elsewhere.
+    fn force(&self, inbound: &Inbound);
 }
 
 /// Carries messages to every node that wants them: at most once per node, in one order per destination.
 pub trait Relay: Send + Sync + Debug {
     /// Publishes. `Ok` means that every interested node gets it; [`Full`] that nobody did.
     fn publish(&self, message: &Arc<Message>, from: Option<WorkerId>) -> Result<(), Full>;
+
+    /// Publishes an event of the broker itself. There is at most one per change of a subscription, so it may pass full
+    /// inboxes; nobody could wait for room.
+    fn announce(&self, message: &Arc<Message>);
 }
 
 /// One session in one room.
@@ -98,9 +105,15 @@ pub trait Queues: Send + Sync + Debug {
     /// Gives a taken message back; it stands before everything newer again.
     fn release(&self, queue: &Destination, tag: u64);
 
+    /// A taken message that stays taken, but counts as handed out from now on.
+    fn retake(&self, queue: &Destination, tag: u64) -> Option<Taken>;
+
     /// Ends a taken message; returns it.
     fn settle(&self, queue: &Destination, tag: u64) -> Option<Arc<Message>>;
 
     /// Messages in the queue, those that are out included.
     fn depth(&self, queue: &Destination) -> usize;
+
+    /// Bytes that all queues hold in memory.
+    fn bytes(&self) -> usize;
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
@@ -13,6 +14,7 @@ use crate::model::{Destination, Limits, Message};
 #[derive(Debug)]
 pub struct MemoryQueues {
     queues: Mutex<HashMap<Destination, Queue, RandomState>>,
+    total_bytes: AtomicUsize,
     messages_max: usize,
     bytes_max: usize,
     queues_max: usize,
@@ -38,6 +40,7 @@ impl MemoryQueues {
     pub fn new(limits: &Limits) -> Self {
         Self {
             queues: Mutex::default(),
+            total_bytes: AtomicUsize::new(0),
             messages_max: limits.queue_messages_max,
             bytes_max: limits.queue_bytes_max,
             queues_max: limits.queues_max,
@@ -62,6 +65,7 @@ impl Queues for MemoryQueues {
             return Err(QueueError::Bytes(self.bytes_max));
         }
         queue.bytes += message.cost_bytes();
+        self.total_bytes.fetch_add(message.cost_bytes(), Ordering::Relaxed);
         queue.last_tag += 1;
         queue.ready.insert(queue.last_tag, Entry { message, redelivered: false });
         Ok(())
@@ -84,11 +88,19 @@ impl Queues for MemoryQueues {
         }
     }
 
+    fn retake(&self, name: &Destination, tag: u64) -> Option<Taken> {
+        let mut queues = self.queues.lock();
+        let entry = queues.get_mut(name)?.out.get_mut(&tag)?;
+        entry.redelivered = true;
+        Some(Taken { tag, message: Arc::clone(&entry.message), redelivered: true })
+    }
+
     fn settle(&self, name: &Destination, tag: u64) -> Option<Arc<Message>> {
         let mut queues = self.queues.lock();
         let queue = queues.get_mut(name)?;
         let entry = queue.out.remove(&tag)?;
         queue.bytes -= entry.message.cost_bytes();
+        self.total_bytes.fetch_sub(entry.message.cost_bytes(), Ordering::Relaxed);
         if queue.len() == 0 {
             queues.remove(name);
         }
@@ -97,6 +109,10 @@ impl Queues for MemoryQueues {
 
     fn depth(&self, name: &Destination) -> usize {
         self.queues.lock().get(name).map_or(0, Queue::len)
+    }
+
+    fn bytes(&self) -> usize {
+        self.total_bytes.load(Ordering::Relaxed)
     }
 }
 
@@ -151,6 +167,7 @@ mod tests {
             assert!(queues.settle(&name, tag).is_none());
         }
         assert!(queues.queues.lock().is_empty());
+        assert_eq!(queues.bytes(), 0);
     }
 
     #[test]

@@ -22,4 +22,8 @@ impl Relay for MemoryRelay {
     fn publish(&self, message: &Arc<Message>, from: Option<WorkerId>) -> Result<(), Full> {
         self.sink.accept(&Inbound::Message(Arc::clone(message)), from)
     }
+
+    fn announce(&self, message: &Arc<Message>) {
+        self.sink.force(&Inbound::Message(Arc::clone(message)));
+    }
 }
