@@ -8,4 +8,5 @@ pub mod features;
 pub mod model;
 pub mod policy;
 pub mod routing;
+pub mod server;
 pub mod transport;
