@@ -8,7 +8,7 @@ use crate::features::rooms::{Utterance, Verb, enrich};
 use crate::features::users;
 use crate::model::message::forwarded_headers;
 use crate::model::{
-    Address, CloseReason, ConnectionId, Destination, Full, Message, Principal, Refusal, WorkerId,
+    Address, CloseReason, Destination, Full, Message, Principal, Refusal, WorkerId,
 };
 use crate::policy::access::Action;
 use crate::routing::{Item, ReplyRoute};
@@ -20,7 +20,6 @@ use super::settings::Now;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sender<'a> {
     pub(super) principal: &'a Arc<Principal>,
-    pub(super) connection: ConnectionId,
     /// Header `session`, for those who answer.
     pub(super) session: &'a str,
 }

@@ -50,7 +50,8 @@ pub struct Shard {
     due: Vec<(u32, u32)>,
     /// Slots whose socket is to be closed at once.
     dead: Vec<u32>,
-    last_tick: Millis,
+    /// The backlog was above its mark and is not yet down to half of it.
+    over: bool,
 }
 
 impl Shard {
@@ -69,7 +70,7 @@ impl Shard {
             batch: VecDeque::new(),
             due: Vec::new(),
             dead: Vec::new(),
-            last_tick: now.mono,
+            over: false,
         }
     }
 
@@ -113,6 +114,23 @@ impl Shard {
         if self.lanes.lane(slot).is_some() {
             self.lanes.push_control(slot, frame);
         }
+    }
+
+    /// As [`Shard::end`], unless the connection is gone.
+    pub fn end_if_current(&mut self, id: ConnectionId, refusal: &Refusal, now: Now) {
+        if self.is_current(id) {
+            self.end(id.slot, refusal, now);
+        }
+    }
+
+    /// Everything that the client sent has been handled.
+    pub fn is_idle(&self, slot: u32) -> bool {
+        self.peer(slot).is_some_and(Peer::wants_input)
+    }
+
+    /// The client sends nothing more: its session ends without a word once what waits is written.
+    pub fn hang_up(&mut self, slot: u32, now: Now) {
+        self.with(slot, now, |peer, env| peer.hang_up(env));
     }
 
     /// Ends the session from outside.
@@ -167,8 +185,10 @@ impl Shard {
         self.lanes.advance(slot, count);
         self.lanes.set_blocked(slot, None);
         self.with(slot, now, |peer, env| peer.wrote(env));
-        if !self.held.is_empty() {
+        if self.over && self.lanes.backlog_bytes() * 2 <= self.backlog_bytes_max() {
+            self.over = false;
             self.retry_held(now);
+            self.drain(now);
         }
     }
 
@@ -204,33 +224,32 @@ impl Shard {
         self.drain(now);
     }
 
-    /// Does what waits in the inbox, as far as the backlog allows.
+    /// Does some of what waits in the inbox, as far as the backlog allows. Whatever is left wakes the driver.
     pub fn drain(&mut self, now: Now) {
         let broker = Arc::clone(&self.broker);
-        let backlog_max = broker.settings().limits.backlog_bytes_max;
-        loop {
-            if self.lanes.backlog_bytes() > backlog_max {
-                return;
-            }
-            let mut batch = std::mem::take(&mut self.batch);
-            let waiting = broker.inboxes().of(self.worker).take(&mut batch, ITEMS_AT_ONCE);
-            for worker in waiting.iter() {
-                broker.inboxes().force(worker, Item::Room);
-            }
-            if batch.is_empty() {
-                self.batch = batch;
-                return;
-            }
-            for item in batch.drain(..) {
-                self.handle(item, now);
-            }
-            self.batch = batch;
+        if self.is_backlogged() {
+            return;
         }
+        let mut batch = std::mem::take(&mut self.batch);
+        let waiting = broker.inboxes().of(self.worker).take(&mut batch, ITEMS_AT_ONCE);
+        for worker in waiting.iter() {
+            broker.inboxes().force(worker, Item::Room);
+        }
+        for item in batch.drain(..) {
+            self.handle(item, now);
+        }
+        self.batch = batch;
+        broker.inboxes().of(self.worker).rouse();
+    }
+
+    /// Registers who is woken when the inbox has something that may be done; `true` when it has already.
+    pub fn watch_inbox(&mut self, waker: &Waker) -> bool {
+        let filled = self.broker.inboxes().of(self.worker).watch(waker);
+        filled && !self.is_backlogged()
     }
 
     /// To be called about every [`TICK_MS`](super::wheel::TICK_MS).
     pub fn tick(&mut self, now: Now) {
-        self.last_tick = now.mono;
         let mut due = std::mem::take(&mut self.due);
         self.wheel.advance(now.mono, &mut due);
         for (slot, serial) in due.drain(..) {
@@ -338,6 +357,16 @@ impl Shard {
         }
     }
 
+    fn backlog_bytes_max(&self) -> usize {
+        self.broker.settings().limits.backlog_bytes_max
+    }
+
+    fn is_backlogged(&mut self) -> bool {
+        let backlogged = self.lanes.backlog_bytes() > self.backlog_bytes_max();
+        self.over |= backlogged;
+        backlogged
+    }
+
     fn peer(&self, slot: u32) -> Option<&Peer> {
         self.peers.get(slot as usize).and_then(Option::as_deref)
     }
@@ -365,6 +394,7 @@ impl Shard {
         if peer.is_held() && !(was_held && self.held.contains(&peer.id())) {
             self.held.push(peer.id());
         }
+        self.over |= self.lanes.backlog_bytes() > self.backlog_bytes_max();
         self.peers[slot as usize] = Some(peer);
     }
 }

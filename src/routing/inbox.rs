@@ -108,6 +108,16 @@ impl Inbox {
         !state.items.is_empty()
     }
 
+    /// Wakes whoever watches, if something waits.
+    pub fn rouse(&self) {
+        let state = self.state.lock();
+        let waker = if state.items.is_empty() { None } else { state.waker.clone() };
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
     /// Number of items.
     pub fn len(&self) -> usize {
         self.state.lock().items.len()

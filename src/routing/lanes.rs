@@ -128,7 +128,7 @@ impl Lanes {
         self.lanes[slot as usize].blocked
     }
 
-    /// The driver looks at the lane now, and wants `waker` called when there is something new.
+    /// The driver has seen to everything, and wants `waker` called when there is something new.
     pub fn watch(&mut self, slot: u32, waker: &Waker) {
         let lane = &mut self.lanes[slot as usize];
         lane.woken = false;

@@ -14,7 +14,7 @@ mod replies;
 mod send;
 mod settle;
 mod subscribe;
-mod timers;
+pub(super) mod timers;
 
 use std::mem;
 
@@ -257,6 +257,14 @@ impl Peer {
         self.session.end();
         self.transmit(env);
         self.leave(env, None, "");
+    }
+
+    /// The client has gone without DISCONNECT.
+    pub(super) fn hang_up(&mut self, env: &mut Env<'_>) {
+        if !self.is_closing() {
+            self.session.end();
+            self.leave(env, None, "");
+        }
     }
 
     /// Ends the connection once what waits is written: takes it out of everything, and says goodbye on the transport.

@@ -208,7 +208,7 @@ impl Peer {
             None => None,
         };
         let Some(member) = self.member() else { return Err(CloseReason::Internal.into()) };
-        let sender = Sender { principal: &member.principal, connection: self.id, session: &member.session };
+        let sender = Sender { principal: &member.principal, session: &member.session };
         env.broker.admit(sender, send, address, reply_to.as_deref(), own_reply, env.now)
     }
 }
