@@ -1,18 +1,25 @@
 //! The process: what is built, plugged together and run.
 
+pub mod acceptor;
 mod build;
 pub mod cli;
 mod clock;
 pub mod config;
 mod connection;
+pub mod http;
+pub mod misdirected;
 mod pool;
 mod running;
 mod shutdown;
+pub mod socket;
 pub mod telemetry;
+pub mod tls;
 mod worker;
 
+pub use acceptor::{Accepted, Door, Face, Listener, Placement};
 pub use config::Config;
 pub use running::{Ports, Running, Server};
+pub use socket::Socket;
 
 use std::future::Future;
 
