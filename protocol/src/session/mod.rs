@@ -128,10 +128,10 @@ impl Session {
     }
 
     /// Answers CONNECT with CONNECTED; the session is open. Does nothing unless it waits for that.
-    pub fn accept(&mut self, now: Millis, accepted: &Accepted<'_>) {
+    pub fn accept(&mut self, now: Millis, accepted: Accepted<'_>) {
         let Phase::Waiting(client) = self.phase else { return };
         self.phase = Phase::Open(Pulse::new(self.offer.negotiate(client), now));
-        self.transmit.frame(&answer::connected(accepted, self.version, self.offer), self.version);
+        self.transmit.frame(&answer::connected(&accepted, self.version, self.offer), self.version);
     }
 
     /// Sends the RECEIPT that is owed; after [`Self::close`] and [`Self::end`] there is no more to send.
