@@ -112,7 +112,10 @@ impl Session {
             let frame = match decoded? {
                 Ok(Item::HeartBeat) => continue,
                 Ok(Item::Frame(frame)) => frame,
-                Err(violation) => return Some(self.fail(violation, None)),
+                Err(violation) => {
+                    let receipt = self.decoder.take_receipt().map(Receipt::new);
+                    return Some(self.fail(violation, receipt));
+                }
             };
             let mut receipt = receipt_of(&frame);
             let handled = match self.phase {
@@ -316,7 +319,7 @@ impl Session {
 /// The RECEIPT that a frame asks for: "Any client frame other than CONNECT MAY specify a receipt header".
 fn receipt_of(frame: &Frame) -> Option<Receipt> {
     let asks = !matches!(frame.command, Command::Connect | Command::Stomp);
-    frame.headers.get("receipt").filter(|_| asks).map(Receipt::new)
+    frame.headers.get("receipt").filter(|_| asks).map(|id| Receipt::new(id.into()))
 }
 
 #[cfg(test)]
