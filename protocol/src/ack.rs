@@ -177,7 +177,9 @@ impl Ledger {
         let found =
             numbers.iter().filter_map(|number| self.position(*number)).collect::<SmallVec<[usize; 1]>>();
         let tags = found.iter().map(|index| self.outstanding[*index].tag).collect();
-        found.iter().rev().for_each(|index| drop(self.outstanding.remove(*index)));
+        for index in found.iter().rev() {
+            self.outstanding.remove(*index);
+        }
         tags
     }
 
@@ -210,3 +212,6 @@ impl Ledger {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
