@@ -1,3 +1,4 @@
 //! The real binary and the real sockets, in one test program.
 
 mod cli;
+mod shell;

@@ -5,9 +5,12 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod check;
+mod client;
 mod hash;
 mod holder;
+mod publish;
 mod serve;
+mod subscribe;
 mod token;
 
 use super::config::ConfigError;
@@ -41,6 +44,10 @@ enum Command {
     Check(check::CheckArguments),
     /// Read a passcode from standard input and print its hash for an account
     Hash(hash::HashArguments),
+    /// Publish one message
+    Pub(publish::PublishArguments),
+    /// Print the messages of a destination
+    Sub(subscribe::SubscribeArguments),
 }
 
 /// A command that did not do what was asked.
@@ -72,6 +79,8 @@ pub fn main() -> ExitCode {
         Command::Token(arguments) => token::token(arguments),
         Command::Check(arguments) => check::check(&arguments),
         Command::Hash(arguments) => hash::hash(&arguments),
+        Command::Pub(arguments) => publish::publish(arguments),
+        Command::Sub(arguments) => subscribe::subscribe(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
