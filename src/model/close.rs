@@ -133,6 +133,24 @@ impl CloseReason {
         self.row().code
     }
 
+    /// Whether it is about one frame, so that a session that listens for refusals may go on.
+    pub const fn spares_session(self) -> bool {
+        use CloseReason::*;
+        matches!(
+            self,
+            Forbidden
+                | BadDestination
+                | NoHandler
+                | NoSuchReply
+                | BadContent
+                | TooManySubscriptions
+                | RateLimited
+                | QueueFull
+                | StoreFull
+                | Unavailable
+        )
+    }
+
     /// Position in [`CloseReason::ALL`], for counters.
     pub const fn index(self) -> usize {
         self as usize

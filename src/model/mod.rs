@@ -5,6 +5,7 @@
 pub mod close;
 pub mod destination;
 pub mod encoding;
+pub mod ids;
 pub mod limits;
 pub mod message;
 pub mod pattern;
@@ -15,6 +16,7 @@ pub mod trie;
 pub use close::{CloseReason, Refusal, Retry};
 pub use destination::{Address, Destination};
 pub use encoding::{Delivery, Encoder, EncoderKind, Encoders};
+pub use ids::{ConnectionId, Full, WorkerId};
 pub use limits::Limits;
 pub use message::{Message, MessageId};
 pub use pattern::Pattern;

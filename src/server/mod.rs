@@ -1,10 +1,18 @@
 //! The process: what is built, plugged together and run.
 
+mod build;
 pub mod cli;
+mod clock;
 pub mod config;
+mod connection;
+mod pool;
+mod running;
+mod shutdown;
 pub mod telemetry;
+mod worker;
 
 pub use config::Config;
+pub use running::{Ports, Running, Server};
 
 use std::future::Future;
 
@@ -21,10 +29,20 @@ pub enum ServerError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The configuration holds together less well than its check thought.
+    #[error("the configuration cannot be used: {0}")]
+    Config(String),
+    /// A thread, an event queue or a file could not be had.
+    #[error("cannot {what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
 }
 
-/// Runs a broker until `shutdown` is ready.
+/// Runs a broker until it is asked to end by SIGTERM, SIGINT or `shutdown`.
 pub fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
-    let _ = (config, shutdown);
-    Ok(())
+    Server::new(config).start()?.wait(shutdown)
 }

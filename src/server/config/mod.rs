@@ -42,7 +42,7 @@ pub struct Config {
     pub stomp_tls_port: u16,
     /// Threads that own connections; 0 = one for each core.
     pub workers: usize,
-    /// File that gets the ports in use, one `name=port` a line, once they are open.
+    /// File that gets the addresses in use as JSON once all are open.
     pub ports_file: Option<PathBuf>,
     /// Lets a broker without keys listen beyond loopback.
     pub allow_insecure: bool,
