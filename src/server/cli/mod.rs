@@ -1,5 +1,7 @@
 //! The command line. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
 
+use std::fmt;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -85,7 +87,7 @@ pub fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("stompede: {error}");
+            note(&error);
             ExitCode::from(error.exit_code())
         }
     }
@@ -102,6 +104,18 @@ impl CliError {
     fn failed(error: impl std::fmt::Display) -> Self {
         Self::Failed(error.to_string())
     }
+}
+
+/// A line of output. Where nobody reads it any more, as in `stompede sub | head -1`, that is an error to be handled.
+fn print(line: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()
+}
+
+/// A line for the person at the terminal, if there still is one: `eprintln!` would panic.
+fn note(line: &dyn fmt::Display) {
+    let _ = writeln!(io::stderr(), "stompede: {line}");
 }
 
 /// Seconds since the Unix epoch.

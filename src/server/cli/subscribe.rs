@@ -1,13 +1,13 @@
 //! `stompede sub`.
 
-use std::io::{self, Write};
+use std::io;
 
 use clap::Args;
 use serde_json::{Map, Value, json};
 use stompede_protocol::{AckMode, ClientEvent, Frame};
 
-use super::CliError;
 use super::client::{ConnectArguments, Link, borrowed, parse_header};
+use super::{CliError, note, print};
 
 /// What to listen to.
 #[derive(Debug, Args)]
@@ -42,7 +42,7 @@ pub(super) fn subscribe(arguments: &SubscribeArguments) -> Result<(), CliError> 
         headers.push(("receipt", &id));
         link.client().subscribe(&id, destination, AckMode::Auto, &headers);
         link.receipt(&id, |message| early.push(message.clone()))?;
-        eprintln!("stompede: subscribed to {destination}");
+        note(&format_args!("subscribed to {destination}"));
     }
     let mut early = early.into_iter();
     let mut left = arguments.count.unwrap_or(u64::MAX);
@@ -67,13 +67,6 @@ pub(super) fn subscribe(arguments: &SubscribeArguments) -> Result<(), CliError> 
     }
     link.close();
     Ok(())
-}
-
-/// Line by line, so that a pipe gets each message when it comes.
-fn print(line: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    writeln!(out, "{line}")?;
-    out.flush()
 }
 
 fn as_text(message: &Frame) -> String {
