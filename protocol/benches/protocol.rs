@@ -112,7 +112,7 @@ fn session(criterion: &mut Criterion) {
         let mut session = Session::new(Arc::clone(&limits), HeartBeat::default(), Millis(0));
         let mut input = &b"CONNECT\naccept-version:1.2\nhost:h\n\n\0"[..];
         assert!(session.receive(Millis(0), &mut input).is_some());
-        session.accept(Millis(0), &Accepted { session: "1", server: "s", ..Accepted::default() });
+        session.accept(Millis(0), Accepted { session: "1", server: "s", ..Accepted::default() });
         while session.poll_transmit().is_some() {}
         session
     };

@@ -25,6 +25,14 @@ pub(crate) struct Head {
     pub(crate) headers: Headers,
 }
 
+impl Head {
+    /// "Any client frame other than CONNECT MAY specify a receipt header"
+    pub(crate) fn receipt(&self) -> Option<&str> {
+        let asks = !matches!(self.command, Command::Connect | Command::Stomp);
+        self.headers.get("receipt").filter(|_| asks)
+    }
+}
+
 /// Reads the lines of a head, each with its LF, without the blank line. `version` is the one agreed on, if it is.
 pub(crate) fn head(lines: &[u8], version: Option<Version>, limits: &Limits) -> Result<Head, Violation> {
     let text = std::str::from_utf8(lines).map_err(|_| Violation::HeadNotUtf8)?;

@@ -664,6 +664,19 @@ fn an_error_has_message_and_the_receipt_id_of_the_frame_at_fault() {
 }
 
 #[test]
+fn an_error_has_the_receipt_id_even_if_the_body_is_at_fault() {
+    let limits = || Limits { body_bytes_max: 10, ..Limits::default() };
+    for body in ["\n01234567890\0", "content-length:11\n\n01234567890\0", "content-length:1\n\n01\0"] {
+        let frame = format!("SEND\ndestination:/a\nreceipt:r\n{body}");
+        let whole = Server::connected_within(Version::V1_2, limits()).refuse(&frame);
+        assert!(whole.contains("\nreceipt-id:r\n"), "{whole}");
+        let mut server = Server::connected_within(Version::V1_2, limits());
+        let cut: String = frame.as_bytes().chunks(1).map(|byte| server.hear(byte)).collect();
+        assert_eq!(cut, whole);
+    }
+}
+
+#[test]
 fn receipts_already_owed_can_be_given_after_a_fault_and_before_the_error() {
     use stompede_protocol::{ErrorFrame, Event};
     let mut server = server();
