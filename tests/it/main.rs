@@ -1,3 +1,7 @@
 //! The real binary and the real sockets, in one test program.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod cli;
+mod serve;
+mod shell;
