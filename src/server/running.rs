@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 
-use crate::broker::{Broker, Link};
-use crate::policy::Credentials;
+use crate::broker::{Broker, Link, Shown};
 use crate::transport::tcp::{self, Plain};
 
 use super::build::{Built, build};
@@ -77,7 +76,7 @@ impl Server {
                 let _ = tcp::set_options(&stream);
                 let _ = stream.set_nonblocking(true);
                 shared.place(stream, |worker, stream| {
-                    connection::serve(worker, stream, Plain, Link::Stream, Credentials::default(), &[])
+                    connection::serve(worker, stream, Plain, Link::Stream, Shown::Credentials(Box::default()), &[])
                 });
             }
         });
