@@ -3,5 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod cli;
+mod door;
+mod http;
 mod serve;
 mod shell;
+mod tls;
+mod websocket;
