@@ -76,6 +76,17 @@ fn data(kind: Kind) -> OpCode {
     })
 }
 
+/// Opens one whole message of a server: whether it is text, and its payload.
+#[cfg(test)]
+pub(crate) fn open(frame: &[u8]) -> (bool, Vec<u8>) {
+    let mut cursor = std::io::Cursor::new(frame);
+    let (header, length) = FrameHeader::parse(&mut cursor).unwrap().unwrap();
+    assert!(header.is_final && header.mask.is_none());
+    let payload = frame[cursor.position() as usize..].to_vec();
+    assert_eq!(payload.len() as u64, length);
+    (header.opcode == data(Kind::Text), payload)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
