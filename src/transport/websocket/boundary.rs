@@ -64,7 +64,11 @@ impl Boundary {
     fn judge(&mut self, masked: &[u8]) -> bool {
         let mut plain = [0; JUDGED_BYTES];
         masked.chunks(JUDGED_BYTES).all(|chunk| {
-            plain.iter_mut().zip(chunk).enumerate().for_each(|(at, (plain, byte))| *plain = byte ^ self.mask[at % 4]);
+            plain
+                .iter_mut()
+                .zip(chunk)
+                .enumerate()
+                .for_each(|(at, (plain, byte))| *plain = byte ^ self.mask[at % 4]);
             self.mask.rotate_left(chunk.len() % 4);
             self.utf8.feed(&plain[..chunk.len()])
         })

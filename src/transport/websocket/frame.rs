@@ -5,7 +5,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 /// Bytes to leave free before a payload that [`seal`] turns into a frame: the longest header of a server.
-pub const HEADER_BYTES_MAX: usize = 10;
+pub(crate) const HEADER_BYTES_MAX: usize = 10;
 
 /// Longest payload of a control frame (RFC 6455, section 5.5).
 pub const CONTROL_BYTES_MAX: usize = 125;
