@@ -96,11 +96,12 @@ impl Lanes {
         self.changed(slot, before);
     }
 
-    /// Drops what has not begun to leave.
-    pub fn abandon(&mut self, slot: u32) {
+    /// Drops what has not begun to leave; see [`Outbox::abandon`].
+    pub fn abandon(&mut self, slot: u32) -> u64 {
         let before = self.lanes[slot as usize].outbox.bytes();
-        self.lanes[slot as usize].outbox.abandon();
+        let kept = self.lanes[slot as usize].outbox.abandon();
         self.changed(slot, before);
+        kept
     }
 
     /// The socket refuses bytes since `since`, or takes them again.
