@@ -105,6 +105,9 @@ pub trait Queues: Send + Sync + Debug {
     /// Gives a taken message back; it stands before everything newer again.
     fn release(&self, queue: &Destination, tag: u64);
 
+    /// As [`Queues::release`], of a message that nobody can have seen: it does not count as handed out.
+    fn give_back(&self, queue: &Destination, tag: u64);
+
     /// A taken message that stays taken, but counts as handed out from now on.
     fn retake(&self, queue: &Destination, tag: u64) -> Option<Taken>;
 

@@ -141,7 +141,7 @@ impl Shard {
 
     /// The socket is gone, or everything is said: forgets the connection.
     pub fn remove(&mut self, slot: u32, now: Now) {
-        self.with(slot, now, |peer, env| peer.release(env));
+        self.with(slot, now, |peer, env| peer.lose_socket(env));
         if let Some(peer) = self.peers.get_mut(slot as usize).and_then(Option::take) {
             self.lanes.close(peer.id().slot);
             self.dead.retain(|dead| *dead != slot);
@@ -318,9 +318,6 @@ impl Shard {
             Item::Consume { to, key, tag, message, redelivered } => {
                 if self.is_current(to) {
                     self.with(to.slot, now, |peer, env| peer.consume_message(env, key, tag, &message, redelivered));
-                } else {
-                    let consumer = crate::features::Consumer { connection: to, key };
-                    self.broker.queues.unsubscribe(&message.destination, consumer, &[tag], now.mono);
                 }
             }
             Item::Reply { route, message } => {

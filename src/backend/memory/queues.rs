@@ -88,6 +88,14 @@ impl Queues for MemoryQueues {
         }
     }
 
+    fn give_back(&self, name: &Destination, tag: u64) {
+        let mut queues = self.queues.lock();
+        let Some(queue) = queues.get_mut(name) else { return };
+        if let Some(entry) = queue.out.remove(&tag) {
+            queue.ready.insert(tag, entry);
+        }
+    }
+
     fn retake(&self, name: &Destination, tag: u64) -> Option<Taken> {
         let mut queues = self.queues.lock();
         let entry = queues.get_mut(name)?.out.get_mut(&tag)?;
@@ -160,6 +168,8 @@ mod tests {
         queues.release(&name, 1);
         assert_eq!(take(&queues, &name), Some((1, 1, true)));
         assert_eq!(take(&queues, &name), Some((2, 2, true)));
+        assert_eq!(take(&queues, &name), Some((3, 3, false)));
+        queues.give_back(&name, 3);
         assert_eq!(take(&queues, &name), Some((3, 3, false)));
         assert_eq!(take(&queues, &name), None);
         for tag in 1..=3 {

@@ -16,12 +16,13 @@ mod settle;
 mod subscribe;
 pub(super) mod timers;
 
+use std::collections::VecDeque;
 use std::mem;
 
 use bytes::Bytes;
 use stompede_protocol::{Event, Millis, Receipt, Session, SubscriptionKey};
 
-use crate::model::{CloseReason, ConnectionId, EncoderKind};
+use crate::model::{CloseReason, ConnectionId, Destination, EncoderKind};
 use crate::policy::{Credentials, Gcra};
 use crate::routing::{Lanes, SubscriberId, Table};
 use crate::transport::encode::{Wire, kind};
@@ -62,6 +63,8 @@ pub struct Peer {
     /// The subscription that hears of refusals.
     errors: Option<SubscriptionKey>,
     held: Option<Box<Held>>,
+    /// Messages of work queues that nobody acknowledges and that wait in the outbox, oldest first.
+    unwritten: VecDeque<Unwritten>,
     /// Bytes that came while nothing could be handled.
     input: Vec<u8>,
     wire: Wire,
@@ -105,10 +108,18 @@ enum Listening {
 /// A consumer's view of a work queue.
 #[derive(Debug)]
 struct QueueShare {
-    queue: crate::model::Destination,
-    /// In auto mode: what waits in the outbox, by the position after its last byte.
-    unwritten: std::collections::VecDeque<(u64, u64)>,
+    queue: Destination,
     paused: bool,
+}
+
+/// A message that is settled when the socket has taken it.
+#[derive(Debug)]
+struct Unwritten {
+    /// Position after its last byte in the outbox.
+    end: u64,
+    tag: u64,
+    key: SubscriptionKey,
+    queue: Destination,
 }
 
 /// The session has ended; its last word is on the way.
@@ -133,6 +144,7 @@ impl Peer {
             live: Vec::new(),
             errors: None,
             held: None,
+            unwritten: VecDeque::new(),
             input: Vec::new(),
             wire,
             liveness: (link == Link::WebSocket).then(|| Liveness::new(now.mono, settings.websocket_ping_ms)),
@@ -283,8 +295,8 @@ impl Peer {
     pub(super) fn release(&mut self, env: &mut Env<'_>) {
         self.held = None;
         for live in mem::take(&mut self.live) {
-            let returned = self.session.cancel_subscription(live.key);
-            self.end_listening(env, live, &returned);
+            self.session.cancel_subscription(live.key);
+            self.end_listening(env, live);
         }
         self.forget_replies(env);
     }

@@ -64,7 +64,8 @@ impl Peer {
 
     /// The outbox is full: what has not begun to leave is dropped, so that the reason can be told.
     pub(in crate::broker) fn too_slow(&mut self, env: &mut Env<'_>) {
-        env.lanes.abandon(self.id.slot);
+        let kept = env.lanes.abandon(self.id.slot);
+        self.lose_unwritten(env, kept);
         self.close(env, &CloseReason::SlowConsumer.into(), None);
     }
 

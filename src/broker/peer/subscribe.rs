@@ -107,7 +107,7 @@ impl Peer {
         if subscribe.ack != AckMode::Auto {
             self.session.track(subscribe.key);
         }
-        let share = QueueShare { queue: queue.clone(), unwritten: VecDeque::new(), paused: false };
+        let share = QueueShare { queue: queue.clone(), paused: false };
         self.add(subscribe.key, Listening::Queue(Box::new(share)));
         env.broker.queues.subscribe(&queue, self.consumer(subscribe.key), credit, env.now.mono);
         Ok(())
@@ -152,7 +152,7 @@ impl Peer {
     }
 
     pub(super) fn unsubscribe(&mut self, env: &mut Env<'_>, unsubscribe: Unsubscribe) {
-        self.end_subscription(env, unsubscribe.subscription.key, &unsubscribe.returned);
+        self.end_subscription(env, unsubscribe.subscription.key);
         self.complete(unsubscribe.receipt);
     }
 
@@ -169,22 +169,23 @@ impl Peer {
 
     /// The broker ends a subscription: its id is free again.
     pub(super) fn drop_subscription(&mut self, env: &mut Env<'_>, key: SubscriptionKey) {
-        let returned = self.session.cancel_subscription(key);
-        self.end_subscription(env, key, &returned);
+        self.session.cancel_subscription(key);
+        self.end_subscription(env, key);
     }
 
-    fn end_subscription(&mut self, env: &mut Env<'_>, key: SubscriptionKey, returned: &[u64]) {
+    fn end_subscription(&mut self, env: &mut Env<'_>, key: SubscriptionKey) {
         if self.errors == Some(key) {
             self.errors = None;
         }
         if let Some(place) = self.live.iter().position(|live| live.key == key) {
             let live = self.live.swap_remove(place);
-            self.end_listening(env, live, returned);
+            self.end_listening(env, live);
         }
     }
 
-    /// Takes a subscription out of whatever could deliver to it; `returned` goes back to its queue.
-    pub(super) fn end_listening(&mut self, env: &mut Env<'_>, live: Live, returned: &[u64]) {
+    /// Takes a subscription out of whatever could deliver to it. What it has not acknowledged goes back to its queue; what
+    /// waits in the outbox and will not be acknowledged stays, for it may still be written.
+    pub(super) fn end_listening(&mut self, env: &mut Env<'_>, live: Live) {
         match live.what {
             Listening::Topic { subscriber, room } => {
                 let (topic, interest) = env.table.remove(subscriber);
@@ -201,11 +202,10 @@ impl Peer {
                 }
             }
             Listening::Queue(share) => {
-                let mut tags = returned.to_vec();
-                let written = env.lanes.lane(self.id.slot).map_or(0, |lane| lane.outbox.written_total());
-                tags.extend(share.unwritten.iter().filter(|(end, _)| *end > written).map(|(_, tag)| *tag));
+                let own = self.unwritten.iter().filter(|unwritten| unwritten.key == live.key);
+                let kept: Vec<u64> = own.map(|unwritten| unwritten.tag).collect();
                 let consumer = self.consumer(live.key);
-                env.broker.queues.unsubscribe(&share.queue, consumer, &tags, env.now.mono);
+                env.broker.queues.unsubscribe(&share.queue, consumer, &kept, env.now.mono);
             }
             Listening::Request(Some(token)) => env.broker.replies.remove(&token),
             Listening::Temp(_) | Listening::Request(None) => {}

@@ -109,7 +109,7 @@ impl Peer {
                 "session abandoned"
             );
         }
-        self.release(env);
+        self.lose_socket(env);
         Fate::Dead
     }
 
