@@ -257,10 +257,16 @@ fn dead_letter_queue(queue: &Destination) -> Destination {
 
 fn dead_letter(message: &Message, from: &Destination, to: &Destination) -> Message {
     let mut headers = message.headers.clone();
-    headers.push("stompede-dead-letter-reason", "rejected");
-    headers.push("stompede-dead-letter-from", from.as_str());
+    // Rejected again as a dead letter, it keeps what it says already.
+    if headers.get(DEAD_LETTER_FROM).is_none() {
+        headers.push("stompede-dead-letter-reason", "rejected");
+        headers.push(DEAD_LETTER_FROM, from.as_str());
+    }
     Message { destination: to.clone(), headers, body: message.body.clone(), sender: message.sender.clone(), ..*message }
 }
+
+/// The queue that a dead letter was rejected from first.
+const DEAD_LETTER_FROM: &str = "stompede-dead-letter-from";
 
 /// How long a refused message waits for another consumer before it is offered to the one that refused it, milliseconds.
 pub const REST_MS: u64 = 1_000;

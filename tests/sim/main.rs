@@ -3,5 +3,6 @@
 mod destinations;
 mod line;
 mod person;
+mod queues;
 mod wire;
 mod world;

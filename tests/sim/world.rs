@@ -233,6 +233,16 @@ impl World {
         self.core.borrow_mut().step(choice)
     }
 
+    /// As [`World::steps`], but no shard looks into its inbox by its own turn.
+    pub(crate) fn steps_line(&self) -> bool {
+        let mut core = self.core.borrow_mut();
+        let now = core.now();
+        let Some(n) = (0..core.lines.len()).find(|n| core.lines[*n].is_due()) else { return false };
+        let Core { lines, shards, reasons, .. } = &mut *core;
+        lines[n].turn(shards, now, reasons);
+        true
+    }
+
     pub(crate) fn broker(&self) -> Ref<'_, Arc<Broker>> {
         Ref::map(self.core.borrow(), |core| &core.broker)
     }
