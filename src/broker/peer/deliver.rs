@@ -106,6 +106,9 @@ impl Peer {
 
     /// An answer to a request of this session.
     pub(in crate::broker) fn reply(&mut self, env: &mut Env<'_>, listener: &Listener, message: &Message) {
+        if self.is_closing() {
+            return;
+        }
         match listener {
             Listener::Request(key) => {
                 let live = self.live.iter_mut().find(|live| live.key == *key);
