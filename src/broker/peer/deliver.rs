@@ -136,10 +136,15 @@ impl Peer {
         let Some(subscription) = self.session.subscription(key) else { return };
         let (id, shown, mode) = (subscription.id.clone(), subscription.destination.clone(), subscription.ack);
         let live = self.live.iter_mut().find(|live| live.key == key);
-        let ack = live.filter(|_| mode != AckMode::Auto).map(|live| {
-            live.issued += 1;
-            AckId { subscription: key, number: live.issued }
+        let number = live.filter(|_| mode != AckMode::Auto).and_then(|live| match live.what {
+            // One count for what comes by fan-out and what does not.
+            Listening::Topic { subscriber, .. } => env.table.issue(subscriber),
+            _ => {
+                live.issued += 1;
+                Some(live.issued)
+            }
         });
+        let ack = number.map(|number| AckId { subscription: key, number });
         self.deliver_as(env, id.as_deref(), &shown, ack, message);
     }
 
