@@ -218,9 +218,11 @@ impl Peer {
         let access = &env.broker.parts.access;
         for subscription in self.session.subscriptions() {
             let name = &*subscription.destination;
+            let works = |live: &Live| live.key == subscription.key && matches!(live.what, Listening::Queue(_));
+            let handles = name.starts_with("/app/") && self.live.iter().any(works);
             let own = name.starts_with("/user/") || name.starts_with("/app/");
-            let allowed = own
-                || match crate::model::Address::of_subscribe(name) {
+            let allowed = own && (!handles || access.may(&member.principal, Action::Handle, name))
+                || !own && match crate::model::Address::of_subscribe(name) {
                     Ok(crate::model::Address::Wildcard(pattern)) => {
                         access.may_pattern(&member.principal, Action::Subscribe, &pattern)
                     }
