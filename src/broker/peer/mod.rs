@@ -60,8 +60,6 @@ pub struct Peer {
     session: Session,
     identity: Identity,
     live: Vec<Live>,
-    /// The subscription that hears of refusals.
-    errors: Option<SubscriptionKey>,
     held: Option<Box<Held>>,
     /// Messages of work queues that nobody acknowledges and that wait in the outbox, oldest first.
     unwritten: VecDeque<Unwritten>,
@@ -98,7 +96,12 @@ struct Live {
 
 #[derive(Debug)]
 enum Listening {
-    Topic { subscriber: SubscriberId, room: Option<Box<str>> },
+    Topic {
+        subscriber: SubscriberId,
+        room: Option<Box<str>>,
+        /// It hears of refusals.
+        errors: bool,
+    },
     Queue(Box<QueueShare>),
     Temp(Box<str>),
     /// The token under which the answer will come; `None` when it came.
@@ -142,7 +145,6 @@ impl Peer {
             session,
             identity: Identity::Unknown(Box::new(shown)),
             live: Vec::new(),
-            errors: None,
             held: None,
             unwritten: VecDeque::new(),
             input: Vec::new(),

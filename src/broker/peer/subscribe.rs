@@ -11,7 +11,7 @@ use crate::broker::routes::Route;
 use crate::features::{Consumer, rooms};
 use crate::model::{CloseReason, Destination, Refusal};
 use crate::policy::access::Action;
-use crate::routing::{Interest, Listener, ReplyRoute, Subscriber, Topic};
+use crate::routing::{Interest, Listener, ReplyRoute, Subscriber, SubscriberId, Topic};
 
 use super::send::{Stage, Work};
 use super::{Env, Listening, Live, Peer, QueueShare};
@@ -40,9 +40,10 @@ impl Peer {
     fn begin(&mut self, env: &mut Env<'_>, subscribe: &Subscribe, route: Route) -> Result<Option<Letter>, Refusal> {
         match route {
             Route::Topic { topic, room, own, errors } => {
-                self.listen(env, subscribe, topic, room, own);
-                if errors {
-                    self.errors = Some(subscribe.key);
+                let subscriber = self.listen(env, subscribe, topic, own);
+                self.add(subscribe.key, Listening::Topic { subscriber, room: room.clone(), errors });
+                if let (Some(room), Some(member)) = (room, self.member()) {
+                    env.broker.enter_room(&room, member.principal.name(), self.id, env.now);
                 }
             }
             Route::Queue(queue) => self.consume(env, subscribe, queue)?,
@@ -60,13 +61,12 @@ impl Peer {
     }
 
     fn listen(
-        &mut self,
+        &self,
         env: &mut Env<'_>,
         subscribe: &Subscribe,
         topic: Topic,
-        room: Option<Box<str>>,
         own: bool,
-    ) {
+    ) -> SubscriberId {
         let subscriber = Subscriber {
             slot: self.id.slot,
             key: subscribe.key,
@@ -84,10 +84,7 @@ impl Peer {
                 Topic::Wildcard(pattern) => env.broker.directory.add_pattern(pattern, self.id.worker),
             }
         }
-        self.add(subscribe.key, Listening::Topic { subscriber, room: room.clone() });
-        if let (Some(room), Some(member)) = (room, self.member()) {
-            env.broker.enter_room(&room, member.principal.name(), self.id, env.now);
-        }
+        subscriber
     }
 
     fn consume(&mut self, env: &mut Env<'_>, subscribe: &Subscribe, queue: Destination) -> Result<(), Refusal> {
@@ -174,9 +171,6 @@ impl Peer {
     }
 
     fn end_subscription(&mut self, env: &mut Env<'_>, key: SubscriptionKey) {
-        if self.errors == Some(key) {
-            self.errors = None;
-        }
         if let Some(place) = self.live.iter().position(|live| live.key == key) {
             let live = self.live.swap_remove(place);
             self.end_listening(env, live);
@@ -187,7 +181,7 @@ impl Peer {
     /// waits in the outbox and will not be acknowledged stays, for it may still be written.
     pub(super) fn end_listening(&mut self, env: &mut Env<'_>, live: Live) {
         match live.what {
-            Listening::Topic { subscriber, room } => {
+            Listening::Topic { subscriber, room, .. } => {
                 let (topic, interest) = env.table.remove(subscriber);
                 if interest == Interest::Lost {
                     match &topic {
