@@ -33,6 +33,8 @@ pub(crate) struct Line {
     client_closed: bool,
     /// The client does nothing by itself: no heart-beat, no pong.
     pub(crate) frozen: bool,
+    /// The client answers pings and forgets its own heart-beat, as a tab in the background.
+    pub(crate) sleepy: bool,
     now: Millis,
     /// The server has forgotten the connection.
     gone: bool,
@@ -72,6 +74,7 @@ impl Line {
             hung_up: false,
             client_closed: false,
             frozen: false,
+            sleepy: false,
             now: Millis(0),
             gone: false,
         }
@@ -133,7 +136,7 @@ impl Line {
     /// The client's own heart-beat.
     pub(crate) fn beats(&mut self, now: Millis) {
         self.now = now;
-        if !self.frozen && !self.gone {
+        if !self.frozen && !self.sleepy && !self.gone {
             // Silence of the server is for tests of heart-beats to notice.
             let _ = self.client.handle_timeout(now);
             self.transmits();

@@ -4,5 +4,6 @@ mod destinations;
 mod line;
 mod person;
 mod queues;
+mod sessions;
 mod wire;
 mod world;
