@@ -62,7 +62,8 @@ impl Peer {
             Some((Listening::Queue(_), _)) => return Ok(()),
             Some((Listening::Topic { subscriber, .. }, _)) => env.table.subscriber(*subscriber).issued.unwrap_or(0),
             Some((_, issued)) => issued,
-            None => 0,
+            // The session knew it at the ACK; it has ended since, before COMMIT.
+            None => return Ok(()),
         };
         if settle.id.number >= 1 && settle.id.number <= issued {
             return Ok(());
