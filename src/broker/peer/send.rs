@@ -66,14 +66,19 @@ impl Peer {
     /// All SENDs of a transaction pass the door before the first is posted.
     pub(super) fn commit(&mut self, env: &mut Env<'_>, commit: Commit) {
         let mut work = Work::default();
+        let mut refused = None;
         for step in commit.steps {
             let stage = match step {
+                Step::Send(_) if refused.is_some() => continue,
                 Step::Send(mut send) => {
                     work.receipts.extend(send.receipt.take());
                     let admitted = self.check_rate(env).and_then(|()| self.admit_send(env, send));
                     match admitted {
                         Ok(letter) => Stage::Post(letter),
-                        Err(refusal) => return self.refuse(env, refusal, commit.receipt),
+                        Err(refusal) => {
+                            refused = Some(refusal);
+                            continue;
+                        }
                     }
                 }
                 Step::Ack(mut settle) => {
@@ -86,6 +91,10 @@ impl Peer {
                 }
             };
             work.steps.push_back(stage);
+        }
+        if let Some(refusal) = refused {
+            self.return_unsettled(env, &work.steps);
+            return self.refuse(env, refusal, commit.receipt);
         }
         work.receipts.extend(commit.receipt);
         self.work(env, work);
@@ -162,6 +171,7 @@ impl Peer {
         if let Some(key) = work.undo {
             self.drop_subscription(env, key);
         }
+        self.return_unsettled(env, &work.steps);
         let refusal = match (&refusal.destination, work.steps.front()) {
             (None, Some(Stage::Post(Letter::Handler(message)))) => refusal.at(message.destination.as_str()),
             _ => refusal,
