@@ -68,6 +68,11 @@ impl Dispatcher {
         self.groups.lock().get(queue).is_some_and(|group| !group.lock().members.is_empty())
     }
 
+    /// Whether so many more messages of so many bytes in all have room.
+    pub fn admit(&self, queue: &Destination, messages: usize, bytes: usize) -> Result<(), QueueError> {
+        self.store.admit(queue, messages, bytes)
+    }
+
     /// Puts a message into the queue and hands out what can be.
     pub fn publish(&self, queue: &Destination, message: Arc<Message>, now: Millis) -> Result<(), QueueError> {
         self.store.put(queue, message)?;

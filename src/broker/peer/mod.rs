@@ -295,7 +295,7 @@ impl Peer {
 
     /// Takes the connection out of everything that could reach it.
     pub(super) fn release(&mut self, env: &mut Env<'_>) {
-        self.held = None;
+        self.finish_begun(env);
         for live in mem::take(&mut self.live) {
             self.session.cancel_subscription(live.key);
             self.end_listening(env, live);

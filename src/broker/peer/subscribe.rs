@@ -1,6 +1,5 @@
 //! SUBSCRIBE and UNSUBSCRIBE.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use stompede_protocol::{AckMode, Receipt, Subscribe, SubscriptionKey, Unsubscribe};
@@ -13,7 +12,7 @@ use crate::model::{CloseReason, Destination, Refusal};
 use crate::policy::access::Action;
 use crate::routing::{Interest, Listener, ReplyRoute, Subscriber, SubscriberId, Topic};
 
-use super::send::{Stage, Work};
+use super::send::Work;
 use super::{Env, Listening, Live, Peer, QueueShare};
 
 impl Peer {
@@ -24,14 +23,7 @@ impl Peer {
         let begun = route.and_then(|route| self.begin(env, &subscribe, route));
         match begun {
             Ok(None) => self.complete(receipt),
-            Ok(Some(letter)) => self.work(
-                env,
-                Work {
-                    steps: VecDeque::from([Stage::Post(letter)]),
-                    receipts: receipt.into_iter().collect(),
-                    undo: Some(subscribe.key),
-                },
-            ),
+            Ok(Some(letter)) => self.work(env, Work::of_one(letter, receipt, Some(subscribe.key))),
             Err(refusal) => self.refuse_subscription(env, &subscribe, refusal, receipt),
         }
     }
