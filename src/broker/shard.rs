@@ -272,6 +272,11 @@ impl Shard {
         self.peers.iter().flatten().map(|peer| peer.subscriptions()).sum()
     }
 
+    /// Deadlines that wait; a few for each connection.
+    pub fn timers(&self) -> usize {
+        self.wheel.len()
+    }
+
     /// Ids of all connections.
     pub fn ids(&self) -> Vec<ConnectionId> {
         self.peers.iter().flatten().map(|peer| peer.id()).collect()
@@ -279,13 +284,17 @@ impl Shard {
 
     fn timeout(&mut self, slot: u32, now: Now) {
         let mut fate = Fate::Lives;
+        // An entry that a sooner one has replaced: it would be renewed beside the other, for ever.
+        if self.peer(slot).is_some_and(|peer| peer.scheduled > now.mono) {
+            return;
+        }
         self.with(slot, now, |peer, env| {
             peer.scheduled = Millis(u64::MAX);
             if peer.deadline(env) <= env.now.mono {
                 fate = peer.handle_timeout(env);
             }
         });
-        if fate == Fate::Dead {
+        if fate == Fate::Dead && !self.dead.contains(&slot) {
             self.dead.push(slot);
             self.lanes.wake(slot);
         }
