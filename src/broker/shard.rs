@@ -307,9 +307,8 @@ impl Shard {
         if !self.broker.is_over_memory() {
             return;
         }
-        if let Some(slot) = self.lanes.fullest()
-            && self.lanes.blocked_since(slot).is_some()
-        {
+        if let Some(slot) = self.lanes.fullest_blocked() {
+            self.broker.counters().refused(CloseReason::SlowConsumer);
             self.with(slot, now, |peer, env| peer.too_slow(env));
         }
     }

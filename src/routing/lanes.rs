@@ -64,9 +64,10 @@ impl Lanes {
         self.ready_bytes + self.blocked_bytes
     }
 
-    /// The slot with the fullest outbox.
-    pub fn fullest(&self) -> Option<u32> {
-        self.lanes.iter().max_by_key(|(_, lane)| lane.outbox.bytes()).map(|(slot, _)| slot as u32)
+    /// Of the connections whose socket refuses bytes, the slot with the fullest outbox.
+    pub fn fullest_blocked(&self) -> Option<u32> {
+        let blocked = self.lanes.iter().filter(|(_, lane)| lane.blocked.is_some());
+        blocked.max_by_key(|(_, lane)| lane.outbox.bytes()).map(|(slot, _)| slot as u32)
     }
 
     /// Adds the broker's own frame.
