@@ -23,6 +23,11 @@ impl Person {
         act(&mut self.core.borrow_mut().lines[self.at])
     }
 
+    /// Its place among the lines of the world.
+    pub(crate) fn number(&self) -> usize {
+        self.at
+    }
+
     pub(crate) fn place(&self, core: &Core) -> (usize, u32) {
         let line = &core.lines[self.at];
         (line.shard, line.id.slot)

@@ -34,10 +34,13 @@ fn every_frame_that_asks_gets_its_receipt_in_order() {
           ABORT\ntransaction:t\nreceipt:abort\n\n\0",
     );
     let heard = alice.heard();
-    let receipts: Vec<_> = heard.iter().filter(|h| matches!(h, Heard::Receipt(_))).map(crate::person::words).collect();
+    let receipts: Vec<_> =
+        heard.iter().filter(|h| matches!(h, Heard::Receipt(_))).map(crate::person::words).collect();
     let expected = ["subscribe", "send", "begin", "commit", "begin2", "abort"];
     assert_eq!(receipts, expected.map(|id| format!("RECEIPT {id}")));
-    let Some(Heard::Message(message)) = heard.iter().find(|h| matches!(h, Heard::Message(_))) else { panic!() };
+    let Some(Heard::Message(message)) = heard.iter().find(|h| matches!(h, Heard::Message(_))) else {
+        panic!()
+    };
     alice.says(|client| client.ack(message, &[("receipt", "ack")]));
     alice.says(|client| client.unsubscribe("1", &[("receipt", "unsubscribe")]));
     alice.leaves();
@@ -90,7 +93,9 @@ fn a_transaction_with_one_refused_frame_publishes_nothing() {
     let world = World::with(|setup| setup.limits.queue_messages_max = 1);
     let bob = world.connect_as("bob");
     bob.subscribes("/topic/a");
-    for (destination, code) in [("/topic/a/*", "bad-destination"), ("/queue/full", "queue-full"), ("/app/none", "no-handler")] {
+    for (destination, code) in
+        [("/topic/a/*", "bad-destination"), ("/queue/full", "queue-full"), ("/app/none", "no-handler")]
+    {
         let alice = world.connect_as("alice");
         alice.says(|client| client.begin("t", &[]));
         alice.sends_with("/topic/a", &[("transaction", "t"), ("receipt", "1")], "1");
@@ -227,10 +232,21 @@ fn a_client_cannot_forge_what_the_broker_says() {
     let [alice, bob] = ["alice", "bob"].map(|name| world.connect_as(name));
     let id = bob.subscribes("/topic/a");
     let forged = [
-        ("message-id", "forged"), ("subscription", "forged"), ("ack", "forged"), ("user-name", "forged"),
-        ("redelivered", "forged"), ("timestamp", "forged"), ("stompede-position", "forged"), ("passcode", "forged"),
-        ("Authorization", "forged"), ("authorization", "forged"), ("Stompede-Event", "forged"), ("login", "forged"),
-        ("session", "forged"), ("command", "forged"), ("x-own", "kept"),
+        ("message-id", "forged"),
+        ("subscription", "forged"),
+        ("ack", "forged"),
+        ("user-name", "forged"),
+        ("redelivered", "forged"),
+        ("timestamp", "forged"),
+        ("stompede-position", "forged"),
+        ("passcode", "forged"),
+        ("Authorization", "forged"),
+        ("authorization", "forged"),
+        ("Stompede-Event", "forged"),
+        ("login", "forged"),
+        ("session", "forged"),
+        ("command", "forged"),
+        ("x-own", "kept"),
     ];
     alice.sends_with("/topic/a", &forged, "x");
     let message = bob.message();
@@ -259,7 +275,8 @@ fn the_session_ends_with_its_token_unless_a_fresh_one_came() {
 #[test]
 fn a_fresh_token_of_somebody_else_or_with_less_rights_ends_the_session() {
     let world = World::guarded();
-    let [alice, bob] = ["alice", "bob"].map(|name| world.connect(Guest { rooms: &["1"], ..Guest::named(name) }));
+    let [alice, bob] =
+        ["alice", "bob"].map(|name| world.connect(Guest { rooms: &["1"], ..Guest::named(name) }));
     let other = world.token(&Guest::named("eve"));
     alice.sends("/app/auth/refresh", &other);
     alice.is_thrown_out("unauthorized", "another user");
@@ -348,7 +365,10 @@ fn both_sides_keep_their_heart_beats() {
     world.runs_for(120_000);
     alice.hears(&[]);
     tab.hears(&[]);
-    assert!(alice.line(|line| line.client.poll_timeout()).is_some_and(|due| due.0 > 121_000), "the server beats");
+    assert!(
+        alice.line(|line| line.client.poll_timeout()).is_some_and(|due| due.0 > 121_000),
+        "the server beats"
+    );
     alice.freezes();
     world.runs_for(20_200);
     alice.is_thrown_out("heart-beat-lost", "20000 ms");

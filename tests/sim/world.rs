@@ -233,6 +233,18 @@ impl World {
         self.core.borrow_mut().step(choice)
     }
 
+    /// As [`World::steps`], but these connections get no turn.
+    pub(crate) fn steps_except(&self, slow: &[&Person]) -> bool {
+        let mut core = self.core.borrow_mut();
+        let slow: Vec<usize> = slow.iter().map(|person| person.number()).collect();
+        core.step_of(0, |n| !slow.contains(&n))
+    }
+
+    /// Timers that wait in all shards.
+    pub(crate) fn timers(&self) -> usize {
+        self.core.borrow().shards.iter().map(Shard::timers).sum()
+    }
+
     /// As [`World::steps`], but no shard looks into its inbox by its own turn.
     pub(crate) fn steps_line(&self) -> bool {
         let mut core = self.core.borrow_mut();
@@ -372,10 +384,14 @@ impl Core {
 
     /// Who has something to do: the shards' inboxes, calls, and connections.
     fn step(&mut self, choice: usize) -> bool {
+        self.step_of(choice, |_| true)
+    }
+
+    fn step_of(&mut self, choice: usize, may: impl Fn(usize) -> bool) -> bool {
         let now = self.now();
         self.answer_calls(now);
         let inboxes = (0..self.shards.len()).filter(|n| self.inboxes[*n].is_raised()).map(Turn::Inbox);
-        let lines = (0..self.lines.len()).filter(|n| self.lines[*n].is_due()).map(Turn::Line);
+        let lines = (0..self.lines.len()).filter(|n| self.lines[*n].is_due() && may(*n)).map(Turn::Line);
         let turns: Vec<Turn> = inboxes.chain(lines).collect();
         let Some(turn) = turns.get(choice % turns.len().max(1)) else { return false };
         match *turn {
