@@ -1,12 +1,12 @@
 //! Saying no: on the errors queue where the session listens there, else by ERROR and close.
 
-use stompede_protocol::{ErrorFrame, Headers, Receipt, Violation, ViolationKind};
+use stompede_protocol::{ErrorFrame, Headers, Receipt, SubscriptionKey, Violation, ViolationKind};
 
 use crate::broker::door::JSON;
 use crate::features::users;
 use crate::model::{CloseReason, Destination, Refusal};
 
-use super::{Env, Peer};
+use super::{Env, Listening, Live, Peer};
 
 impl Peer {
     /// Refuses one frame.
@@ -15,7 +15,7 @@ impl Peer {
             return;
         }
         env.broker.counters().refused(refusal.reason);
-        let Some(key) = self.errors.filter(|_| refusal.reason.spares_session()) else {
+        let Some(key) = self.errors().filter(|_| refusal.reason.spares_session()) else {
             return self.close(env, &refusal, receipt);
         };
         tracing::info!(
@@ -33,6 +33,12 @@ impl Peer {
         let destination = Destination::of_user(name, users::ERRORS_PATH);
         let message = env.broker.message(destination, None, headers, body.into(), env.now);
         self.deliver_direct(env, key, &message);
+    }
+
+    /// The subscription that hears of refusals.
+    fn errors(&self) -> Option<SubscriptionKey> {
+        let hears = |live: &&Live| matches!(live.what, Listening::Topic { errors: true, .. });
+        self.live.iter().find(hears).map(|live| live.key)
     }
 
     /// ERROR, then the end.
@@ -64,7 +70,8 @@ impl Peer {
 
     /// The outbox is full: what has not begun to leave is dropped, so that the reason can be told.
     pub(in crate::broker) fn too_slow(&mut self, env: &mut Env<'_>) {
-        env.lanes.abandon(self.id.slot);
+        let kept = env.lanes.abandon(self.id.slot);
+        self.lose_unwritten(env, kept);
         self.close(env, &CloseReason::SlowConsumer.into(), None);
     }
 
