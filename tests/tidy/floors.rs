@@ -196,7 +196,7 @@ pub(crate) fn impure(files: &[Source]) -> Vec<Violation> {
             let is_impure = |path: &&[&str]| {
                 named.segments.iter().map(String::as_str).take(path.len()).eq(path.iter().copied())
             };
-            if IMPURE.iter().any(|path| is_impure(&path)) {
+            if IMPURE.iter().any(is_impure) {
                 let text = format!("the protocol crate knows no {}", named.segments.join("::"));
                 found.push(Violation::new(file, named.line, text));
             }
@@ -214,7 +214,7 @@ pub(crate) fn outside_world(files: &[Source]) -> Vec<Violation> {
         }
         for named in file.paths().iter().filter(|named| !named.in_test) {
             let holds = |words: &&[&str]| named.segments.windows(words.len()).any(|at| at == *words);
-            if OUTSIDE_WORLD.iter().any(|words| holds(&words)) {
+            if OUTSIDE_WORLD.iter().any(holds) {
                 let text =
                     format!("{} belongs to server/: take `now` as an argument", named.segments.join("::"));
                 found.push(Violation::new(file, named.line, text));
