@@ -52,7 +52,7 @@ impl Peer {
             user = self.member().map_or("", |member| member.principal.name()),
             reason = refusal.reason.code(),
             destination = refusal.destination.as_deref().unwrap_or(""),
-            message = &*refusal.message,
+            detail = &*refusal.message,
             "session refused"
         );
         let retry_after = refusal.retry_after_value();

@@ -19,7 +19,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -35,6 +34,7 @@ use super::socket::Socket;
 use crate::policy::Origins;
 use crate::transport::websocket::handshake;
 
+pub use axum::Router;
 pub use mount::{Endpoint, Mount, OriginCheck, SharedEndpoint, UpgradeRequest, Upgraded};
 pub use router::{Status, problem, router};
 pub use template::{BadTemplate, Params, Template};
