@@ -25,7 +25,7 @@ export class Chat {
     this.#keep = keep;
     this.#changed = changed;
     this.room = new Room(settings.name);
-    for (const { id, text, at } of this.#restore()) this.room.write(id, text, at);
+    this.room.restore(this.#kept());
     // The system knows first when the network is back.
     addEventListener('online', this.#tryNow);
   }
@@ -129,7 +129,7 @@ export class Chat {
     this.#changed();
   }
 
-  #restore(): Unsent[] {
+  #kept(): Unsent[] {
     try {
       const kept: unknown = JSON.parse(this.#keep.getItem(this.#key()) ?? '[]');
       return Array.isArray(kept) ? (kept as Unsent[]) : [];
@@ -138,8 +138,9 @@ export class Chat {
     }
   }
 
-  /** A message belongs to one person in one room. */
+  /** A message belongs to one person in one room; who a token is nobody knows before CONNECTED. */
   #key(): string {
-    return `unsent ${JSON.stringify([this.settings.name, this.settings.room])}`;
+    const { name, room, token } = this.settings;
+    return `unsent ${JSON.stringify(token === '' ? [name, room] : [room])}`;
   }
 }

@@ -30,7 +30,7 @@ export interface NoteEntry {
 }
 
 /** One of mine that the broker has not confirmed, as kept over a reload. */
-export type Unsent = Pick<MessageEntry, 'id' | 'text' | 'at'>;
+export type Unsent = Pick<MessageEntry, 'id' | 'text' | 'at' | 'why'>;
 
 export class Room {
   /** Who I am; known for certain once CONNECTED said so. */
@@ -83,6 +83,14 @@ export class Room {
     this.#append({ kind: 'message', id, sender: this.me, mine: true, text, at, state: 'queued' });
   }
 
+  /** Takes back what was unsent before a reload; what had failed waits to be retried. */
+  restore(unsent: Unsent[]): void {
+    for (const kept of unsent) {
+      this.write(kept.id, kept.text, kept.at);
+      if (kept.why !== undefined) this.refuse({ receiptId: kept.id, message: kept.why });
+    }
+  }
+
   /** Adds a line of the page's own. */
   note(text: string, at: number): void {
     this.#notes += 1;
@@ -125,9 +133,11 @@ export class Room {
 
   /** What must survive a reload of the page. */
   unsent(): Unsent[] {
-    return this.entries.flatMap((entry) =>
-      entry.kind === 'message' && entry.state !== 'sent' ? [{ id: entry.id, text: entry.text, at: entry.at }] : [],
-    );
+    return this.entries.flatMap((entry) => {
+      if (entry.kind === 'note' || entry.state === 'sent') return [];
+      const { id, text, at, why } = entry;
+      return [{ id, text, at, ...(why === undefined ? {} : { why }) }];
+    });
   }
 
   #message(message: ChatMessage): void {

@@ -88,7 +88,14 @@ test('unsent messages survive a reload, sent ones need not', () => {
   room.takeQueued();
   room.confirm('k1');
   room.write('k2', 'kept', 2);
-  assert.deepEqual(room.unsent(), [{ id: 'k2', text: 'kept', at: 2 }]);
+  room.write('k3', 'refused', 3);
+  room.refuse({ receiptId: 'k3', message: 'no' });
+  assert.deepEqual(room.unsent(), [{ id: 'k2', text: 'kept', at: 2 }, { id: 'k3', text: 'refused', at: 3, why: 'no' }]);
+
+  const reloaded = new Room('alice');
+  reloaded.restore(room.unsent());
+  assert.deepEqual(states(reloaded), ['queued', 'failed']);
+  assert.deepEqual(reloaded.unsent(), room.unsent());
 });
 
 test('people come and go once, however often it is said', () => {

@@ -26,8 +26,9 @@ export class Composer {
     });
   }
 
+  /** Without moving the page: the composer is in sight where the page begins. */
   focus(): void {
-    this.#field.focus();
+    this.#field.focus({ preventScroll: true });
   }
 
   #submit(): void {

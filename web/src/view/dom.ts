@@ -53,10 +53,13 @@ export function clock(at: number): string {
 const CLOCK = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
 
 function hueOf(userId: string): number {
-  let sum = 0;
-  for (const char of userId) sum = (sum * 31 + (char.codePointAt(0) ?? 0)) % 6_007;
-  return sum % 6;
+  let mixed = 2_166_136_261;
+  for (const char of userId) mixed = Math.imul(mixed ^ (char.codePointAt(0) ?? 0), 16_777_619) >>> 0;
+  return (mixed >>> 8) % HUES;
 }
+
+/** As many as the style sheet has. */
+const HUES = 8;
 
 function firstLetter(userId: string): string {
   const [first] = new Intl.Segmenter().segment(userId.trim());
