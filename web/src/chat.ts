@@ -16,6 +16,7 @@ export class Chat {
   readonly #changed: () => void;
   #session: Session | undefined;
   #due: ReturnType<typeof setTimeout> | undefined;
+  #saving: ReturnType<typeof setTimeout> | undefined;
   #wasOnline = false;
 
   /** `changed` is called after every change of what there is to show. */
@@ -43,11 +44,13 @@ export class Chat {
     this.#session?.close();
     this.#session = undefined;
     this.#happen({ kind: 'stop' });
+    this.#save();
   }
 
   /** Sends `text` now, or as soon as there is a connection. */
   say(text: string): void {
     this.room.write(crypto.randomUUID(), text, Date.now());
+    this.#save();
     this.#flush();
   }
 
@@ -123,10 +126,17 @@ export class Chat {
   }
 
   #show(): void {
+    // What is confirmed may be forgotten a little later: sent twice, it has the same key.
+    this.#saving ??= setTimeout(() => this.#save(), SAVE_MS);
+    this.#changed();
+  }
+
+  #save(): void {
+    clearTimeout(this.#saving);
+    this.#saving = undefined;
     const unsent = this.room.unsent();
     if (unsent.length > 0) this.#keep.setItem(this.#key(), JSON.stringify(unsent));
     else this.#keep.removeItem(this.#key());
-    this.#changed();
   }
 
   #kept(): Unsent[] {
@@ -144,3 +154,5 @@ export class Chat {
     return `unsent ${JSON.stringify(token === '' ? [name, room] : [room])}`;
   }
 }
+
+const SAVE_MS = 200;

@@ -3,6 +3,7 @@
 import { Client, type IFrame } from '@stomp/stompjs';
 import type { End } from './connection.ts';
 import type { Settings } from './settings.ts';
+import { ASK_MS, Silence } from './silence.ts';
 import { outgoingBody, readError, readMembers, readRefusal, readRoomFrame } from './wire.ts';
 import type { Member, Refusal, RoomFrame } from './wire.ts';
 
@@ -26,6 +27,8 @@ export class Session {
   #error: End | undefined;
   #receiptId = '';
   #over = false;
+  #asking: ReturnType<typeof setInterval> | undefined;
+  readonly #timeout: ReturnType<typeof setTimeout>;
 
   constructor(url: string, settings: Settings, listener: Listener) {
     this.#room = settings.room;
@@ -40,6 +43,8 @@ export class Session {
       reconnectDelay: 0,
       heartbeatIncoming: 10_000,
       heartbeatOutgoing: 10_000,
+      // stompjs counts the time in which the page was frozen; `Silence` judges instead.
+      heartbeatToleranceMultiplier: Number.MAX_SAFE_INTEGER,
       onConnect: (frame) => this.#connected(frame),
       onStompError: (frame) => this.#refusedForGood(frame),
       onWebSocketClose: (event) => this.#closed(event as CloseEvent),
@@ -47,8 +52,6 @@ export class Session {
     this.#client.activate();
     this.#timeout = setTimeout(() => this.#end({ why: 'The broker does not answer.', code: '' }), CONNECT_MS);
   }
-
-  readonly #timeout: ReturnType<typeof setTimeout>;
 
   /** Sends a message of the room; `key` is its receipt too. */
   send(key: string, text: string): void {
@@ -61,13 +64,19 @@ export class Session {
 
   /** Leaves with DISCONNECT and tells the listener nothing more. */
   close(): void {
+    this.#stop();
+    void this.#client.deactivate();
+  }
+
+  #stop(): void {
     this.#over = true;
     clearTimeout(this.#timeout);
-    void this.#client.deactivate();
+    clearInterval(this.#asking);
   }
 
   #connected(frame: IFrame): void {
     if (this.#over) return;
+    this.#listen();
     const me = frame.headers['user-name'] ?? '';
     this.#client.onUnhandledReceipt = (receipt) => this.#receipt(receipt.headers['receipt-id'] ?? '', me);
     // First: while this one is open a refusal comes here and the session stays.
@@ -85,6 +94,16 @@ export class Session {
       },
       { receipt: ROOM_RECEIPT },
     );
+  }
+
+  /** Ends the session when the broker has been silent for too long. */
+  #listen(): void {
+    const silence = new Silence(performance.now());
+    const socket = this.#client.webSocket as WebSocket | undefined;
+    socket?.addEventListener('message', () => silence.heard(performance.now()));
+    this.#asking = setInterval(() => {
+      if (silence.isTooLong(performance.now())) this.#end({ why: 'The broker fell silent.', code: '' });
+    }, ASK_MS);
   }
 
   #receipt(id: string, me: string): void {
@@ -114,7 +133,9 @@ export class Session {
 
   #end(end: End): void {
     if (this.#over) return;
-    this.close();
+    this.#stop();
+    // Without a farewell, for which a dead connection would wait for ever.
+    void this.#client.deactivate({ force: true });
     this.#listener.ended(end, this.#receiptId);
   }
 }

@@ -46,24 +46,27 @@ export class Log {
     if (entries === this.#shown) return;
     const news = entries.at(-1)?.id !== this.#shown.at(-1)?.id;
     this.#shown = entries;
-    const rows = new Map<string, Row>();
-    let previous: Entry | undefined;
-    let place = this.#list.firstElementChild;
-    for (const entry of entries) {
-      const row = this.#row(entry, startsGroup(previous, entry));
-      rows.set(entry.id, row);
-      if (row.item === place) place = place.nextElementSibling;
-      else this.#list.insertBefore(row.item, place);
-      previous = entry;
-    }
-    while (place) {
-      const after: Element | null = place.nextElementSibling;
-      place.remove();
-      place = after;
-    }
+    const rows = new Map(
+      entries.map((entry, index) => [entry.id, this.#row(entry, startsGroup(entries[index - 1], entry))]),
+    );
+    for (const { entry, item } of this.#rows.values()) if (rows.get(entry.id)?.item !== item) item.remove();
     this.#rows = rows;
+    this.#arrange([...rows.values()].map(({ item }) => item));
     if (this.#following) this.#toEnd();
     else if (news) this.#latest.hidden = false;
+  }
+
+  /** Puts the items in order. Entries move towards the end only, so what stands too early is passed by, not around. */
+  #arrange(items: Element[]): void {
+    const rank = new Map(items.map((item, index) => [item, index]));
+    let place = this.#list.firstElementChild;
+    items.forEach((item, index) => {
+      while (item.isConnected && place && place !== item && (rank.get(place) ?? -1) > index) {
+        place = place.nextElementSibling;
+      }
+      if (item === place) place = place.nextElementSibling;
+      else this.#list.insertBefore(item, place);
+    });
   }
 
   #row(entry: Entry, first: boolean): Row {
