@@ -1,0 +1,200 @@
+//! The headers of a frame.
+
+mod escape;
+
+use std::fmt;
+
+use smallvec::SmallVec;
+
+use crate::Version;
+
+pub use escape::{escape_into, unescape};
+pub(crate) use escape::{is_line_breaking, push_unescaped};
+
+/// Headers in their order, un-escaped, repeated ones included: "if a client or a server receives repeated frame
+/// header entries, only the first header entry SHOULD be used".
+///
+/// All names and values lie end to end in one text; up to eight headers cost one allocation, more cost two.
+#[derive(Clone, Default)]
+pub struct Headers {
+    text: String,
+    ends: SmallVec<[Ends; INLINE]>,
+}
+
+/// Where a header's name and value end in the text; the name starts where the header before it ends.
+#[derive(Clone, Copy, Debug)]
+struct Ends {
+    name: u32,
+    value: u32,
+}
+
+impl Headers {
+    /// No headers; allocates nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// No headers yet, and room for `text_bytes` of names and values.
+    #[must_use]
+    pub fn with_capacity(text_bytes: usize) -> Self {
+        Self { text: String::with_capacity(text_bytes), ends: SmallVec::new() }
+    }
+
+    /// Adds a header at the end.
+    ///
+    /// # Panics
+    /// When all names and values together would pass 4 GiB; a decoded head is far below by its limit.
+    pub fn push(&mut self, name: &str, value: &str) {
+        self.text.push_str(name);
+        let name_end = self.text.len();
+        self.text.push_str(value);
+        self.close(name_end);
+    }
+
+    /// Adds a header as it came over the wire, un-escaping it.
+    ///
+    /// # Errors
+    /// The two characters of an escape that `version` does not define.
+    pub(crate) fn push_escaped(
+        &mut self,
+        name: &str,
+        value: &str,
+        version: Version,
+    ) -> Result<(), UndefinedEscape> {
+        push_unescaped(&mut self.text, name, version)?;
+        let name_end = self.text.len();
+        push_unescaped(&mut self.text, value, version)?;
+        self.close(name_end);
+        Ok(())
+    }
+
+    /// The value of the first header of this name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.iter().find(|(each, _)| *each == name).map(|(_, value)| value)
+    }
+
+    /// The values of all headers of this name, in order.
+    pub fn get_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.iter().filter(move |(each, _)| *each == name).map(|(_, value)| value)
+    }
+
+    /// All headers, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let mut start = 0;
+        self.ends.iter().map(move |ends| {
+            let (name_end, value_end) = (ends.name as usize, ends.value as usize);
+            let header = (&self.text[start..name_end], &self.text[name_end..value_end]);
+            start = value_end;
+            header
+        })
+    }
+
+    /// How many headers there are, repeated ones included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Bytes of names and values together.
+    #[must_use]
+    pub fn text_bytes(&self) -> usize {
+        self.text.len()
+    }
+
+    /// Bytes allocated on the heap.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        let spilled = if self.ends.spilled() { self.ends.capacity() * size_of::<Ends>() } else { 0 };
+        self.text.capacity() + spilled
+    }
+
+    fn close(&mut self, name_end: usize) {
+        let offset = |end: usize| u32::try_from(end).expect("headers stay below 4 GiB");
+        self.ends.push(Ends { name: offset(name_end), value: offset(self.text.len()) });
+    }
+}
+
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+impl PartialEq for Headers {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Headers {}
+
+impl<'a> FromIterator<(&'a str, &'a str)> for Headers {
+    fn from_iter<T: IntoIterator<Item = (&'a str, &'a str)>>(headers: T) -> Self {
+        let mut all = Self::new();
+        all.extend(headers);
+        all
+    }
+}
+
+impl<'a> Extend<(&'a str, &'a str)> for Headers {
+    fn extend<T: IntoIterator<Item = (&'a str, &'a str)>>(&mut self, headers: T) {
+        headers.into_iter().for_each(|(name, value)| self.push(name, value));
+    }
+}
+
+/// The character after a backslash that means nothing; `None` at the end of the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UndefinedEscape(pub Option<char>);
+
+/// Headers that need no second allocation. Clients send three to six on a SEND.
+const INLINE: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_of_repeated_headers_counts_and_all_are_kept_in_order() {
+        let headers: Headers = [("a", "1"), ("b", ""), ("a", "2")].into_iter().collect();
+        assert_eq!(headers.get("a"), Some("1"));
+        assert_eq!(headers.get("b"), Some(""));
+        assert_eq!(headers.get("c"), None);
+        assert_eq!(headers.get("A"), None, "header names are case-sensitive");
+        assert_eq!(headers.get_all("a").collect::<Vec<_>>(), ["1", "2"]);
+        assert_eq!(headers.iter().collect::<Vec<_>>(), [("a", "1"), ("b", ""), ("a", "2")]);
+    }
+
+    #[test]
+    fn equality_looks_at_the_boundaries_of_names_and_values() {
+        let one: Headers = [("ab", "c")].into_iter().collect();
+        let other: Headers = [("a", "bc")].into_iter().collect();
+        assert_ne!(one, other);
+        assert_eq!(one, one.clone());
+    }
+
+    #[test]
+    fn eight_headers_take_one_allocation() {
+        let mut headers = Headers::with_capacity(64);
+        for _ in 0..8 {
+            headers.push("name", "val");
+        }
+        assert_eq!(headers.heap_bytes(), 64);
+        headers.push("name", "val");
+        assert!(headers.heap_bytes() > 64);
+        assert_eq!(headers.len(), 9);
+    }
+
+    #[test]
+    fn an_empty_set_allocates_nothing() {
+        assert_eq!(Headers::new().heap_bytes(), 0);
+        assert!(Headers::new().is_empty());
+    }
+}

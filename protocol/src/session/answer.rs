@@ -1,0 +1,71 @@
+//! What the session itself has to say: CONNECTED, RECEIPT, ERROR and the ends of line that are heart-beats.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+
+use super::{Accepted, ErrorFrame};
+use crate::{Command, Frame, HeartBeat, Version, encode};
+
+/// Frames that wait for the driver, in order. Holds no memory when it is empty.
+#[derive(Debug, Default)]
+pub(crate) struct Transmit(VecDeque<Bytes>);
+
+impl Transmit {
+    pub(crate) fn frame(&mut self, frame: &Frame, version: Version) {
+        let mut out = BytesMut::new();
+        encode(frame, version, &mut out);
+        self.0.push_back(out.freeze());
+    }
+
+    pub(crate) fn heart_beat(&mut self) {
+        self.0.push_back(Bytes::from_static(b"\n"));
+    }
+
+    pub(crate) fn poll(&mut self) -> Option<Bytes> {
+        let next = self.0.pop_front();
+        if self.0.is_empty() && self.0.capacity() > 0 {
+            self.0 = VecDeque::new();
+        }
+        next
+    }
+}
+
+/// "CONNECTED frame [...] version : the version of the STOMP protocol the session will be using."
+pub(super) fn connected(accepted: &Accepted<'_>, version: Version, heart_beat: HeartBeat) -> Frame {
+    let mut frame = Frame::new(Command::Connected).with("version", version.as_str());
+    if version > Version::V1_0 {
+        frame.headers.push("heart-beat", &heart_beat.to_string());
+    }
+    let named = [("session", accepted.session), ("server", accepted.server)];
+    frame.headers.extend(named.into_iter().filter(|(_, value)| !value.is_empty()));
+    frame.headers.extend(accepted.user_name.map(|name| ("user-name", name)));
+    frame.headers.extend(accepted.headers.iter().copied());
+    frame
+}
+
+pub(super) fn receipt(id: &str) -> Frame {
+    Frame::new(Command::Receipt).with("receipt-id", id)
+}
+
+/// An ERROR; with `versions`, the ones we speak are listed: "If the server does not share any common protocol
+/// versions with the client, then the server MUST respond with an ERROR frame similar to" one with that header.
+pub(super) fn error(error: &ErrorFrame<'_>, versions: bool) -> Frame {
+    let mut frame = Frame::new(Command::Error).with("message", error.message);
+    if !error.code.is_empty() {
+        frame.headers.push("error-code", error.code);
+    }
+    frame.headers.extend(error.receipt.iter().map(|receipt| ("receipt-id", receipt.id())));
+    frame.headers.extend(error.retry_after.map(|after| ("retry-after", after)));
+    if versions {
+        frame.headers.push("version", Version::LIST);
+    }
+    frame.headers.extend(error.headers.iter().copied());
+    if !error.body.is_empty() {
+        if frame.headers.get("content-type").is_none() {
+            frame.headers.push("content-type", "text/plain;charset=utf-8");
+        }
+        frame.body = Bytes::copy_from_slice(error.body);
+    }
+    frame
+}

@@ -1,0 +1,119 @@
+//! What the broker keeps and how nodes reach each other: the ports, and their adapters.
+//!
+//! A port is declared here in the words of its users. [`memory`] is not a mock: it is what a single broker runs on.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use crate::model::{ConnectionId, Destination, Full, Message, WorkerId};
+
+pub mod memory;
+
+/// What comes back from the bus to this node.
+#[derive(Debug, Clone)]
+pub enum Inbound {
+    /// A message for whoever subscribes its destination here.
+    Message(Arc<Message>),
+}
+
+/// Takes what comes back. The broker implements it on its directory and inboxes.
+pub trait Sink: Send + Sync + Debug {
+    /// Hands `inbound` to every interested worker of this node or, with [`Full`], to none; worker `from` is told when
+    /// there is room again.
+    fn accept(&self, inbound: &Inbound, from: Option<WorkerId>) -> Result<(), Full>;
+
+    /// As [`Sink::accept`], room or not: for what is bounded elsewhere.
+    fn force(&self, inbound: &Inbound);
+}
+
+/// Carries messages to every node that wants them: at most once per node, in one order per destination.
+pub trait Relay: Send + Sync + Debug {
+    /// Publishes. `Ok` means that every interested node gets it; [`Full`] that nobody did.
+    fn publish(&self, message: &Arc<Message>, from: Option<WorkerId>) -> Result<(), Full>;
+
+    /// Publishes an event of the broker itself. There is at most one per change of a subscription, so it may pass full
+    /// inboxes; nobody could wait for room.
+    fn announce(&self, message: &Arc<Message>);
+}
+
+/// One session in one room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Row<'a> {
+    /// The room.
+    pub room: &'a str,
+    /// The user.
+    pub user: &'a str,
+    /// The session.
+    pub session: ConnectionId,
+}
+
+/// How presence changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change {
+    /// The user became present or absent: the first session came or the last one left.
+    pub user_changed: bool,
+    /// Users present afterwards.
+    pub present: usize,
+}
+
+/// Who is where.
+pub trait Presence: Send + Sync + Debug {
+    /// Adds a row. `announce` is called while the room's order is held, so that two changes of one room are announced
+    /// in the order in which they happened.
+    fn enter(&self, row: Row<'_>, announce: &mut dyn FnMut(Change));
+
+    /// Removes a row, likewise; nothing happens where there is none.
+    fn leave(&self, row: Row<'_>, announce: &mut dyn FnMut(Change));
+
+    /// Up to `count` users present in `room`, in their order of arrival, and how many there are in all.
+    fn members(&self, room: &str, count: usize) -> (Vec<Arc<str>>, usize);
+}
+
+/// A message that was taken from a queue and is not settled yet.
+#[derive(Debug, Clone)]
+pub struct Taken {
+    /// What the queue knows it by; older messages have smaller tags.
+    pub tag: u64,
+    /// The message.
+    pub message: Arc<Message>,
+    /// Whether it was handed out before.
+    pub redelivered: bool,
+}
+
+/// Why a message could not be put in a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum QueueError {
+    /// The named number of messages waits already.
+    #[error("the queue holds {0} messages, its limit")]
+    Messages(usize),
+    /// The named number of bytes would be exceeded.
+    #[error("the queue would hold more than {0} bytes, its limit")]
+    Bytes(usize),
+    /// The named number of queues exists already.
+    #[error("there are {0} queues, their limit")]
+    Queues(usize),
+}
+
+/// Work queues: messages wait, are taken by one, and come back unless settled.
+pub trait Queues: Send + Sync + Debug {
+    /// Adds a message at the end.
+    fn put(&self, queue: &Destination, message: Arc<Message>) -> Result<(), QueueError>;
+
+    /// Takes the oldest message that is not out.
+    fn take(&self, queue: &Destination) -> Option<Taken>;
+
+    /// Gives a taken message back; it stands before everything newer again.
+    fn release(&self, queue: &Destination, tag: u64);
+
+    /// A taken message that stays taken, but counts as handed out from now on.
+    fn retake(&self, queue: &Destination, tag: u64) -> Option<Taken>;
+
+    /// Ends a taken message; returns it.
+    fn settle(&self, queue: &Destination, tag: u64) -> Option<Arc<Message>>;
+
+    /// Messages in the queue, those that are out included.
+    fn depth(&self, queue: &Destination) -> usize;
+
+    /// Bytes that all queues hold in memory.
+    fn bytes(&self) -> usize;
+}

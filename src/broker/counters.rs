@@ -1,0 +1,64 @@
+//! What happened how often, ready to be exported.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::model::CloseReason;
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `count`.
+    pub fn add(&self, count: usize) {
+        self.0.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    /// The number.
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Counters of the whole process. Labels are the rows of the reason table, never names that clients choose.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Sessions that reached CONNECTED.
+    pub sessions_opened: Counter,
+    /// Connections that are gone.
+    pub connections_closed: Counter,
+    /// SEND frames that were accepted.
+    pub messages_accepted: Counter,
+    /// Deliveries put in an outbox.
+    pub deliveries: Counter,
+    /// Deliveries dropped by an overflow rule.
+    pub deliveries_dropped: Counter,
+    /// Dead letters that found their queue full.
+    pub dead_letters_lost: Counter,
+    /// SENDs that had to wait for room.
+    pub sends_held: Counter,
+    refusals: [Counter; CloseReason::ALL.len()],
+    closes: [Counter; CloseReason::ALL.len()],
+}
+
+impl Counters {
+    /// Something was refused for `reason`.
+    pub fn refused(&self, reason: CloseReason) {
+        self.refusals[reason.index()].add(1);
+    }
+
+    /// A session was ended for `reason`.
+    pub fn closed(&self, reason: CloseReason) {
+        self.closes[reason.index()].add(1);
+    }
+
+    /// Refusals for `reason`, those that ended the session included.
+    pub fn refusals(&self, reason: CloseReason) -> u64 {
+        self.refusals[reason.index()].value()
+    }
+
+    /// Sessions ended for `reason`.
+    pub fn closes(&self, reason: CloseReason) -> u64 {
+        self.closes[reason.index()].value()
+    }
+}

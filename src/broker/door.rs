@@ -1,0 +1,176 @@
+//! The door: what every frame and every request passes, whichever way it came.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use stompede_protocol::Headers;
+
+use crate::backend::memory::{MemoryPresence, MemoryQueues, MemoryRelay};
+use crate::backend::{Queues, Relay, Row};
+use crate::features::presence::Announcement;
+use crate::features::{Attendance, Dispatcher, rooms};
+use crate::model::{ConnectionId, Destination, Message, MessageId, WorkerId};
+use crate::routing::{Directory, Inboxes, Replies};
+
+use super::counters::Counters;
+use super::local::LocalSink;
+use super::settings::{Now, Parts, Settings};
+
+/// Everything that the workers share.
+pub struct Broker {
+    pub(super) parts: Parts,
+    pub(super) protocol_limits: Arc<stompede_protocol::Limits>,
+    pub(super) directory: Arc<Directory>,
+    pub(super) inboxes: Arc<Inboxes>,
+    pub(super) replies: Replies,
+    pub(super) relay: Arc<dyn Relay>,
+    pub(super) attendance: Attendance,
+    pub(super) queues: Dispatcher,
+    queue_store: Arc<dyn Queues>,
+    counters: Counters,
+    next_message: AtomicU64,
+    /// Bytes that each worker's connections hold, as of its last tick.
+    worker_bytes: Box<[AtomicUsize]>,
+    draining: AtomicBool,
+}
+
+impl Broker {
+    /// A broker on the embedded backend.
+    pub fn new(parts: Parts) -> Self {
+        let limits = &parts.settings.limits;
+        let directory = Arc::new(Directory::new());
+        let inboxes = Arc::new(Inboxes::new(parts.workers, limits.inbox_messages_max, limits.inbox_bytes_max));
+        let sink = LocalSink { directory: Arc::clone(&directory), inboxes: Arc::clone(&inboxes) };
+        let queue_store: Arc<dyn Queues> = Arc::new(MemoryQueues::new(limits));
+        Self {
+            protocol_limits: Arc::new(limits.protocol()),
+            relay: Arc::new(MemoryRelay::new(Arc::new(sink))),
+            attendance: Attendance::new(Arc::new(MemoryPresence::new())),
+            queues: Dispatcher::new(Arc::clone(&queue_store), Arc::clone(&inboxes)),
+            queue_store,
+            replies: Replies::default(),
+            counters: Counters::default(),
+            next_message: AtomicU64::new(0),
+            worker_bytes: (0..parts.workers).map(|_| AtomicUsize::new(0)).collect(),
+            draining: AtomicBool::new(false),
+            directory,
+            inboxes,
+            parts,
+        }
+    }
+
+    /// Figures and names.
+    pub fn settings(&self) -> &Settings {
+        &self.parts.settings
+    }
+
+    /// What happened how often.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The inboxes of the workers.
+    pub fn inboxes(&self) -> &Inboxes {
+        &self.inboxes
+    }
+
+    /// Counts of connections.
+    pub fn connections(&self) -> &Arc<crate::policy::Connections> {
+        &self.parts.connections
+    }
+
+    /// Who is it.
+    pub fn authenticator(&self) -> &crate::policy::Authenticator {
+        &self.parts.authenticator
+    }
+
+    /// Destinations and patterns that somebody subscribes.
+    pub fn destinations(&self) -> usize {
+        self.directory.len()
+    }
+
+    /// No new session is accepted from now on.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether [`Broker::drain`] was called.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Bytes in buffers and queues of the whole process.
+    pub fn held_bytes(&self) -> usize {
+        let workers: usize = self.worker_bytes.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum();
+        workers + self.queue_store.bytes()
+    }
+
+    /// Whether buffers and queues hold more than they may.
+    pub fn is_over_memory(&self) -> bool {
+        self.held_bytes() > self.parts.settings.memory_bytes_max
+    }
+
+    pub(super) fn report_bytes(&self, worker: WorkerId, bytes: usize) {
+        self.worker_bytes[usize::from(worker.0)].store(bytes, Ordering::Relaxed);
+    }
+
+    /// A message of ours, with identity and time.
+    pub(super) fn message(
+        &self,
+        destination: Destination,
+        sender: Option<Arc<str>>,
+        headers: Headers,
+        body: Bytes,
+        now: Now,
+    ) -> Message {
+        let text = std::str::from_utf8(&body).is_ok();
+        Message { id: self.next_id(), destination, timestamp_ms: now.wall_ms, sender, headers, body, text }
+    }
+
+    pub(super) fn next_id(&self) -> MessageId {
+        MessageId { node: self.parts.node, number: self.next_message.fetch_add(1, Ordering::Relaxed) + 1 }
+    }
+
+    /// The user has a live subscription to the room on this connection.
+    pub(super) fn enter_room(&self, room: &str, user: &str, session: ConnectionId, now: Now) {
+        let row = Row { room, user, session };
+        self.attendance.enter(row, now.wall_ms, &mut |announcement| self.announce(room, announcement, now));
+    }
+
+    /// That subscription ended.
+    pub(super) fn leave_room(&self, room: &str, user: &str, session: ConnectionId, now: Now) {
+        let row = Row { room, user, session };
+        self.attendance.leave(row, now.wall_ms, &mut |announcement| self.announce(room, announcement, now));
+    }
+
+    /// What comes due with time, whichever worker notices. To be called several times a second by one worker.
+    pub(super) fn tick(&self, now: Now) {
+        self.queues.tick(now.mono);
+        self.attendance.tick(now.wall_ms, |room, announcement| self.announce(room, announcement, now));
+    }
+
+    fn announce(&self, room: &str, announcement: Announcement<'_>, now: Now) {
+        let Some(topic) = self.parts.settings.rooms.events_topic(room) else { return };
+        let (kind, body) = match announcement {
+            Announcement::Join(user) => ("JOIN", rooms::presence_event("JOIN", room, user, now.wall_ms)),
+            Announcement::Leave(user) => ("LEAVE", rooms::presence_event("LEAVE", room, user, now.wall_ms)),
+            Announcement::Count(count) => ("PRESENCE_COUNT", rooms::count_event(room, count, now.wall_ms)),
+        };
+        let mut headers = Headers::new();
+        headers.push("content-type", JSON);
+        headers.push("event", kind);
+        let message = self.message(topic, None, headers, body.into(), now);
+        self.relay.announce(&Arc::new(message));
+    }
+}
+
+impl fmt::Debug for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Broker").field("parts", &self.parts).finish_non_exhaustive()
+    }
+}
+
+/// `content-type` of what the broker itself writes.
+pub(super) const JSON: &str = "application/json";

@@ -1,0 +1,208 @@
+//! SEND: from a frame to a message on its way.
+
+use std::sync::Arc;
+
+use stompede_protocol::{Headers, Send};
+
+use crate::features::rooms::{Utterance, Verb, enrich};
+use crate::features::users;
+use crate::model::message::forwarded_headers;
+use crate::model::{
+    Address, CloseReason, ConnectionId, Destination, Full, Message, Principal, Refusal, WorkerId,
+};
+use crate::policy::access::Action;
+use crate::routing::{Item, ReplyRoute};
+
+use super::door::{Broker, JSON};
+use super::settings::Now;
+
+/// Who sends.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sender<'a> {
+    pub(super) principal: &'a Arc<Principal>,
+    /// Header `session`, for those who answer.
+    pub(super) session: &'a str,
+}
+
+/// A SEND that has passed the door and may be posted, now or later.
+#[derive(Debug)]
+pub(super) enum Letter {
+    /// To everyone who subscribes.
+    Topic(Arc<Message>),
+    /// To one consumer of a work queue.
+    Queue(Arc<Message>),
+    /// To one worker of the application.
+    Handler(Arc<Message>),
+    /// To the session that asked.
+    Reply(ReplyRoute, Arc<Message>),
+    /// To the broker: a fresh token.
+    Refresh(Box<str>),
+}
+
+/// Why a letter is still here.
+#[derive(Debug)]
+pub(super) enum Unposted {
+    /// An inbox has no room; its worker tells.
+    Full,
+    /// Nobody handles it yet.
+    NoHandler,
+    /// It will never be posted.
+    Refused(Refusal),
+}
+
+impl From<Full> for Unposted {
+    fn from(_: Full) -> Self {
+        Self::Full
+    }
+}
+
+impl Broker {
+    /// Checks a SEND: policy, then rules of the destination, then content. `reply_to` is the reply address as the
+    /// receiver shall see it; `own_reply` leads to a temp-queue of the sender.
+    pub(super) fn admit(
+        &self,
+        sender: Sender<'_>,
+        send: Send,
+        address: Address,
+        reply_to: Option<&str>,
+        own_reply: Option<ReplyRoute>,
+        now: Now,
+    ) -> Result<Letter, Refusal> {
+        let name = &*send.destination;
+        if !matches!(address, Address::ReplyQueue(_)) {
+            self.check(sender.principal, Action::Send, name)?;
+        }
+        let mut headers = forwarded_headers(&send.headers);
+        if let Some(reply_to) = reply_to {
+            headers.push("reply-to", reply_to);
+        }
+        let make = |destination, headers| {
+            Arc::new(self.message(destination, sender.principal.user.clone(), headers, send.body.clone(), now))
+        };
+        match address {
+            Address::Topic(destination) => Ok(Letter::Topic(make(destination, headers))),
+            Address::Queue(destination) => Ok(Letter::Queue(make(destination, headers))),
+            Address::OwnQueue { .. } | Address::UserQueue { .. } => {
+                let queue = users::queue_of(&address, sender.principal);
+                let queue = queue.ok_or_else(|| Refusal::from(CloseReason::Forbidden).at(name))?;
+                Ok(Letter::Topic(make(queue, headers)))
+            }
+            Address::TempQueue(_) => {
+                let route = own_reply.ok_or_else(|| Refusal::from(CloseReason::NoSuchReply).at(name))?;
+                Ok(Letter::Reply(route, make(Destination::internal(name), headers)))
+            }
+            Address::ReplyQueue(token) => {
+                let route = self.replies.find(&token);
+                let route = route.ok_or_else(|| Refusal::from(CloseReason::NoSuchReply).at(name))?;
+                Ok(Letter::Reply(route, make(Destination::internal(name), headers)))
+            }
+            Address::App(destination) if destination.as_str() == REFRESH => refresh(&send),
+            Address::App(destination) => match self.parts.settings.rooms.of_command(name) {
+                Some(command) => self.room_command(sender, command?, &send, headers, now),
+                None => {
+                    headers.push("session", sender.session);
+                    Ok(Letter::Handler(make(destination, headers)))
+                }
+            },
+            // `Address::of_send` has refused it.
+            Address::Wildcard(_) => Err(Refusal::from(CloseReason::BadDestination).at(name)),
+        }
+    }
+
+    /// Puts a letter on its way.
+    pub(super) fn post(&self, letter: &Letter, from: WorkerId, now: Now) -> Result<(), Unposted> {
+        match letter {
+            Letter::Topic(message) => self.relay.publish(message, Some(from))?,
+            Letter::Queue(message) => self.enqueue(message, now)?,
+            Letter::Handler(message) => {
+                if !self.queues.has_consumers(&message.destination) {
+                    return Err(Unposted::NoHandler);
+                }
+                self.enqueue(message, now)?;
+            }
+            Letter::Reply(route, message) => {
+                let item = Item::Reply { route: route.clone(), message: Arc::clone(message) };
+                self.inboxes.offer(route.connection.worker, item, Some(from))?;
+            }
+            // The session's own business.
+            Letter::Refresh(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Refuses what `principal` may not.
+    pub(super) fn check(&self, principal: &Principal, action: Action, destination: &str) -> Result<(), Refusal> {
+        if self.parts.access.may(principal, action, destination) {
+            return Ok(());
+        }
+        let verb = match action {
+            Action::Subscribe => "SUBSCRIBE to",
+            Action::Send => "SEND to",
+            Action::Handle => "handle",
+            Action::Presence => "see who is in",
+            Action::History => "read the history of",
+        };
+        Err(Refusal::new(CloseReason::Forbidden, format!("not allowed to {verb} {destination}")).at(destination))
+    }
+
+    fn enqueue(&self, message: &Arc<Message>, now: Now) -> Result<(), Unposted> {
+        let queued = self.queues.publish(&message.destination, Arc::clone(message), now.mono);
+        queued.map_err(|error| {
+            let refusal = Refusal::new(CloseReason::QueueFull, error.to_string());
+            Unposted::Refused(refusal.at(message.destination.as_str()))
+        })
+    }
+
+    fn room_command(
+        &self,
+        sender: Sender<'_>,
+        (room, verb): (&str, Verb),
+        send: &Send,
+        forwarded: Headers,
+        now: Now,
+    ) -> Result<Letter, Refusal> {
+        let name = &*send.destination;
+        if verb != Verb::Send {
+            let text = "this destination answers SUBSCRIBE, not SEND";
+            return Err(Refusal::new(CloseReason::NoHandler, text).at(name));
+        }
+        let id = self.next_id();
+        let utterance = Utterance {
+            room,
+            sender: sender.principal.name(),
+            service: sender.principal.is_service(),
+            id,
+            timestamp_ms: now.wall_ms,
+        };
+        let body = enrich(&send.body, &utterance).map_err(|refusal| refusal.at(name))?;
+        let mut headers = Headers::new();
+        headers.push("content-type", JSON);
+        // The header `event` is ours on a room's topic.
+        for (name, value) in forwarded.iter().filter(|(name, _)| !matches!(*name, "content-type" | "event")) {
+            headers.push(name, value);
+        }
+        let destination = self.parts.settings.rooms.topic(room);
+        let message = self.message(destination, sender.principal.user.clone(), headers, body.into(), now);
+        Ok(Letter::Topic(Arc::new(Message { id, ..message })))
+    }
+}
+
+/// The token is in `Authorization`, or it is the body: bare or `{"token":"..."}`.
+fn refresh(send: &Send) -> Result<Letter, Refusal> {
+    let header = send.headers.get("Authorization").or_else(|| send.headers.get("authorization"));
+    if let Some(value) = header {
+        return Ok(Letter::Refresh(value.strip_prefix("Bearer ").unwrap_or(value).trim().into()));
+    }
+    let wrong = || {
+        let text = "a fresh token comes in the header Authorization or as body {\"token\":\"...\"}";
+        Refusal::new(CloseReason::BadContent, text).at(REFRESH)
+    };
+    let text = std::str::from_utf8(&send.body).map_err(|_| wrong())?.trim();
+    if text.starts_with('{') {
+        return users::token_of(text).map(Letter::Refresh).ok_or_else(wrong);
+    }
+    if text.is_empty() { Err(wrong()) } else { Ok(Letter::Refresh(text.into())) }
+}
+
+/// Where a session sends a fresh token.
+pub(super) const REFRESH: &str = "/app/auth/refresh";

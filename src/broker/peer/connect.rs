@@ -1,0 +1,129 @@
+//! CONNECT, and who it is.
+
+use std::sync::Arc;
+
+use stompede_protocol::{Accepted, Connect};
+
+use crate::model::{CloseReason, Principal, Refusal};
+use crate::policy::Credentials;
+use crate::policy::quota::{UserGuard, UserRate};
+use crate::transport::encode::kind;
+
+use super::replies::ReplyBook;
+use super::{Env, Identity, Peer};
+
+/// Slow work that the driver does elsewhere and answers later.
+#[derive(Debug)]
+pub enum Call {
+    /// Find out who shows these credentials.
+    Authenticate(Box<Credentials>),
+}
+
+/// The answer to a [`Call`].
+#[derive(Debug)]
+pub enum CallAnswer {
+    /// Who it is.
+    Authenticated(Result<Principal, Refusal>),
+}
+
+/// A signed-in client.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) principal: Arc<Principal>,
+    /// Header `session` of CONNECTED.
+    pub(super) session: Box<str>,
+    pub(super) replies: ReplyBook,
+    pub(super) rate: Option<UserRate>,
+    /// Counts the connection as the user's while it lives.
+    _counted: Option<UserGuard>,
+}
+
+impl Peer {
+    pub(super) fn connect(&mut self, env: &mut Env<'_>, connect: Connect) {
+        self.kind = kind(self.wire, connect.version);
+        if env.broker.is_draining() {
+            return self.close(env, &CloseReason::ShuttingDown.into(), None);
+        }
+        let Identity::Unknown(mut credentials) = std::mem::replace(&mut self.identity, Identity::Asking) else {
+            return self.close(env, &CloseReason::Internal.into(), None);
+        };
+        credentials.login = connect.login;
+        credentials.passcode = connect.passcode;
+        credentials.authorization = connect.authorization;
+        if env.broker.authenticator().is_slow(&credentials) {
+            env.calls.push((self.id, Call::Authenticate(credentials)));
+            return;
+        }
+        let answer = env.broker.authenticator().authenticate(&credentials, env.now.wall_s());
+        self.authenticated(env, answer);
+    }
+
+    /// The answer is there: CONNECTED, or ERROR.
+    pub(in crate::broker) fn authenticated(&mut self, env: &mut Env<'_>, answer: Result<Principal, Refusal>) {
+        if self.is_closing() || !matches!(self.identity, Identity::Asking) {
+            return;
+        }
+        match answer.and_then(|principal| self.admit(env, principal)) {
+            Ok(member) => self.accept(env, member),
+            Err(refusal) => {
+                env.broker.counters().refused(refusal.reason);
+                self.close(env, &refusal, None);
+            }
+        }
+    }
+
+    /// The connection counts as the user's from here on.
+    fn admit(&self, env: &Env<'_>, principal: Principal) -> Result<Member, Refusal> {
+        let limited = principal.user.as_ref().filter(|_| !principal.is_service());
+        let counted = limited.map(|user| env.broker.connections().admit_user(user)).transpose()?;
+        let rate = limited.map(|user| env.broker.parts.user_rates.join(user));
+        let session = format!("{:032x}", (env.broker.parts.random)());
+        Ok(Member {
+            principal: Arc::new(principal),
+            session: session.into(),
+            replies: ReplyBook::default(),
+            rate,
+            _counted: counted,
+        })
+    }
+
+    fn accept(&mut self, env: &mut Env<'_>, member: Member) {
+        let accepted = Accepted {
+            session: &member.session,
+            server: &env.broker.settings().server_name,
+            user_name: member.principal.user.as_deref(),
+            headers: &[],
+        };
+        self.session.accept(env.now.mono, &accepted);
+        tracing::info!(
+            connection = %self.label(),
+            user = member.principal.name(),
+            session = &*member.session,
+            version = self.session.version().as_str(),
+            "session opened"
+        );
+        self.identity = Identity::Known(Box::new(member));
+        env.broker.counters().sessions_opened.add(1);
+        self.transmit(env);
+    }
+
+    /// A fresh token for the same user: the session lives as long as the new one.
+    pub(super) fn refresh(&mut self, env: &mut Env<'_>, token: &str) -> Result<(), Refusal> {
+        let Identity::Known(member) = &mut self.identity else { return Err(CloseReason::Internal.into()) };
+        let fresh = env.broker.authenticator().refresh(&member.principal, token, env.now.wall_s())?;
+        member.principal = Arc::new(fresh);
+        self.recheck(env)
+    }
+
+    pub(super) fn member(&self) -> Option<&Member> {
+        match &self.identity {
+            Identity::Known(member) => Some(member),
+            Identity::Unknown(_) | Identity::Asking => None,
+        }
+    }
+
+    /// Worker, slot and serial of the connection, for the log.
+    pub(super) fn label(&self) -> String {
+        format!("{}.{}.{}", self.id.worker.0, self.id.slot, self.id.serial)
+    }
+}

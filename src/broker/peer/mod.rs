@@ -1,0 +1,294 @@
+//! One client: a STOMP session and its way through the door.
+//!
+//! ```text
+//!            CONNECT            accepted
+//!  Unknown ----------> Asking ----------> Known
+//!     |                   |                 |   SEND that must wait: held, nothing is read
+//!     +-------------------+-----------------+--> Closing: the last word waits to be written
+//! ```
+
+mod connect;
+mod deliver;
+mod refuse;
+mod replies;
+mod send;
+mod settle;
+mod subscribe;
+pub(super) mod timers;
+
+use std::mem;
+
+use bytes::Bytes;
+use stompede_protocol::{Event, Millis, Receipt, Session, SubscriptionKey};
+
+use crate::model::{CloseReason, ConnectionId, EncoderKind};
+use crate::policy::{Credentials, Gcra};
+use crate::routing::{Lanes, SubscriberId, Table};
+use crate::transport::encode::{Wire, kind};
+
+use super::door::Broker;
+use super::liveness::Liveness;
+use super::settings::Now;
+
+pub use connect::{Call, CallAnswer};
+use connect::Member;
+use send::Held;
+
+/// How a client reached us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Link {
+    /// Bytes as they are: TCP, TLS, the in-process pipe.
+    Stream,
+    /// In WebSocket messages; can be pinged.
+    WebSocket,
+}
+
+/// What a peer works with while it handles something.
+pub(super) struct Env<'a> {
+    pub(super) broker: &'a Broker,
+    pub(super) table: &'a mut Table,
+    pub(super) lanes: &'a mut Lanes,
+    pub(super) calls: &'a mut Vec<(ConnectionId, Call)>,
+    pub(super) now: Now,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Peer {
+    id: ConnectionId,
+    session: Session,
+    identity: Identity,
+    live: Vec<Live>,
+    /// The subscription that hears of refusals.
+    errors: Option<SubscriptionKey>,
+    held: Option<Box<Held>>,
+    /// Bytes that came while nothing could be handled.
+    input: Vec<u8>,
+    wire: Wire,
+    kind: EncoderKind,
+    liveness: Option<Liveness>,
+    rate: Gcra,
+    /// When the wheel calls next.
+    pub(super) scheduled: Millis,
+    closing: Option<Closing>,
+}
+
+/// Who it is.
+#[derive(Debug)]
+enum Identity {
+    /// Nobody yet; what the handshake showed.
+    Unknown(Box<Credentials>),
+    /// The answer is awaited.
+    Asking,
+    /// Signed in, or accepted as anonymous.
+    Known(Box<Member>),
+}
+
+/// One subscription.
+#[derive(Debug)]
+struct Live {
+    key: SubscriptionKey,
+    what: Listening,
+    /// Deliveries so far in a client ack mode, where the table does not count them.
+    issued: u64,
+}
+
+#[derive(Debug)]
+enum Listening {
+    Topic { subscriber: SubscriberId, room: Option<Box<str>> },
+    Queue(Box<QueueShare>),
+    Temp(Box<str>),
+    /// The token under which the answer will come; `None` when it came.
+    Request(Option<Box<str>>),
+}
+
+/// A consumer's view of a work queue.
+#[derive(Debug)]
+struct QueueShare {
+    queue: crate::model::Destination,
+    /// In auto mode: what waits in the outbox, by the position after its last byte.
+    unwritten: std::collections::VecDeque<(u64, u64)>,
+    paused: bool,
+}
+
+/// The session has ended; its last word is on the way.
+#[derive(Debug, Clone, Copy)]
+struct Closing {
+    deadline: Millis,
+}
+
+impl Peer {
+    pub(super) fn new(id: ConnectionId, link: Link, shown: Credentials, broker: &Broker, now: Now) -> Self {
+        let settings = broker.settings();
+        let wire = match link {
+            Link::Stream => Wire::Raw,
+            Link::WebSocket => Wire::Text,
+        };
+        let session = Session::new(broker.protocol_limits.clone(), settings.heart_beat, now.mono);
+        Self {
+            id,
+            kind: kind(wire, session.version()),
+            session,
+            identity: Identity::Unknown(Box::new(shown)),
+            live: Vec::new(),
+            errors: None,
+            held: None,
+            input: Vec::new(),
+            wire,
+            liveness: (link == Link::WebSocket).then(|| Liveness::new(now.mono, settings.websocket_ping_ms)),
+            rate: Gcra::default(),
+            scheduled: Millis(u64::MAX),
+            closing: None,
+        }
+    }
+
+    pub(super) fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.is_some()
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.held.is_some()
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        matches!(self.identity, Identity::Known(_))
+    }
+
+    pub(super) fn subscriptions(&self) -> usize {
+        self.live.len()
+    }
+
+    /// Bytes that the peer itself keeps.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.input.len() + self.session.buffered_bytes()
+    }
+
+    /// Whether more input can be handled now.
+    pub(super) fn wants_input(&self) -> bool {
+        self.closing.is_none()
+            && self.held.is_none()
+            && self.input.is_empty()
+            && !matches!(self.identity, Identity::Asking)
+    }
+
+    /// Bytes came from the client.
+    pub(super) fn receive(&mut self, env: &mut Env<'_>, bytes: &[u8], text: bool) {
+        if self.is_closing() {
+            return;
+        }
+        if let Some(liveness) = &mut self.liveness {
+            liveness.alive();
+            if !text && self.wire == Wire::Text {
+                self.wire = Wire::Binary;
+                self.kind = kind(self.wire, self.session.version());
+            }
+        }
+        if !self.wants_input() {
+            self.input.extend_from_slice(bytes);
+            return;
+        }
+        let mut input = bytes;
+        self.read(env, &mut input);
+        if !input.is_empty() && !self.is_closing() {
+            self.input.extend_from_slice(input);
+        }
+    }
+
+    /// Goes on with what came while nothing could be handled.
+    pub(super) fn read_on(&mut self, env: &mut Env<'_>) {
+        if self.held.is_some() || self.is_closing() || self.input.is_empty() {
+            return;
+        }
+        let input = mem::take(&mut self.input);
+        let mut rest = &input[..];
+        self.read(env, &mut rest);
+        if !self.is_closing() {
+            self.input = rest.to_vec();
+        }
+    }
+
+    fn read(&mut self, env: &mut Env<'_>, input: &mut &[u8]) {
+        while self.held.is_none() && !self.is_closing() {
+            let Some(event) = self.session.receive(env.now.mono, input) else { break };
+            self.handle(env, event);
+            self.transmit(env);
+        }
+    }
+
+    fn handle(&mut self, env: &mut Env<'_>, event: Event) {
+        match event {
+            Event::Connect(connect) => self.connect(env, connect),
+            Event::Send(send) => self.send(env, send),
+            Event::Subscribe(subscribe) => self.subscribe(env, subscribe),
+            Event::Unsubscribe(unsubscribe) => self.unsubscribe(env, unsubscribe),
+            Event::Ack(settle) => self.settle(env, settle),
+            Event::Nack(settle) => self.settle_negatively(env, settle),
+            Event::Commit(commit) => self.commit(env, commit),
+            Event::Receipted(receipt) => self.session.complete(receipt),
+            Event::Disconnect(receipt) => self.disconnect(env, receipt),
+            Event::Violation(violation, receipt) => self.violated(env, &violation, receipt),
+        }
+    }
+
+    /// What the session has to say goes to the outbox, in order with the deliveries.
+    fn transmit(&mut self, env: &mut Env<'_>) {
+        while let Some(frame) = self.session.poll_transmit() {
+            self.push(env, frame);
+        }
+    }
+
+    fn push(&self, env: &mut Env<'_>, frame: Bytes) {
+        let frame = env.broker.parts.encoders.of(self.kind).wrap(frame);
+        env.lanes.push_control(self.id.slot, frame);
+    }
+
+    fn complete(&mut self, receipt: Option<Receipt>) {
+        if let Some(receipt) = receipt {
+            self.session.complete(receipt);
+        }
+    }
+
+    fn disconnect(&mut self, env: &mut Env<'_>, receipt: Option<Receipt>) {
+        self.complete(receipt);
+        self.session.end();
+        self.transmit(env);
+        self.leave(env, None, "");
+    }
+
+    /// The client has gone without DISCONNECT.
+    pub(super) fn hang_up(&mut self, env: &mut Env<'_>) {
+        if !self.is_closing() {
+            self.session.end();
+            self.leave(env, None, "");
+        }
+    }
+
+    /// Ends the connection once what waits is written: takes it out of everything, and says goodbye on the transport.
+    fn leave(&mut self, env: &mut Env<'_>, reason: Option<CloseReason>, text: &str) {
+        self.release(env);
+        let code = reason.map_or(NORMAL_CLOSURE, |reason| reason.row().websocket);
+        if let Some(frame) = env.broker.parts.encoders.of(self.kind).close(code, text) {
+            env.lanes.push_control(self.id.slot, frame);
+        }
+        self.closing = Some(Closing { deadline: env.now.mono.after(env.broker.settings().limits.write_ms_max) });
+        self.input = Vec::new();
+        env.lanes.wake(self.id.slot);
+    }
+
+    /// Takes the connection out of everything that could reach it.
+    pub(super) fn release(&mut self, env: &mut Env<'_>) {
+        self.held = None;
+        for live in mem::take(&mut self.live) {
+            let returned = self.session.cancel_subscription(live.key);
+            self.end_listening(env, live, &returned);
+        }
+        self.forget_replies(env);
+    }
+}
+
+/// WebSocket close code of an orderly end.
+const NORMAL_CLOSURE: u16 = 1000;

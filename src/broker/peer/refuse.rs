@@ -1,0 +1,85 @@
+//! Saying no: on the errors queue where the session listens there, else by ERROR and close.
+
+use stompede_protocol::{ErrorFrame, Headers, Receipt, Violation, ViolationKind};
+
+use crate::broker::door::JSON;
+use crate::features::users;
+use crate::model::{CloseReason, Destination, Refusal};
+
+use super::{Env, Peer};
+
+impl Peer {
+    /// Refuses one frame.
+    pub(super) fn refuse(&mut self, env: &mut Env<'_>, refusal: Refusal, receipt: Option<Receipt>) {
+        if self.is_closing() {
+            return;
+        }
+        env.broker.counters().refused(refusal.reason);
+        let Some(key) = self.errors.filter(|_| refusal.reason.spares_session()) else {
+            return self.close(env, &refusal, receipt);
+        };
+        tracing::info!(
+            connection = %self.label(),
+            user = self.member().map_or("", |member| member.principal.name()),
+            reason = refusal.reason.code(),
+            destination = refusal.destination.as_deref().unwrap_or(""),
+            "refused"
+        );
+        let body = users::refusal_body(&refusal, receipt.as_ref().map(Receipt::id));
+        let mut headers = Headers::new();
+        headers.push("content-type", JSON);
+        headers.push("event", "error");
+        let name = self.member().map_or("", |member| member.principal.name());
+        let destination = Destination::of_user(name, users::ERRORS_PATH);
+        let message = env.broker.message(destination, None, headers, body.into(), env.now);
+        self.deliver_direct(env, key, &message);
+    }
+
+    /// ERROR, then the end.
+    pub(in crate::broker) fn close(&mut self, env: &mut Env<'_>, refusal: &Refusal, receipt: Option<Receipt>) {
+        if self.is_closing() {
+            return;
+        }
+        env.broker.counters().closed(refusal.reason);
+        tracing::info!(
+            connection = %self.label(),
+            user = self.member().map_or("", |member| member.principal.name()),
+            reason = refusal.reason.code(),
+            destination = refusal.destination.as_deref().unwrap_or(""),
+            message = &*refusal.message,
+            "session refused"
+        );
+        let retry_after = refusal.retry_after_value();
+        self.session.close(&ErrorFrame {
+            message: &refusal.message,
+            code: refusal.reason.code(),
+            receipt,
+            retry_after: retry_after.as_deref(),
+            headers: &[],
+            body: &[],
+        });
+        self.transmit(env);
+        self.leave(env, Some(refusal.reason), refusal.reason.code());
+    }
+
+    /// The outbox is full: what has not begun to leave is dropped, so that the reason can be told.
+    pub(in crate::broker) fn too_slow(&mut self, env: &mut Env<'_>) {
+        env.lanes.abandon(self.id.slot);
+        self.close(env, &CloseReason::SlowConsumer.into(), None);
+    }
+
+    pub(super) fn violated(&mut self, env: &mut Env<'_>, violation: &Violation, receipt: Option<Receipt>) {
+        let reason = match violation.kind() {
+            ViolationKind::BadFrame => CloseReason::BadFrame,
+            ViolationKind::UnsupportedVersion => CloseReason::UnsupportedVersion,
+            ViolationKind::LoginTimeout => CloseReason::LoginTimeout,
+            ViolationKind::BadDestination => CloseReason::BadDestination,
+            ViolationKind::TooLarge => CloseReason::TooLarge,
+            ViolationKind::TooManySubscriptions => CloseReason::TooManySubscriptions,
+            ViolationKind::TooManyUnacked => CloseReason::TooManyUnacked,
+            ViolationKind::HeartBeatLost => CloseReason::HeartBeatLost,
+        };
+        env.broker.counters().refused(reason);
+        self.close(env, &Refusal::new(reason, violation.to_string()), receipt);
+    }
+}

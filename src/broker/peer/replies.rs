@@ -1,0 +1,46 @@
+//! The reply addresses of one session.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::model::{CloseReason, Refusal};
+use crate::routing::{Listener, ReplyRoute};
+
+use super::{Env, Identity, Peer};
+
+/// Names of temp-queues and the tokens that lead to them. Empty for most sessions.
+#[derive(Debug, Default)]
+pub(super) struct ReplyBook(Option<Box<HashMap<Box<str>, Box<str>>>>);
+
+impl Peer {
+    /// The token of the session's temp-queue `name`; made at its first use.
+    pub(super) fn reply_token(&mut self, env: &Env<'_>, name: &str) -> Result<Box<str>, Refusal> {
+        let id = self.id;
+        let Identity::Known(member) = &mut self.identity else { return Err(CloseReason::Internal.into()) };
+        if name.is_empty() || name.len() > crate::model::destination::DESTINATION_BYTES_MAX {
+            let text = "a reply queue is /temp-queue/<name>";
+            return Err(Refusal::new(CloseReason::BadDestination, text));
+        }
+        let book = member.replies.0.get_or_insert_default();
+        if let Some(token) = book.get(name) {
+            return Ok(token.clone());
+        }
+        let limit = env.broker.settings().limits.replies_max;
+        if book.len() >= limit {
+            let text = format!("more than {limit} reply queues on one connection");
+            return Err(Refusal::new(CloseReason::TooManySubscriptions, text));
+        }
+        let token: Box<str> = format!("{:032x}", (env.broker.parts.random)()).into();
+        let listener = Listener::TempQueue(Arc::from(name));
+        env.broker.replies.insert(&token, ReplyRoute { connection: id, listener });
+        book.insert(name.into(), token.clone());
+        Ok(token)
+    }
+
+    pub(super) fn forget_replies(&mut self, env: &Env<'_>) {
+        let Identity::Known(member) = &mut self.identity else { return };
+        for token in member.replies.0.take().into_iter().flat_map(|book| book.into_values()) {
+            env.broker.replies.remove(&token);
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! ACK and NACK.
+
+use stompede_protocol::{Command, Settle, Violation};
+
+use crate::model::{CloseReason, Refusal};
+
+use super::{Env, Listening, Peer};
+
+impl Peer {
+    pub(super) fn settle(&mut self, env: &mut Env<'_>, mut settle: Settle) {
+        let receipt = settle.receipt.take();
+        match self.acknowledge(env, &settle) {
+            Ok(()) => self.complete(receipt),
+            Err(refusal) => self.close(env, &refusal, receipt),
+        }
+    }
+
+    pub(super) fn settle_negatively(&mut self, env: &mut Env<'_>, mut settle: Settle) {
+        let receipt = settle.receipt.take();
+        match self.refuse_messages(env, &settle) {
+            Ok(()) => self.complete(receipt),
+            Err(refusal) => self.close(env, &refusal, receipt),
+        }
+    }
+
+    pub(super) fn acknowledge(&mut self, env: &mut Env<'_>, settle: &Settle) -> Result<(), Refusal> {
+        self.check_issued(env, settle, Command::Ack)?;
+        if let Some(queue) = self.queue_of(settle) {
+            env.broker.queues.settle(&queue, self.consumer(settle.key), &settle.tags, env.now.mono);
+        }
+        Ok(())
+    }
+
+    pub(super) fn refuse_messages(&mut self, env: &mut Env<'_>, settle: &Settle) -> Result<(), Refusal> {
+        self.check_issued(env, settle, Command::Nack)?;
+        let Some(queue) = self.queue_of(settle) else { return Ok(()) };
+        let consumer = self.consumer(settle.key);
+        if settle.headers.get("requeue") == Some("false") {
+            let lost = env.broker.queues.reject(&queue, consumer, &settle.tags, env.now.mono);
+            if lost > 0 {
+                env.broker.counters().dead_letters_lost.add(lost);
+                tracing::warn!(queue = %queue, lost, "the dead-letter queue is full");
+            }
+        } else {
+            env.broker.queues.refuse(&queue, consumer, &settle.tags, env.now.mono);
+        }
+        Ok(())
+    }
+
+    fn queue_of(&self, settle: &Settle) -> Option<crate::model::Destination> {
+        let live = self.live.iter().find(|live| live.key == settle.key)?;
+        match &live.what {
+            Listening::Queue(share) => Some(share.queue.clone()),
+            _ => None,
+        }
+    }
+
+    /// Topics keep no ledger: there an id is known when it was ever issued.
+    fn check_issued(&self, env: &Env<'_>, settle: &Settle, command: Command) -> Result<(), Refusal> {
+        let live = self.live.iter().find(|live| live.key == settle.key);
+        let issued = match live.map(|live| (&live.what, live.issued)) {
+            Some((Listening::Queue(_), _)) => return Ok(()),
+            Some((Listening::Topic { subscriber, .. }, _)) => env.table.subscriber(*subscriber).issued.unwrap_or(0),
+            Some((_, issued)) => issued,
+            None => 0,
+        };
+        if settle.id.number >= 1 && settle.id.number <= issued {
+            return Ok(());
+        }
+        let id = settle.headers.get("id").or_else(|| settle.headers.get("message-id")).unwrap_or("");
+        let violation = Violation::UnknownAck { command, id: id.chars().take(80).collect::<String>().into() };
+        Err(Refusal::new(CloseReason::BadFrame, violation.to_string()))
+    }
+}

@@ -1,0 +1,125 @@
+//! What comes due on one connection.
+
+use stompede_protocol::{Millis, Timeout};
+
+use crate::broker::liveness::Demand;
+use crate::model::CloseReason;
+
+use super::{Env, Peer};
+
+/// What became of a connection whose time came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::broker) enum Fate {
+    /// It goes on.
+    Lives,
+    /// It takes no bytes any more: the socket is closed without another word.
+    Dead,
+}
+
+impl Peer {
+    /// When [`Peer::handle_timeout`] must be called next.
+    pub(in crate::broker) fn deadline(&self, env: &Env<'_>) -> Millis {
+        let limits = &env.broker.settings().limits;
+        let stalled = env.lanes.blocked_since(self.id.slot).map(|since| since.after(limits.write_ms_max));
+        let mut deadline = stalled.unwrap_or(NEVER);
+        if let Some(closing) = self.closing {
+            return deadline.min(closing.deadline);
+        }
+        deadline = deadline.min(self.session.poll_timeout().unwrap_or(NEVER));
+        deadline = deadline.min(self.hold_deadline(limits.hold_ms_max).unwrap_or(NEVER));
+        deadline = deadline.min(self.liveness.map_or(NEVER, |liveness| liveness.deadline()));
+        let expires_s = self.member().and_then(|member| member.principal.expires_s);
+        deadline.min(expires_s.map_or(NEVER, |expires_s| {
+            env.now.mono.after(expires_s.saturating_mul(1_000).saturating_sub(env.now.wall_ms))
+        }))
+    }
+
+    pub(in crate::broker) fn handle_timeout(&mut self, env: &mut Env<'_>) -> Fate {
+        let now = env.now.mono;
+        let limits = &env.broker.settings().limits;
+        if let Some(since) = env.lanes.blocked_since(self.id.slot)
+            && now >= since.after(limits.write_ms_max)
+        {
+            return self.give_up(env, CloseReason::SlowConsumer);
+        }
+        if let Some(closing) = self.closing {
+            return if now >= closing.deadline { Fate::Dead } else { Fate::Lives };
+        }
+        if self.hold_deadline(limits.hold_ms_max).is_some_and(|deadline| now >= deadline) {
+            self.retry(env);
+        }
+        let expires_s = self.member().and_then(|member| member.principal.expires_s);
+        if expires_s.is_some_and(|expires_s| env.now.wall_s() >= expires_s) {
+            self.close(env, &CloseReason::TokenExpired.into(), None);
+            return Fate::Lives;
+        }
+        match self.session.handle_timeout(now) {
+            Some(Timeout::Silent) if self.liveness.is_some() => {
+                if let Some(liveness) = &mut self.liveness {
+                    liveness.silent(now);
+                }
+            }
+            Some(timeout) => {
+                let violation = self.session.violation_of(timeout);
+                self.violated(env, &violation, None);
+            }
+            None => {}
+        }
+        self.transmit(env);
+        self.ping(env)
+    }
+
+    fn ping(&mut self, env: &mut Env<'_>) -> Fate {
+        if self.is_closing() {
+            return Fate::Lives;
+        }
+        let settings = env.broker.settings();
+        // While we do not read, or other bytes stand before the ping, no answer can be expected.
+        let behind = env.lanes.lane(self.id.slot).is_some_and(|lane| !lane.outbox.is_empty());
+        let answerable = self.wants_input() && !behind;
+        let Some(liveness) = &mut self.liveness else { return Fate::Lives };
+        match liveness.poll(env.now.mono, settings.websocket_ping_ms, settings.pong_ms, answerable) {
+            None => Fate::Lives,
+            Some(Demand::GiveUp) => {
+                let silent_ms = settings.pong_ms;
+                let text = format!("a ping was not answered within {silent_ms} ms");
+                let refusal = crate::model::Refusal::new(CloseReason::HeartBeatLost, text);
+                env.broker.counters().refused(refusal.reason);
+                self.close(env, &refusal, None);
+                Fate::Lives
+            }
+            Some(Demand::Ping) => {
+                if let Some(ping) = env.broker.parts.encoders.of(self.kind).ping() {
+                    env.lanes.push_control(self.id.slot, ping);
+                }
+                Fate::Lives
+            }
+        }
+    }
+
+    /// The socket does not take a last word: the connection ends without.
+    fn give_up(&mut self, env: &mut Env<'_>, reason: CloseReason) -> Fate {
+        if !self.is_closing() {
+            env.broker.counters().refused(reason);
+            env.broker.counters().closed(reason);
+            tracing::info!(
+                connection = %self.label(),
+                user = self.member().map_or("", |member| member.principal.name()),
+                reason = reason.code(),
+                "session abandoned"
+            );
+        }
+        self.release(env);
+        Fate::Dead
+    }
+
+    /// A sign of life that carries no frame.
+    pub(in crate::broker) fn alive(&mut self, env: &Env<'_>) {
+        self.session.touch(env.now.mono);
+        if let Some(liveness) = &mut self.liveness {
+            liveness.alive();
+        }
+    }
+}
+
+const NEVER: Millis = Millis(u64::MAX);

@@ -1,0 +1,75 @@
+//! What the broker is built of, given by the server.
+
+use std::fmt;
+use std::sync::Arc;
+
+use stompede_protocol::{HeartBeat, Millis};
+
+use crate::features::Rooms;
+use crate::model::{DestinationRules, Encoders, Limits};
+use crate::policy::{Access, Authenticator, Connections, UserRates};
+
+/// Both clocks, read once for everything that happens together.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// Monotonic, for deadlines.
+    pub mono: Millis,
+    /// Milliseconds since the Unix epoch, for people and tokens.
+    pub wall_ms: u64,
+}
+
+impl Now {
+    /// Seconds since the Unix epoch.
+    pub fn wall_s(self) -> u64 {
+        self.wall_ms / 1_000
+    }
+}
+
+/// Figures and names.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Every limit.
+    pub limits: Limits,
+    /// What CONNECTED offers.
+    pub heart_beat: HeartBeat,
+    /// A WebSocket gets a ping this often, milliseconds.
+    pub websocket_ping_ms: u64,
+    /// A WebSocket that has not answered a ping for so long is gone, milliseconds.
+    pub pong_ms: u64,
+    /// Overflow rules.
+    pub rules: DestinationRules,
+    /// Names of rooms.
+    pub rooms: Rooms,
+    /// Header `server` of CONNECTED.
+    pub server_name: Box<str>,
+    /// Bytes of buffers and queues above which no SEND is read.
+    pub memory_bytes_max: usize,
+}
+
+/// What the server plugs in.
+pub struct Parts {
+    /// Figures and names.
+    pub settings: Settings,
+    /// Who is it.
+    pub authenticator: Authenticator,
+    /// Who may what.
+    pub access: Access,
+    /// Counts of connections.
+    pub connections: Arc<Connections>,
+    /// Rates of users.
+    pub user_rates: Arc<UserRates>,
+    /// How deliveries become bytes.
+    pub encoders: Encoders,
+    /// Number of workers.
+    pub workers: usize,
+    /// Identity of this process in message ids.
+    pub node: u64,
+    /// Unguessable numbers, for session ids and reply addresses.
+    pub random: Box<dyn Fn() -> u128 + Send + Sync>,
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parts").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,403 @@
+//! A worker's core: its connections, their subscriptions, what waits for their sockets, and their time.
+//!
+//! A shard knows no runtime and no socket. The driver feeds it what came, writes what waits, calls it when woken and
+//! when time has passed.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::task::Waker;
+
+use bytes::Bytes;
+use stompede_protocol::Millis;
+
+use crate::model::{CloseReason, ConnectionId, Refusal, WorkerId};
+use crate::policy::Credentials;
+use crate::routing::fanout::{Report, fan_out};
+use crate::routing::{Item, Lanes, Table};
+
+use super::door::Broker;
+use super::peer::timers::Fate;
+use super::peer::{Call, CallAnswer, Env, Link, Peer};
+use super::settings::Now;
+use super::wheel::Wheel;
+
+/// What the driver of a connection should do besides writing what waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Read, if [`Shard::wants_input`].
+    Open,
+    /// Close the socket once everything is written.
+    Closing,
+    /// Close the socket at once.
+    Dead,
+}
+
+/// One worker's core.
+#[derive(Debug)]
+pub struct Shard {
+    worker: WorkerId,
+    broker: Arc<Broker>,
+    table: Table,
+    lanes: Lanes,
+    peers: Vec<Option<Box<Peer>>>,
+    serial: u32,
+    wheel: Wheel,
+    calls: Vec<(ConnectionId, Call)>,
+    /// Connections with work that waits for room or a handler.
+    held: Vec<ConnectionId>,
+    batch: VecDeque<Item>,
+    due: Vec<(u32, u32)>,
+    /// Slots whose socket is to be closed at once.
+    dead: Vec<u32>,
+    /// The backlog was above its mark and is not yet down to half of it.
+    over: bool,
+}
+
+impl Shard {
+    /// An empty shard.
+    pub fn new(worker: WorkerId, broker: Arc<Broker>, now: Now) -> Self {
+        Self {
+            worker,
+            broker,
+            table: Table::default(),
+            lanes: Lanes::default(),
+            peers: Vec::new(),
+            serial: 0,
+            wheel: Wheel::new(now.mono),
+            calls: Vec::new(),
+            held: Vec::new(),
+            batch: VecDeque::new(),
+            due: Vec::new(),
+            dead: Vec::new(),
+            over: false,
+        }
+    }
+
+    /// The door.
+    pub fn broker(&self) -> &Arc<Broker> {
+        &self.broker
+    }
+
+    /// Number of connections.
+    pub fn connections(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// A client came; `shown` is what its handshake showed.
+    pub fn open(&mut self, link: Link, shown: Credentials, now: Now) -> ConnectionId {
+        let slot = self.lanes.open();
+        self.serial = self.serial.wrapping_add(1);
+        let id = ConnectionId { worker: self.worker, slot, serial: self.serial };
+        let peer = Peer::new(id, link, shown, &self.broker, now);
+        if self.peers.len() <= slot as usize {
+            self.peers.resize_with(slot as usize + 1, || None);
+        }
+        self.peers[slot as usize] = Some(Box::new(peer));
+        self.with(slot, now, |_, _| {});
+        id
+    }
+
+    /// Bytes came from the client; `text` unless they came in a binary WebSocket message.
+    pub fn receive(&mut self, slot: u32, bytes: &[u8], text: bool, now: Now) {
+        self.with(slot, now, |peer, env| peer.receive(env, bytes, text));
+        self.drain(now);
+    }
+
+    /// A sign of life that carries no frame.
+    pub fn alive(&mut self, slot: u32, now: Now) {
+        self.with(slot, now, |peer, env| peer.alive(env));
+    }
+
+    /// A frame of the transport's own, such as the answer to a ping.
+    pub fn push_control(&mut self, slot: u32, frame: Bytes) {
+        if self.lanes.lane(slot).is_some() {
+            self.lanes.push_control(slot, frame);
+        }
+    }
+
+    /// As [`Shard::end`], unless the connection is gone.
+    pub fn end_if_current(&mut self, id: ConnectionId, refusal: &Refusal, now: Now) {
+        if self.is_current(id) {
+            self.end(id.slot, refusal, now);
+        }
+    }
+
+    /// Everything that the client sent has been handled.
+    pub fn is_idle(&self, slot: u32) -> bool {
+        self.peer(slot).is_some_and(Peer::wants_input)
+    }
+
+    /// The client sends nothing more: its session ends without a word once what waits is written.
+    pub fn hang_up(&mut self, slot: u32, now: Now) {
+        self.with(slot, now, |peer, env| peer.hang_up(env));
+    }
+
+    /// Ends the session from outside.
+    pub fn end(&mut self, slot: u32, refusal: &Refusal, now: Now) {
+        self.broker.counters().refused(refusal.reason);
+        self.with(slot, now, |peer, env| peer.close(env, refusal, None));
+    }
+
+    /// The socket is gone, or everything is said: forgets the connection.
+    pub fn remove(&mut self, slot: u32, now: Now) {
+        self.with(slot, now, |peer, env| peer.release(env));
+        if let Some(peer) = self.peers.get_mut(slot as usize).and_then(Option::take) {
+            self.lanes.close(peer.id().slot);
+            self.dead.retain(|dead| *dead != slot);
+            self.broker.counters().connections_closed.add(1);
+        }
+        self.drain(now);
+    }
+
+    /// What the driver should do.
+    pub fn status(&self, slot: u32) -> Status {
+        if self.dead.contains(&slot) {
+            return Status::Dead;
+        }
+        match self.peer(slot) {
+            Some(peer) if !peer.is_closing() => Status::Open,
+            Some(_) => Status::Closing,
+            None => Status::Dead,
+        }
+    }
+
+    /// Whether more bytes of the client can be handled. Not while its work is held, nor while it leaves our answers
+    /// unread.
+    pub fn wants_input(&self, slot: u32) -> bool {
+        let outbox_bytes = self.lanes.lane(slot).map_or(0, |lane| lane.outbox.bytes());
+        let reads = outbox_bytes <= self.broker.settings().limits.outbox_bytes_max;
+        reads && self.peer(slot).is_some_and(Peer::wants_input)
+    }
+
+    /// Whether the client has been accepted.
+    pub fn is_connected(&self, slot: u32) -> bool {
+        self.peer(slot).is_some_and(Peer::is_connected)
+    }
+
+    /// Fills `slices` with what should be written; returns how many.
+    pub fn gather<'a>(&'a self, slot: u32, slices: &mut [IoSlice<'a>]) -> usize {
+        self.lanes.lane(slot).map_or(0, |lane| lane.outbox.gather(slices))
+    }
+
+    /// The socket took `count` bytes.
+    pub fn wrote(&mut self, slot: u32, count: usize, now: Now) {
+        self.lanes.advance(slot, count);
+        self.lanes.set_blocked(slot, None);
+        self.with(slot, now, |peer, env| peer.wrote(env));
+        if self.over && self.lanes.backlog_bytes() * 2 <= self.backlog_bytes_max() {
+            self.over = false;
+            self.retry_held(now);
+            self.drain(now);
+        }
+    }
+
+    /// The socket refuses bytes.
+    pub fn blocked(&mut self, slot: u32, now: Now) {
+        if self.lanes.blocked_since(slot).is_none() {
+            self.lanes.set_blocked(slot, Some(now.mono));
+            self.with(slot, now, |_, _| {});
+        }
+    }
+
+    /// The driver looks at the connection now; `waker` is called when there is something new.
+    pub fn watch(&mut self, slot: u32, waker: &Waker) {
+        self.lanes.watch(slot, waker);
+    }
+
+    /// Slow work to be done elsewhere.
+    pub fn take_calls(&mut self) -> Vec<(ConnectionId, Call)> {
+        std::mem::take(&mut self.calls)
+    }
+
+    /// The answer to a call. Nothing happens when the connection is gone.
+    pub fn answer(&mut self, connection: ConnectionId, answer: CallAnswer, now: Now) {
+        if !self.is_current(connection) {
+            return;
+        }
+        let CallAnswer::Authenticated(answer) = answer;
+        self.with(connection.slot, now, |peer, env| {
+            peer.authenticated(env, answer);
+            peer.read_on(env);
+        });
+        self.lanes.wake(connection.slot);
+        self.drain(now);
+    }
+
+    /// Does some of what waits in the inbox, as far as the backlog allows. Whatever is left wakes the driver.
+    pub fn drain(&mut self, now: Now) {
+        let broker = Arc::clone(&self.broker);
+        if self.is_backlogged() {
+            return;
+        }
+        let mut batch = std::mem::take(&mut self.batch);
+        let waiting = broker.inboxes().of(self.worker).take(&mut batch, ITEMS_AT_ONCE);
+        for worker in waiting.iter() {
+            broker.inboxes().force(worker, Item::Room);
+        }
+        for item in batch.drain(..) {
+            self.handle(item, now);
+        }
+        self.batch = batch;
+        broker.inboxes().of(self.worker).rouse();
+    }
+
+    /// Registers who is woken when the inbox has something that may be done; `true` when it has already.
+    pub fn watch_inbox(&mut self, waker: &Waker) -> bool {
+        let filled = self.broker.inboxes().of(self.worker).watch(waker);
+        filled && !self.is_backlogged()
+    }
+
+    /// To be called about every [`TICK_MS`](super::wheel::TICK_MS).
+    pub fn tick(&mut self, now: Now) {
+        let mut due = std::mem::take(&mut self.due);
+        self.wheel.advance(now.mono, &mut due);
+        for (slot, serial) in due.drain(..) {
+            let id = ConnectionId { worker: self.worker, slot, serial };
+            if self.is_current(id) {
+                self.timeout(slot, now);
+            }
+        }
+        self.due = due;
+        if self.worker == WorkerId(0) {
+            self.broker.tick(now);
+        }
+        self.guard_memory(now);
+        self.retry_held(now);
+        self.drain(now);
+    }
+
+    /// Subscriptions of all connections.
+    pub fn subscriptions(&self) -> usize {
+        self.peers.iter().flatten().map(|peer| peer.subscriptions()).sum()
+    }
+
+    /// Ids of all connections.
+    pub fn ids(&self) -> Vec<ConnectionId> {
+        self.peers.iter().flatten().map(|peer| peer.id()).collect()
+    }
+
+    fn timeout(&mut self, slot: u32, now: Now) {
+        let mut fate = Fate::Lives;
+        self.with(slot, now, |peer, env| {
+            peer.scheduled = Millis(u64::MAX);
+            if peer.deadline(env) <= env.now.mono {
+                fate = peer.handle_timeout(env);
+            }
+        });
+        if fate == Fate::Dead {
+            self.dead.push(slot);
+            self.lanes.wake(slot);
+        }
+    }
+
+    /// Above the limit no SEND is read; what is still too much at the next tick is taken from the fullest outbox.
+    fn guard_memory(&mut self, now: Now) {
+        let peers: usize = self.peers.iter().flatten().map(|peer| peer.held_bytes()).sum();
+        self.broker.report_bytes(self.worker, self.lanes.total_bytes() + peers);
+        if !self.broker.is_over_memory() {
+            return;
+        }
+        if let Some(slot) = self.lanes.fullest()
+            && self.lanes.blocked_since(slot).is_some()
+        {
+            self.with(slot, now, |peer, env| peer.too_slow(env));
+        }
+    }
+
+    fn handle(&mut self, item: Item, now: Now) {
+        match item {
+            Item::Publish(message) => {
+                let limits = &self.broker.settings().limits;
+                let overflow = self.broker.settings().rules.overflow(&message.destination);
+                let encoders = &self.broker.parts.encoders;
+                let (table, lanes) = (&mut self.table, &mut self.lanes);
+                let report = fan_out(table, lanes, encoders, &message, overflow, limits.outbox_bytes_max);
+                self.account(report, now);
+            }
+            Item::Consume { to, key, tag, message, redelivered } => {
+                if self.is_current(to) {
+                    self.with(to.slot, now, |peer, env| peer.consume_message(env, key, tag, &message, redelivered));
+                } else {
+                    let consumer = crate::features::Consumer { connection: to, key };
+                    self.broker.queues.unsubscribe(&message.destination, consumer, &[tag], now.mono);
+                }
+            }
+            Item::Reply { route, message } => {
+                if self.is_current(route.connection) {
+                    self.with(route.connection.slot, now, |peer, env| peer.reply(env, &route.listener, &message));
+                }
+            }
+            Item::End { connection, refusal } => {
+                if self.is_current(connection) {
+                    self.end(connection.slot, &refusal, now);
+                }
+            }
+            Item::Room => self.retry_held(now),
+        }
+    }
+
+    fn account(&mut self, report: Report, now: Now) {
+        self.broker.counters().deliveries.add(report.delivered);
+        if report.dropped > 0 {
+            self.broker.counters().deliveries_dropped.add(report.dropped);
+        }
+        for slot in report.slow {
+            self.broker.counters().refused(CloseReason::SlowConsumer);
+            self.with(slot, now, |peer, env| peer.too_slow(env));
+        }
+    }
+
+    fn retry_held(&mut self, now: Now) {
+        for id in std::mem::take(&mut self.held) {
+            if self.is_current(id) {
+                self.with(id.slot, now, |peer, env| peer.retry(env));
+                self.lanes.wake(id.slot);
+            }
+        }
+    }
+
+    fn backlog_bytes_max(&self) -> usize {
+        self.broker.settings().limits.backlog_bytes_max
+    }
+
+    fn is_backlogged(&mut self) -> bool {
+        let backlogged = self.lanes.backlog_bytes() > self.backlog_bytes_max();
+        self.over |= backlogged;
+        backlogged
+    }
+
+    fn peer(&self, slot: u32) -> Option<&Peer> {
+        self.peers.get(slot as usize).and_then(Option::as_deref)
+    }
+
+    fn is_current(&self, id: ConnectionId) -> bool {
+        self.peer(id.slot).is_some_and(|peer| peer.id() == id)
+    }
+
+    /// Lets the peer act, then sees to its deadline and whether its work is held.
+    fn with(&mut self, slot: u32, now: Now, act: impl FnOnce(&mut Peer, &mut Env<'_>)) {
+        let Some(mut peer) = self.peers.get_mut(slot as usize).and_then(Option::take) else { return };
+        let was_held = peer.is_held();
+        let mut env = Env {
+            broker: &self.broker,
+            table: &mut self.table,
+            lanes: &mut self.lanes,
+            calls: &mut self.calls,
+            now,
+        };
+        act(&mut peer, &mut env);
+        let deadline = peer.deadline(&env);
+        if deadline < peer.scheduled {
+            peer.scheduled = self.wheel.schedule((slot, peer.id().serial), deadline);
+        }
+        if peer.is_held() && !(was_held && self.held.contains(&peer.id())) {
+            self.held.push(peer.id());
+        }
+        self.over |= self.lanes.backlog_bytes() > self.backlog_bytes_max();
+        self.peers[slot as usize] = Some(peer);
+    }
+}
+
+/// Items taken from the inbox at a time.
+const ITEMS_AT_ONCE: usize = 64;

@@ -1,0 +1,13 @@
+//! What applications are built of: rooms, presence, user queues, work queues.
+//!
+//! Features speak through the ports of [`crate::backend`] and the mechanisms of [`crate::routing`]; they know neither
+//! connections nor frames, and not each other.
+
+pub mod presence;
+pub mod queues;
+pub mod rooms;
+pub mod users;
+
+pub use presence::Attendance;
+pub use queues::{Consumer, Dispatcher};
+pub use rooms::Rooms;

@@ -1,0 +1,242 @@
+//! Work queues: each message to one of this node's consumers, in turn, as far as their credit goes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use parking_lot::Mutex;
+use stompede_protocol::{Millis, SubscriptionKey};
+
+use crate::backend::{QueueError, Queues, Taken};
+use crate::model::{ConnectionId, Destination, Message};
+use crate::routing::{Inboxes, Item};
+
+/// One subscription that takes from a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Consumer {
+    /// Its connection.
+    pub connection: ConnectionId,
+    /// Its subscription there.
+    pub key: SubscriptionKey,
+}
+
+/// Hands messages of queues to consumers.
+#[derive(Debug)]
+pub struct Dispatcher {
+    store: Arc<dyn Queues>,
+    inboxes: Arc<Inboxes>,
+    groups: Mutex<HashMap<Destination, Arc<Mutex<Group>>, RandomState>>,
+}
+
+/// The consumers of one queue on this node.
+#[derive(Debug, Default)]
+struct Group {
+    members: Vec<Member>,
+    /// Whose turn it is.
+    next: usize,
+    /// Refused messages that wait for somebody else, or for their time.
+    resting: Vec<Resting>,
+    /// Taken out of the map: whoever still holds it looks again.
+    gone: bool,
+}
+
+#[derive(Debug)]
+struct Member {
+    consumer: Consumer,
+    credit: usize,
+    paused: bool,
+}
+
+#[derive(Debug)]
+struct Resting {
+    taken: Taken,
+    refused_by: Consumer,
+    due: Millis,
+}
+
+impl Dispatcher {
+    /// A dispatcher over `store`.
+    pub fn new(store: Arc<dyn Queues>, inboxes: Arc<Inboxes>) -> Self {
+        Self { store, inboxes, groups: Mutex::default() }
+    }
+
+    /// Whether somebody on this node consumes from `queue`.
+    pub fn has_consumers(&self, queue: &Destination) -> bool {
+        self.groups.lock().get(queue).is_some_and(|group| !group.lock().members.is_empty())
+    }
+
+    /// Puts a message into the queue and hands out what can be.
+    pub fn publish(&self, queue: &Destination, message: Arc<Message>, now: Millis) -> Result<(), QueueError> {
+        self.store.put(queue, message)?;
+        let group = self.groups.lock().get(queue).cloned();
+        if let Some(group) = group {
+            self.pump(queue, &mut group.lock(), now);
+        }
+        Ok(())
+    }
+
+    /// Adds a consumer that may have `credit` messages at once.
+    pub fn subscribe(&self, queue: &Destination, consumer: Consumer, credit: usize, now: Millis) {
+        self.with_group(queue, now, |group| group.members.push(Member { consumer, credit, paused: false }));
+    }
+
+    /// Removes a consumer; `returned` is what it had and did not settle, oldest first.
+    pub fn unsubscribe(&self, queue: &Destination, consumer: Consumer, returned: &[u64], now: Millis) {
+        for tag in returned {
+            self.store.release(queue, *tag);
+        }
+        self.with_group(queue, now, |group| group.members.retain(|member| member.consumer != consumer));
+    }
+
+    /// The consumer is done with these messages.
+    pub fn settle(&self, queue: &Destination, consumer: Consumer, tags: &[u64], now: Millis) {
+        for tag in tags {
+            self.store.settle(queue, *tag);
+        }
+        self.with_group(queue, now, |group| group.credit(consumer, tags.len()));
+    }
+
+    /// The consumer refuses these messages: another one gets them first, and after [`REST_MS`] whoever is there.
+    pub fn refuse(&self, queue: &Destination, consumer: Consumer, tags: &[u64], now: Millis) {
+        self.with_group(queue, now, |group| {
+            let taken = tags.iter().filter_map(|tag| self.store.retake(queue, *tag));
+            group.resting.extend(taken.map(|taken| Resting { taken, refused_by: consumer, due: now.after(REST_MS) }));
+            group.resting.sort_by_key(|resting| resting.taken.tag);
+            group.credit(consumer, tags.len());
+        });
+    }
+
+    /// The consumer refuses these messages for good: they go to the dead-letter queue, oldest dead letters making room.
+    /// Returns how many of those were lost to the queue's limits.
+    pub fn reject(&self, queue: &Destination, consumer: Consumer, tags: &[u64], now: Millis) -> usize {
+        let dead = dead_letter_queue(queue);
+        let mut lost = 0;
+        for tag in tags {
+            let Some(message) = self.store.settle(queue, *tag) else { continue };
+            if self.publish(&dead, Arc::new(dead_letter(&message, queue, &dead)), now).is_err() {
+                lost += 1;
+            }
+        }
+        self.with_group(queue, now, |group| group.credit(consumer, tags.len()));
+        lost
+    }
+
+    /// A message could not be written to the consumer now: it goes back, and nothing more is handed to the consumer
+    /// until [`Dispatcher::resume`].
+    pub fn pause(&self, queue: &Destination, consumer: Consumer, tag: u64, now: Millis) {
+        self.store.release(queue, tag);
+        self.with_group(queue, now, |group| {
+            group.credit(consumer, 1);
+            group.set_paused(consumer, true);
+        });
+    }
+
+    /// The consumer can take messages again.
+    pub fn resume(&self, queue: &Destination, consumer: Consumer, now: Millis) {
+        self.with_group(queue, now, |group| group.set_paused(consumer, false));
+    }
+
+    /// Hands out what rested long enough. To be called several times a second.
+    pub fn tick(&self, now: Millis) {
+        let resting: Vec<_> = {
+            let groups = self.groups.lock();
+            let due = |group: &Arc<Mutex<Group>>| group.lock().resting.iter().any(|resting| resting.due <= now);
+            groups.iter().filter(|(_, group)| due(group)).map(|(name, _)| name.clone()).collect()
+        };
+        for queue in resting {
+            self.with_group(&queue, now, |_| {});
+        }
+    }
+
+    /// Changes the group, then hands out what can be. A group without consumers is dissolved.
+    fn with_group(&self, queue: &Destination, now: Millis, change: impl FnOnce(&mut Group)) {
+        let group = loop {
+            let group = Arc::clone(self.groups.lock().entry(queue.clone()).or_default());
+            if !group.lock().gone {
+                break group;
+            }
+        };
+        let mut locked = group.lock();
+        change(&mut locked);
+        self.pump(queue, &mut locked, now);
+        if locked.members.is_empty() {
+            for resting in locked.resting.drain(..) {
+                self.store.release(queue, resting.taken.tag);
+            }
+            locked.gone = true;
+            drop(locked);
+            self.groups.lock().remove(queue);
+        }
+    }
+
+    fn pump(&self, queue: &Destination, group: &mut Group, now: Millis) {
+        let mut index = 0;
+        while index < group.resting.len() {
+            let Resting { refused_by, due, .. } = group.resting[index];
+            let other = group.pick(|member| member.consumer != refused_by);
+            match other.or_else(|| if due <= now { group.pick(|_| true) } else { None }) {
+                Some(member) => {
+                    let taken = group.resting.remove(index).taken;
+                    self.hand(group, member, taken);
+                }
+                None => index += 1,
+            }
+        }
+        while let Some(member) = group.pick(|_| true) {
+            let Some(taken) = self.store.take(queue) else { break };
+            self.hand(group, member, taken);
+        }
+    }
+
+    fn hand(&self, group: &mut Group, member: usize, taken: Taken) {
+        group.next = member + 1;
+        group.members[member].credit -= 1;
+        let Consumer { connection, key } = group.members[member].consumer;
+        let Taken { tag, message, redelivered } = taken;
+        self.inboxes.force(connection.worker, Item::Consume { to: connection, key, tag, message, redelivered });
+    }
+}
+
+impl Group {
+    /// The next member in turn that has credit and suits.
+    fn pick(&self, suits: impl Fn(&Member) -> bool) -> Option<usize> {
+        let count = self.members.len();
+        (0..count).map(|step| (self.next + step) % count).find(|index| {
+            let member = &self.members[*index];
+            member.credit > 0 && !member.paused && suits(member)
+        })
+    }
+
+    fn credit(&mut self, consumer: Consumer, count: usize) {
+        if let Some(member) = self.members.iter_mut().find(|member| member.consumer == consumer) {
+            member.credit += count;
+        }
+    }
+
+    fn set_paused(&mut self, consumer: Consumer, paused: bool) {
+        if let Some(member) = self.members.iter_mut().find(|member| member.consumer == consumer) {
+            member.paused = paused;
+        }
+    }
+}
+
+/// Where rejected messages of `queue` go: `/queue/dlq.<name>`.
+fn dead_letter_queue(queue: &Destination) -> Destination {
+    let name = queue.as_str().trim_start_matches('/').split_once('/').map_or("", |(_, name)| name);
+    let name = name.strip_prefix("dlq.").unwrap_or(name);
+    Destination::internal(&format!("/queue/dlq.{name}"))
+}
+
+fn dead_letter(message: &Message, from: &Destination, to: &Destination) -> Message {
+    let mut headers = message.headers.clone();
+    headers.push("stompede-dead-letter-reason", "rejected");
+    headers.push("stompede-dead-letter-from", from.as_str());
+    Message { destination: to.clone(), headers, body: message.body.clone(), sender: message.sender.clone(), ..*message }
+}
+
+/// How long a refused message waits for another consumer before it is offered to the one that refused it, milliseconds.
+pub const REST_MS: u64 = 1_000;
+
+#[cfg(test)]
+#[path = "queues_tests.rs"]
+mod tests;

@@ -1,0 +1,144 @@
+use super::*;
+use crate::backend::memory::MemoryQueues;
+use crate::model::{Limits, MessageId, WorkerId};
+use bytes::Bytes;
+use std::collections::VecDeque;
+
+struct Bench {
+    dispatcher: Dispatcher,
+    inboxes: Arc<Inboxes>,
+    queue: Destination,
+    published: u64,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let inboxes = Arc::new(Inboxes::new(1, 100, 1 << 20));
+        let store = Arc::new(MemoryQueues::new(&Limits::default()));
+        let dispatcher = Dispatcher::new(store, Arc::clone(&inboxes));
+        Self { dispatcher, inboxes, queue: Destination::internal("/queue/a"), published: 0 }
+    }
+
+    fn publish(&mut self) {
+        self.published += 1;
+        let message = Message {
+            id: MessageId { node: 1, number: self.published },
+            destination: self.queue.clone(),
+            timestamp_ms: 0,
+            sender: None,
+            headers: stompede_protocol::Headers::new(),
+            body: Bytes::new(),
+            text: true,
+        };
+        self.dispatcher.publish(&self.queue, Arc::new(message), Millis(0)).unwrap();
+    }
+
+    fn subscribe(&self, slot: u32, credit: usize) -> Consumer {
+        let consumer = consumer(slot);
+        self.dispatcher.subscribe(&self.queue, consumer, credit, Millis(0));
+        consumer
+    }
+
+    /// (slot, tag, message number, redelivered) handed out since the last call.
+    fn handed(&self) -> Vec<(u32, u64, u64, bool)> {
+        let mut items = VecDeque::new();
+        self.inboxes.of(WorkerId(0)).take(&mut items, usize::MAX);
+        let row = |item| match item {
+            Item::Consume { to, tag, message, redelivered, .. } => (to.slot, tag, message.id.number, redelivered),
+            other => panic!("{other:?}"),
+        };
+        items.into_iter().map(row).collect()
+    }
+}
+
+fn consumer(slot: u32) -> Consumer {
+    Consumer { connection: ConnectionId { worker: WorkerId(0), slot, serial: 0 }, key: SubscriptionKey(0) }
+}
+
+#[test]
+fn messages_wait_for_a_consumer_and_then_go_round() {
+    let mut bench = Bench::new();
+    bench.publish();
+    bench.publish();
+    assert!(!bench.dispatcher.has_consumers(&bench.queue));
+    bench.subscribe(1, 1);
+    assert_eq!(bench.handed(), [(1, 1, 1, false)]);
+    bench.subscribe(2, 10);
+    assert_eq!(bench.handed(), [(2, 2, 2, false)]);
+    bench.dispatcher.settle(&bench.queue, consumer(1), &[1], Millis(0));
+    bench.publish();
+    bench.publish();
+    assert_eq!(bench.handed(), [(1, 3, 3, false), (2, 4, 4, false)]);
+}
+
+#[test]
+fn what_a_leaving_consumer_had_goes_to_the_next_in_order_and_marked() {
+    let mut bench = Bench::new();
+    let first = bench.subscribe(1, 10);
+    for _ in 0..3 {
+        bench.publish();
+    }
+    bench.handed();
+    bench.subscribe(2, 1);
+    bench.dispatcher.unsubscribe(&bench.queue, first, &[1, 2, 3], Millis(0));
+    assert_eq!(bench.handed(), [(2, 1, 1, true)]);
+    bench.dispatcher.settle(&bench.queue, consumer(2), &[1], Millis(0));
+    assert_eq!(bench.handed(), [(2, 2, 2, true)]);
+}
+
+#[test]
+fn a_refused_message_goes_to_another_consumer_first() {
+    let mut bench = Bench::new();
+    let first = bench.subscribe(1, 1);
+    bench.publish();
+    bench.subscribe(2, 1);
+    bench.handed();
+    bench.dispatcher.refuse(&bench.queue, first, &[1], Millis(0));
+    assert_eq!(bench.handed(), [(2, 1, 1, true)]);
+}
+
+#[test]
+fn a_refused_message_returns_to_the_only_consumer_after_a_second() {
+    let mut bench = Bench::new();
+    let only = bench.subscribe(1, 5);
+    bench.publish();
+    bench.publish();
+    bench.handed();
+    bench.dispatcher.refuse(&bench.queue, only, &[1, 2], Millis(0));
+    bench.dispatcher.tick(Millis(REST_MS - 1));
+    assert_eq!(bench.handed(), []);
+    bench.dispatcher.tick(Millis(REST_MS));
+    assert_eq!(bench.handed(), [(1, 1, 1, true), (1, 2, 2, true)]);
+}
+
+#[test]
+fn a_rejected_message_becomes_a_dead_letter() {
+    let mut bench = Bench::new();
+    let only = bench.subscribe(1, 1);
+    bench.publish();
+    bench.handed();
+    assert_eq!(bench.dispatcher.reject(&bench.queue, only, &[1], Millis(0)), 0);
+    bench.queue = Destination::internal("/queue/dlq.a");
+    bench.subscribe(2, 1);
+    assert_eq!(bench.handed(), [(2, 1, 1, false)]);
+}
+
+#[test]
+fn a_paused_consumer_gets_nothing_until_it_resumes() {
+    let mut bench = Bench::new();
+    let only = bench.subscribe(1, 5);
+    bench.publish();
+    bench.handed();
+    bench.dispatcher.pause(&bench.queue, only, 1, Millis(0));
+    assert_eq!(bench.handed(), []);
+    bench.dispatcher.resume(&bench.queue, only, Millis(0));
+    assert_eq!(bench.handed(), [(1, 1, 1, true)]);
+}
+
+#[test]
+fn a_queue_that_nobody_consumes_leaves_no_group_behind() {
+    let bench = Bench::new();
+    let only = bench.subscribe(1, 5);
+    bench.dispatcher.unsubscribe(&bench.queue, only, &[], Millis(0));
+    assert!(bench.dispatcher.groups.lock().is_empty());
+}

@@ -1,0 +1,77 @@
+//! `/user/...` is a translation: a user's queue is a destination of its own that all sessions of the user subscribe.
+
+use crate::model::{Address, Destination, Principal, Refusal, CloseReason};
+
+/// The path under which refusals reach a session that asks for them.
+pub const ERRORS_PATH: &str = "errors";
+
+/// The destination behind a subscription to one's own queue; `None` when `address` is no user destination.
+pub fn own_queue(address: &Address, principal: &Principal) -> Result<Option<Destination>, Refusal> {
+    match address {
+        Address::OwnQueue { path } => match &principal.user {
+            Some(user) => Ok(Some(Destination::of_user(user, path))),
+            None => Err(Refusal::new(CloseReason::Forbidden, "only a signed-in user has queues of its own")),
+        },
+        Address::UserQueue { user, path } if principal.user.as_deref() == Some(user) => {
+            Ok(Some(Destination::of_user(user, path)))
+        }
+        Address::UserQueue { .. } => {
+            Err(Refusal::new(CloseReason::Forbidden, "a user may subscribe to the own queues only"))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The destination behind a SEND to a user.
+pub fn queue_of(address: &Address, principal: &Principal) -> Option<Destination> {
+    match address {
+        Address::UserQueue { user, path } => Some(Destination::of_user(user, path)),
+        Address::OwnQueue { path } => principal.user.as_deref().map(|user| Destination::of_user(user, path)),
+        _ => None,
+    }
+}
+
+/// The token in the body of a refresh, `{"token":"..."}`.
+pub fn token_of(body: &str) -> Option<Box<str>> {
+    #[derive(serde::Deserialize)]
+    struct Refresh {
+        token: Box<str>,
+    }
+    serde_json::from_str(body).ok().map(|refresh: Refresh| refresh.token)
+}
+
+/// What a session that subscribes `/user/queue/errors` reads instead of an ERROR.
+pub fn refusal_body(refusal: &Refusal, receipt_id: Option<&str>) -> Vec<u8> {
+    let retry_after = refusal.retry_after_value();
+    let retry_after = retry_after.map(|value| value.parse::<u32>().map_or(serde_json::json!(value), Into::into));
+    let body = serde_json::json!({
+        "code": refusal.reason.code(),
+        "message": refusal.message,
+        "destination": refusal.destination,
+        "receiptId": receipt_id,
+        "retryAfter": retry_after,
+    });
+    body.to_string().into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_names_of_the_own_queue_lead_to_one_destination() {
+        let alice = Principal::user("a/b");
+        let own = Address::of_subscribe("/user/queue/m").unwrap();
+        let named = Address::of_subscribe("/user/a%2Fb/queue/m").unwrap();
+        assert_eq!(own_queue(&own, &alice), own_queue(&named, &alice));
+        assert_eq!(queue_of(&named, &Principal::service("s")), own_queue(&own, &alice).unwrap());
+    }
+
+    #[test]
+    fn nobody_listens_to_somebody_elses_queue() {
+        let address = Address::of_subscribe("/user/bob/queue/m").unwrap();
+        assert_eq!(own_queue(&address, &Principal::user("alice")).unwrap_err().reason, CloseReason::Forbidden);
+        let own = Address::of_subscribe("/user/queue/m").unwrap();
+        assert_eq!(own_queue(&own, &Principal::anonymous()).unwrap_err().reason, CloseReason::Forbidden);
+    }
+}

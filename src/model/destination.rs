@@ -1,0 +1,236 @@
+//! Where messages go: names as clients write them, checked once and never changed afterwards.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::close::{CloseReason, Refusal};
+use super::pattern::Pattern;
+
+/// Longest destination in bytes. Longer names are no use to people and would be stored per subscription.
+pub const DESTINATION_BYTES_MAX: usize = 512;
+
+/// A concrete, valid destination, byte for byte as it was authorised, is routed and logged.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Destination(Arc<str>);
+
+impl Destination {
+    /// Takes a name that this crate itself composed out of checked pieces.
+    pub(crate) fn internal(name: &str) -> Self {
+        debug_assert!(name.starts_with('/'));
+        Self(name.into())
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The segments between the slashes.
+    pub fn segments(&self) -> std::str::Split<'_, char> {
+        self.0[1..].split('/')
+    }
+
+    /// The own queue of a user, as routed: `/user/<id>/queue/<path>` with `%` and `/` of the id percent-encoded.
+    pub fn of_user(user: &str, path: &str) -> Self {
+        Self(format!("/user/{}/queue/{path}", encode_user(user)).into())
+    }
+}
+
+impl fmt::Debug for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a client wrote in `destination`, told apart by its first segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// `/topic/<path>`
+    Topic(Destination),
+    /// `/topic/...` with wildcards; only in SUBSCRIBE.
+    Wildcard(Pattern),
+    /// `/queue/<name>`
+    Queue(Destination),
+    /// `/user/queue/<path>`: the sender's own.
+    OwnQueue {
+        /// What follows `/user/queue/`.
+        path: Box<str>,
+    },
+    /// `/user/<id>/queue/<path>`
+    UserQueue {
+        /// The id, decoded.
+        user: Box<str>,
+        /// What follows `/queue/`.
+        path: Box<str>,
+    },
+    /// `/app/<path>`
+    App(Destination),
+    /// `/temp-queue/<name>`: private to the session.
+    TempQueue(Box<str>),
+    /// `/reply-queue/<token>`
+    ReplyQueue(Box<str>),
+}
+
+impl Address {
+    /// Parses the destination of a SEND.
+    pub fn of_send(text: &str) -> Result<Self, Refusal> {
+        match Self::parse(text)? {
+            Self::Wildcard(_) => Err(wildcard_in_send(text)),
+            address => Ok(address),
+        }
+    }
+
+    /// Parses the destination of a SUBSCRIBE: wildcards are allowed under `/topic`.
+    pub fn of_subscribe(text: &str) -> Result<Self, Refusal> {
+        Self::parse(text)
+    }
+
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        check_characters(text)?;
+        let (head, rest) = text[1..].split_once('/').unwrap_or((&text[1..], ""));
+        if rest.is_empty() {
+            return Err(unknown_prefix(text));
+        }
+        match head {
+            "topic" if rest.contains('*') => Pattern::parse(text).map(Self::Wildcard),
+            "topic" => plain(text, rest).map(Self::Topic),
+            "queue" => plain(text, rest).map(Self::Queue),
+            "app" => plain(text, rest).map(Self::App),
+            "temp-queue" => plain(text, rest).map(|_| Self::TempQueue(rest.into())),
+            "reply-queue" => plain(text, rest).map(|_| Self::ReplyQueue(rest.into())),
+            "user" => user(text, rest),
+            _ => Err(unknown_prefix(text)),
+        }
+    }
+}
+
+/// `%` and `/` of a user id as they stand in a destination.
+pub fn encode_user(user: &str) -> String {
+    user.replace('%', "%25").replace('/', "%2F")
+}
+
+fn decode_user(segment: &str) -> String {
+    segment.replace("%2F", "/").replace("%2f", "/").replace("%25", "%")
+}
+
+fn user(text: &str, rest: &str) -> Result<Address, Refusal> {
+    let form = || bad(text, "a user destination is /user/queue/<name> or /user/<id>/queue/<name>");
+    let (first, tail) = rest.split_once('/').ok_or_else(form)?;
+    if let Some(path) = tail.strip_prefix("queue/") {
+        plain(text, path)?;
+        return Ok(Address::UserQueue { user: decode_user(first).into(), path: path.into() });
+    }
+    if first != "queue" {
+        return Err(form());
+    }
+    plain(text, tail)?;
+    Ok(Address::OwnQueue { path: tail.into() })
+}
+
+fn plain(text: &str, rest: &str) -> Result<Destination, Refusal> {
+    match rest.bytes().find(|b| matches!(b, b'*' | b'#' | b'>')) {
+        None => Ok(Destination(text.into())),
+        Some(_) => Err(bad(text, WILDCARD_FORM)),
+    }
+}
+
+fn check_characters(text: &str) -> Result<(), Refusal> {
+    if text.len() > DESTINATION_BYTES_MAX {
+        let shown: String = text.chars().take(64).collect();
+        return Err(bad(&shown, &format!("a destination has at most {DESTINATION_BYTES_MAX} bytes, this has {}", text.len())));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(bad(&text.escape_debug().to_string(), "a destination has no control characters"));
+    }
+    let Some(rest) = text.strip_prefix('/') else {
+        return Err(unknown_prefix(text));
+    };
+    if rest.split('/').any(str::is_empty) {
+        return Err(bad(text, "a destination has no empty segments"));
+    }
+    Ok(())
+}
+
+fn unknown_prefix(text: &str) -> Refusal {
+    let hint = if let Some(key) = text.strip_prefix("/exchange/") {
+        let key = key.split_once('/').map_or(key, |(_, key)| key);
+        format!("there are no exchanges here; SEND and SUBSCRIBE /topic/{key} instead")
+    } else if let Some(name) = text.strip_prefix("/amq/queue/") {
+        format!("use /queue/{name} instead")
+    } else {
+        "destinations are /topic/<path>, /queue/<name>, /user/queue/<name>, /user/<id>/queue/<name>, /app/<path>, \
+         /temp-queue/<name>"
+            .to_owned()
+    };
+    bad(text, &hint)
+}
+
+fn wildcard_in_send(text: &str) -> Refusal {
+    bad(text, "a SEND goes to one destination; wildcards (* one segment, ** the rest) are for SUBSCRIBE to /topic")
+}
+
+pub(super) fn bad(text: &str, why: &str) -> Refusal {
+    Refusal::new(CloseReason::BadDestination, format!("bad destination {text}: {why}")).at(text)
+}
+
+pub(super) const WILDCARD_FORM: &str =
+    "wildcards are * for one whole segment and ** for the rest (last only), in SUBSCRIBE to /topic/...";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(text: &str) -> String {
+        Address::of_send(text).unwrap_err().message.into_owned()
+    }
+
+    #[test]
+    fn each_form_is_told_apart() {
+        assert!(matches!(Address::of_send("/topic/a/b"), Ok(Address::Topic(d)) if d.as_str() == "/topic/a/b"));
+        assert!(matches!(Address::of_send("/queue/a"), Ok(Address::Queue(_))));
+        assert!(matches!(Address::of_send("/app/a"), Ok(Address::App(_))));
+        assert!(matches!(Address::of_send("/temp-queue/x"), Ok(Address::TempQueue(n)) if &*n == "x"));
+        assert!(matches!(Address::of_send("/user/queue/a/b"), Ok(Address::OwnQueue { path }) if &*path == "a/b"));
+        let Ok(Address::UserQueue { user, path }) = Address::of_send("/user/a%2Fb%25/queue/m") else { panic!() };
+        assert_eq!((&*user, &*path), ("a/b%", "m"));
+        assert!(matches!(Address::of_subscribe("/topic/a/*/c"), Ok(Address::Wildcard(_))));
+    }
+
+    #[test]
+    fn a_user_called_queue_is_still_reachable() {
+        let Ok(Address::UserQueue { user, .. }) = Address::of_send("/user/queue/queue/m") else { panic!() };
+        assert_eq!(&*user, "queue");
+    }
+
+    #[test]
+    fn bad_names_are_refused_with_the_right_form() {
+        assert!(message("/exchange/amq.topic/chat.1").contains("/topic/chat.1"));
+        assert!(message("/amq/queue/jobs").contains("/queue/jobs"));
+        assert!(message("/topic/a/*").contains("SUBSCRIBE"));
+        assert!(message("/queue/a.#").contains("**"));
+        assert!(message("/topic//a").contains("empty segments"));
+        assert!(message("/topic/").contains("empty"));
+        assert!(message("topic/a").contains("/topic/<path>"));
+        assert!(message("/topic/a\u{7}").contains("control"));
+        assert!(message(&format!("/topic/{}", "x".repeat(600))).contains("512"));
+        assert!(message("/user/alice").contains("/user/<id>/queue/<name>"));
+        for text in ["", "/", "/topic", "/user/", "/nowhere/x"] {
+            assert!(Address::of_send(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_id_survives_the_way_through_a_destination() {
+        for id in ["alice", "a/b", "50%", "%2F", "%252F", "ü/%"] {
+            let name = Destination::of_user(id, "m");
+            let Ok(Address::UserQueue { user, .. }) = Address::of_send(name.as_str()) else { panic!("{id}") };
+            assert_eq!(&*user, id);
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! One published message, shared by everything that delivers it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use stompede_protocol::Headers;
+
+use super::destination::Destination;
+
+/// Identity of a message: the publishing broker process and its serial number there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MessageId {
+    /// Random identity of the broker process.
+    pub node: u64,
+    /// Serial number within that process.
+    pub number: u64,
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}-{}", self.node, self.number)
+    }
+}
+
+/// A message as it is routed. What differs between receivers is not in here.
+#[derive(Debug)]
+pub struct Message {
+    /// The same for all receivers.
+    pub id: MessageId,
+    /// Where it was published.
+    pub destination: Destination,
+    /// Milliseconds since the Unix epoch at which the broker accepted it.
+    pub timestamp_ms: u64,
+    /// User id of the sender; the header `user-name`.
+    pub sender: Option<Arc<str>>,
+    /// The sender's own headers, `content-type` among them, and what the broker adds for all receivers alike.
+    pub headers: Headers,
+    /// The body.
+    pub body: Bytes,
+    /// Whether the body is valid UTF-8 and may leave in a WebSocket text message.
+    pub text: bool,
+}
+
+impl Message {
+    /// Bytes that this message keeps in memory, for the sums of bounded buffers.
+    pub fn cost_bytes(&self) -> usize {
+        std::mem::size_of::<Self>() + self.headers.heap_bytes() + self.body.len()
+    }
+}
+
+/// Headers of a SEND that go on to the receivers: everything but what a client may not set.
+pub fn forwarded_headers(sent: &Headers) -> Headers {
+    let mut kept = Headers::new();
+    for (name, value) in sent.iter() {
+        if !is_reserved(name) {
+            kept.push(name, value);
+        }
+    }
+    kept
+}
+
+/// Whether only the broker may set this header. Compared without case: `authorization` leaks as badly as `Authorization`.
+fn is_reserved(name: &str) -> bool {
+    RESERVED.iter().any(|reserved| name.eq_ignore_ascii_case(reserved))
+        || name.get(..RESERVED_PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(RESERVED_PREFIX))
+}
+
+const RESERVED_PREFIX: &str = "stompede-";
+
+const RESERVED: [&str; 16] = [
+    "destination",
+    "content-length",
+    "receipt",
+    "transaction",
+    "authorization",
+    "login",
+    "passcode",
+    "message-id",
+    "subscription",
+    "ack",
+    "user-name",
+    "redelivered",
+    "timestamp",
+    "reply-to",
+    "session",
+    "command",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_cannot_forge_what_the_broker_says() {
+        let mut sent = Headers::new();
+        for name in RESERVED.iter().chain(&["Authorization", "Stompede-Position", "X-mine", "content-type"]) {
+            sent.push(name, "v");
+        }
+        let kept = forwarded_headers(&sent);
+        let names: Vec<_> = kept.iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["X-mine", "content-type"]);
+    }
+}

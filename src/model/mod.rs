@@ -1,0 +1,24 @@
+//! The words that every room of the house shares: destinations, patterns, messages, principals, limits, reasons.
+//!
+//! Nothing here does I/O, holds a lock or knows a runtime.
+
+pub mod close;
+pub mod destination;
+pub mod encoding;
+pub mod ids;
+pub mod limits;
+pub mod message;
+pub mod pattern;
+pub mod principal;
+pub mod rules;
+pub mod trie;
+
+pub use close::{CloseReason, Refusal, Retry};
+pub use destination::{Address, Destination};
+pub use encoding::{Delivery, Encoder, EncoderKind, Encoders};
+pub use ids::{ConnectionId, Full, WorkerId};
+pub use limits::Limits;
+pub use message::{Message, MessageId};
+pub use pattern::Pattern;
+pub use principal::{Claims, Principal, Role};
+pub use rules::{DestinationRule, DestinationRules, Overflow};

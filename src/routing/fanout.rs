@@ -1,0 +1,145 @@
+//! One message into the outboxes of one worker's subscribers.
+//!
+//! A MESSAGE differs between receivers only in `subscription` and, in client ack modes, `ack` and `message-id`. It is
+//! encoded once per encoder kind and subscription id; most clients number their subscriptions alike, so most
+//! deliveries are the clone of one shared buffer.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+use stompede_protocol::AckId;
+
+use crate::model::{Delivery, EncoderKind, Encoders, Message, Overflow};
+
+use super::lanes::Lanes;
+use super::outbox::Pushed;
+use super::table::{Subscriber, Table};
+
+/// What a fan-out did.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Deliveries that now wait in an outbox.
+    pub delivered: usize,
+    /// Older deliveries that were dropped by the overflow rule.
+    pub dropped: usize,
+    /// Connections that are too slow for this delivery: they must be closed.
+    pub slow: SmallVec<[u32; 4]>,
+}
+
+/// Delivers `message` to every subscriber in `table`.
+pub fn fan_out(
+    table: &mut Table,
+    lanes: &mut Lanes,
+    encoders: &Encoders,
+    message: &Message,
+    overflow: Overflow,
+    outbox_bytes_max: usize,
+) -> Report {
+    let mut report = Report::default();
+    let mut frames = Frames { encoders, message, whole: SmallVec::new(), tails: SmallVec::new() };
+    table.for_each(&message.destination, |subscriber| {
+        let (head, tail) = frames.of(subscriber);
+        match lanes.push(subscriber.slot, head, tail, overflow, outbox_bytes_max) {
+            Pushed::Taken => report.delivered += 1,
+            Pushed::Dropped(count) => {
+                report.delivered += 1;
+                report.dropped += count;
+            }
+            Pushed::Full if report.slow.contains(&subscriber.slot) => {}
+            Pushed::Full => report.slow.push(subscriber.slot),
+        }
+    });
+    report
+}
+
+/// The encodings of one message so far.
+struct Frames<'a> {
+    encoders: &'a Encoders,
+    message: &'a Message,
+    whole: SmallVec<[(Variant, Bytes); 2]>,
+    tails: SmallVec<[(EncoderKind, Option<Rc<str>>, Bytes); 1]>,
+}
+
+#[derive(Clone)]
+struct Variant {
+    kind: EncoderKind,
+    id: Option<Rc<str>>,
+    shown: Option<Rc<str>>,
+}
+
+impl Variant {
+    // Texts are shared per table: equal ones are the same allocation.
+    fn is_of(&self, s: &Subscriber) -> bool {
+        self.kind == s.kind && same(&self.id, &s.id) && same(&self.shown, &s.shown)
+    }
+}
+
+impl Frames<'_> {
+    fn of(&mut self, subscriber: &mut Subscriber) -> (Bytes, Option<Bytes>) {
+        let acknowledged = subscriber.issued.is_some();
+        if acknowledged || self.message.body.len() >= SPLIT_BODY_BYTES_MIN {
+            return self.split(subscriber);
+        }
+        (self.whole(subscriber), None)
+    }
+
+    fn whole(&mut self, s: &Subscriber) -> Bytes {
+        // The last one used stands first: a room full of equal clients never looks further.
+        if let Some(at) = self.whole.iter().position(|(variant, _)| variant.is_of(s)) {
+            self.whole.swap(0, at);
+            return self.whole[0].1.clone();
+        }
+        let frame = self.encoders.of(s.kind).whole(&delivery(self.message, s, None));
+        let variant = Variant { kind: s.kind, id: s.id.clone(), shown: s.shown.clone() };
+        if self.whole.len() < VARIANTS_MAX {
+            self.whole.push((variant, frame.clone()));
+        }
+        frame
+    }
+
+    fn split(&mut self, s: &mut Subscriber) -> (Bytes, Option<Bytes>) {
+        let ack = s.issued.as_mut().map(|issued| {
+            *issued += 1;
+            AckId { subscription: s.key, number: *issued }
+        });
+        let delivery = delivery(self.message, s, ack);
+        let encoder = self.encoders.of(s.kind);
+        let known = self.tails.iter().find(|(kind, shown, _)| *kind == s.kind && same(shown, &s.shown));
+        let tail = if let Some((_, _, tail)) = known {
+            tail.clone()
+        } else {
+            let tail = encoder.tail(&delivery);
+            if self.tails.len() < VARIANTS_MAX {
+                self.tails.push((s.kind, s.shown.clone(), tail.clone()));
+            }
+            tail
+        };
+        (encoder.head(&delivery, &tail), Some(tail))
+    }
+}
+
+fn delivery<'a>(message: &'a Message, s: &'a Subscriber, ack: Option<AckId>) -> Delivery<'a> {
+    Delivery {
+        message,
+        subscription: s.id.as_deref(),
+        shown: s.shown.as_deref().unwrap_or(message.destination.as_str()),
+        ack,
+        redelivered: None,
+    }
+}
+
+fn same(a: &Option<Rc<str>>, b: &Option<Rc<str>>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => Rc::ptr_eq(a, b),
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+/// From this body size on, receivers share the tail and get a head of their own: a copy of the body per subscription id
+/// would cost more than a second slice in the write.
+const SPLIT_BODY_BYTES_MIN: usize = 4 << 10;
+
+/// Distinct encodings remembered per message; receivers with yet others are encoded one by one.
+const VARIANTS_MAX: usize = 64;

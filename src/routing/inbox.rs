@@ -1,0 +1,262 @@
+//! What other workers, and the worker itself, hand a worker to do.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::Waker;
+
+use parking_lot::{Mutex, MutexGuard};
+use smallvec::SmallVec;
+use stompede_protocol::SubscriptionKey;
+
+use crate::model::{ConnectionId, Full, Message, Refusal, WorkerId};
+
+use super::directory::WorkerSet;
+use super::replies::ReplyRoute;
+
+/// One thing to do.
+#[derive(Debug)]
+pub enum Item {
+    /// Deliver to everyone here who subscribes the message's destination.
+    Publish(Arc<Message>),
+    /// Hand a work queue's message to one consumer.
+    Consume {
+        /// The consumer's connection.
+        to: ConnectionId,
+        /// Its subscription.
+        key: SubscriptionKey,
+        /// What the queue knows the message by.
+        tag: u64,
+        /// The message.
+        message: Arc<Message>,
+        /// Whether somebody may have had it before.
+        redelivered: bool,
+    },
+    /// Deliver an answer to the session that asked.
+    Reply {
+        /// Whom and where.
+        route: ReplyRoute,
+        /// The answer.
+        message: Arc<Message>,
+    },
+    /// End a session.
+    End {
+        /// Which.
+        connection: ConnectionId,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// An inbox that was full when this worker wanted to publish has room again.
+    Room,
+}
+
+impl Item {
+    fn cost_bytes(&self) -> usize {
+        match self {
+            Self::Publish(message) | Self::Consume { message, .. } | Self::Reply { message, .. } => {
+                size_of::<Self>() + message.cost_bytes()
+            }
+            Self::End { .. } | Self::Room => size_of::<Self>(),
+        }
+    }
+}
+
+/// A worker's queue of things to do, bounded in number and bytes.
+#[derive(Debug)]
+pub struct Inbox {
+    state: Mutex<State>,
+    messages_max: usize,
+    bytes_max: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    items: VecDeque<Item>,
+    bytes: usize,
+    waker: Option<Waker>,
+    /// Workers that found it full.
+    waiting: WorkerSet,
+}
+
+impl Inbox {
+    fn new(messages_max: usize, bytes_max: usize) -> Self {
+        Self { state: Mutex::default(), messages_max, bytes_max }
+    }
+
+    /// Moves up to `count` items to the end of `out`. Workers that waited for room are returned once it is half empty.
+    pub fn take(&self, out: &mut VecDeque<Item>, count: usize) -> WorkerSet {
+        let mut state = self.state.lock();
+        for _ in 0..count {
+            let Some(item) = state.items.pop_front() else { break };
+            state.bytes -= item.cost_bytes();
+            out.push_back(item);
+        }
+        if state.items.is_empty() && state.items.capacity() > KEPT_ITEMS {
+            state.items = VecDeque::new();
+        }
+        if state.items.len() * 2 <= self.messages_max && state.bytes * 2 <= self.bytes_max {
+            return std::mem::take(&mut state.waiting);
+        }
+        WorkerSet::default()
+    }
+
+    /// Registers who is woken by the next item; `true` when some wait already.
+    pub fn watch(&self, waker: &Waker) -> bool {
+        let mut state = self.state.lock();
+        if !state.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            state.waker = Some(waker.clone());
+        }
+        !state.items.is_empty()
+    }
+
+    /// Wakes whoever watches, if something waits.
+    pub fn rouse(&self) {
+        let state = self.state.lock();
+        let waker = if state.items.is_empty() { None } else { state.waker.clone() };
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Number of items.
+    pub fn len(&self) -> usize {
+        self.state.lock().items.len()
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    // One item larger than the limit is taken by an empty inbox.
+    fn has_room(&self, state: &State, bytes: usize) -> bool {
+        state.items.is_empty() || state.items.len() < self.messages_max && state.bytes + bytes <= self.bytes_max
+    }
+}
+
+impl State {
+    fn push(&mut self, item: Item) -> Option<Waker> {
+        self.bytes += item.cost_bytes();
+        self.items.push_back(item);
+        if self.items.len() == 1 { self.waker.clone() } else { None }
+    }
+}
+
+/// The inboxes of all workers.
+#[derive(Debug)]
+pub struct Inboxes(Box<[Inbox]>);
+
+impl Inboxes {
+    /// One inbox a worker.
+    pub fn new(workers: usize, messages_max: usize, bytes_max: usize) -> Self {
+        Self((0..workers).map(|_| Inbox::new(messages_max, bytes_max)).collect())
+    }
+
+    /// The inbox of a worker.
+    pub fn of(&self, worker: WorkerId) -> &Inbox {
+        &self.0[usize::from(worker.0)]
+    }
+
+    /// Every worker.
+    pub fn workers(&self) -> impl Iterator<Item = WorkerId> {
+        (0..self.0.len() as u8).map(WorkerId)
+    }
+
+    /// Hands `message` to all of `workers` or to none. `from` is told when room comes.
+    pub fn publish(&self, workers: WorkerSet, message: &Arc<Message>, from: Option<WorkerId>) -> Result<(), Full> {
+        // Ascending order: two publishers never wait for each other.
+        let mut states: SmallVec<[(&Inbox, MutexGuard<'_, State>); 4]> =
+            workers.iter().map(|worker| (self.of(worker), self.of(worker).state.lock())).collect();
+        let bytes = Item::Publish(Arc::clone(message)).cost_bytes();
+        for (inbox, state) in &mut states {
+            if !inbox.has_room(state, bytes) {
+                state.waiting = from.map_or(state.waiting, |from| state.waiting.with(from));
+                return Err(Full);
+            }
+        }
+        let mut wakers: SmallVec<[Waker; 4]> = SmallVec::new();
+        for (_, state) in &mut states {
+            wakers.extend(state.push(Item::Publish(Arc::clone(message))));
+        }
+        drop(states);
+        wakers.into_iter().for_each(Waker::wake);
+        Ok(())
+    }
+
+    /// Hands one item to one worker if there is room.
+    pub fn offer(&self, worker: WorkerId, item: Item, from: Option<WorkerId>) -> Result<(), Full> {
+        let inbox = self.of(worker);
+        let mut state = inbox.state.lock();
+        if !inbox.has_room(&state, item.cost_bytes()) {
+            state.waiting = from.map_or(state.waiting, |from| state.waiting.with(from));
+            return Err(Full);
+        }
+        let waker = state.push(item);
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        Ok(())
+    }
+
+    /// Hands over an item that is bounded elsewhere: by a consumer's credit, by one per connection, by one per worker.
+    pub fn force(&self, worker: WorkerId, item: Item) {
+        let waker = self.of(worker).state.lock().push(item);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+/// Capacity that an empty inbox may keep.
+const KEPT_ITEMS: usize = 1_024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Destination, MessageId};
+    use bytes::Bytes;
+
+    fn message() -> Arc<Message> {
+        Arc::new(Message {
+            id: MessageId { node: 1, number: 1 },
+            destination: Destination::internal("/topic/a"),
+            timestamp_ms: 0,
+            sender: None,
+            headers: stompede_protocol::Headers::new(),
+            body: Bytes::new(),
+            text: true,
+        })
+    }
+
+    fn drain(inboxes: &Inboxes, worker: u8, count: usize) -> (usize, WorkerSet) {
+        let mut out = VecDeque::new();
+        let waiting = inboxes.of(WorkerId(worker)).take(&mut out, count);
+        (out.len(), waiting)
+    }
+
+    #[test]
+    fn a_publish_reaches_all_workers_or_none_and_the_refused_one_is_told() {
+        let inboxes = Inboxes::new(2, 2, usize::MAX / 2);
+        let both = WorkerSet::default().with(WorkerId(0)).with(WorkerId(1));
+        let one = WorkerSet::default().with(WorkerId(1));
+        for _ in 0..2 {
+            assert_eq!(inboxes.publish(one, &message(), None), Ok(()));
+        }
+        assert_eq!(inboxes.publish(both, &message(), Some(WorkerId(0))), Err(Full));
+        assert!(inboxes.of(WorkerId(0)).is_empty());
+        let (taken, waiting) = drain(&inboxes, 1, 1);
+        assert_eq!((taken, waiting), (1, WorkerSet::default().with(WorkerId(0))));
+        assert_eq!(inboxes.publish(both, &message(), Some(WorkerId(0))), Ok(()));
+    }
+
+    #[test]
+    fn bytes_are_bounded_but_one_large_item_always_fits_an_empty_inbox() {
+        let inboxes = Inboxes::new(1, 100, 1);
+        let own = WorkerSet::default().with(WorkerId(0));
+        assert_eq!(inboxes.publish(own, &message(), None), Ok(()));
+        assert_eq!(inboxes.publish(own, &message(), None), Err(Full));
+        drain(&inboxes, 0, 10);
+        assert_eq!(inboxes.publish(own, &message(), None), Ok(()));
+    }
+}

@@ -1,0 +1,270 @@
+//! What waits for one connection's socket.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use bytes::Bytes;
+
+use crate::model::Overflow;
+
+/// How a piece may be treated when there is no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Priority {
+    /// The broker's own word to the client (CONNECTED, RECEIPT, ERROR, heart-beat, pong): small, always taken. What
+    /// produces it is bounded: frames are not read from a connection whose outbox is full.
+    Control,
+    /// A delivery that must not be dropped.
+    Kept,
+    /// A delivery whose destination drops the oldest when full.
+    Droppable,
+}
+
+/// A part of a frame. A frame is one piece, or a head that is followed by its tail.
+#[derive(Debug)]
+pub struct Piece {
+    bytes: Bytes,
+    priority: Priority,
+    continued: bool,
+}
+
+/// Pending bytes of one connection, bounded. Empty, it owns no memory.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    pieces: VecDeque<Piece>,
+    /// Sum of the pieces, without what of the first one is already written.
+    bytes: usize,
+    /// Bytes of the first piece that the socket has taken.
+    written: usize,
+    /// The first piece is the tail of a frame whose head has left.
+    mid_frame: bool,
+    /// All bytes ever pushed.
+    pushed_total: u64,
+}
+
+/// What became of a push.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pushed {
+    /// It waits.
+    Taken,
+    /// It waits; this many older deliveries were dropped for it.
+    Dropped(usize),
+    /// There is no room: the connection is slow.
+    Full,
+}
+
+impl Outbox {
+    /// Bytes waiting.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    /// Position after the last byte pushed, counted from the connection's start.
+    pub fn pushed_total(&self) -> u64 {
+        self.pushed_total
+    }
+
+    /// Position after the last byte that the socket has taken. Dropped deliveries count as taken.
+    pub fn written_total(&self) -> u64 {
+        self.pushed_total - self.bytes as u64
+    }
+
+    /// Adds the broker's own frame; there is always room.
+    pub fn push_control(&mut self, bytes: Bytes) {
+        self.append(bytes, Priority::Control, false);
+    }
+
+    /// Adds a delivery: `head` and, where it is shared, `tail`. An empty outbox takes a delivery of any size.
+    pub fn push(&mut self, head: Bytes, tail: Option<Bytes>, overflow: Overflow, bytes_max: usize) -> Pushed {
+        let wanted = head.len() + tail.as_ref().map_or(0, Bytes::len);
+        let mut dropped = 0;
+        if self.bytes + wanted > bytes_max && !self.is_empty() {
+            match overflow {
+                Overflow::Close => return Pushed::Full,
+                Overflow::DropOldest => {
+                    dropped = self.drop_oldest(wanted, bytes_max);
+                    if self.bytes + wanted > bytes_max && !self.is_empty() {
+                        return Pushed::Full;
+                    }
+                }
+            }
+        }
+        let priority = match overflow {
+            Overflow::Close => Priority::Kept,
+            Overflow::DropOldest => Priority::Droppable,
+        };
+        self.append(head, priority, tail.is_some());
+        if let Some(tail) = tail {
+            self.append(tail, priority, false);
+        }
+        if dropped > 0 { Pushed::Dropped(dropped) } else { Pushed::Taken }
+    }
+
+    /// Fills `slices` with what should be written next; returns how many it filled.
+    pub fn gather<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut skip = self.written;
+        let mut count = 0;
+        for (slice, piece) in slices.iter_mut().zip(&self.pieces) {
+            *slice = IoSlice::new(&piece.bytes[skip..]);
+            skip = 0;
+            count += 1;
+        }
+        count
+    }
+
+    /// The socket took `count` bytes.
+    pub fn advance(&mut self, mut count: usize) {
+        self.bytes -= count;
+        while count > 0 {
+            let Some(first) = self.pieces.front() else { return };
+            let left = first.bytes.len() - self.written;
+            if count < left {
+                self.written += count;
+                return;
+            }
+            count -= left;
+            self.written = 0;
+            self.mid_frame = first.continued;
+            self.pieces.pop_front();
+        }
+        self.shrink();
+    }
+
+    /// Drops every frame that has not begun to leave: the connection is about to be closed with a last word.
+    pub fn abandon(&mut self) {
+        let keep = self.begun_pieces();
+        for piece in self.pieces.drain(keep..) {
+            self.bytes -= piece.bytes.len();
+        }
+        self.shrink();
+    }
+
+    fn append(&mut self, bytes: Bytes, priority: Priority, continued: bool) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.bytes += bytes.len();
+        self.pushed_total += bytes.len() as u64;
+        self.pieces.push_back(Piece { bytes, priority, continued });
+    }
+
+    /// Pieces at the front that belong to a frame of which the socket has taken something.
+    fn begun_pieces(&self) -> usize {
+        let begun = self.written > 0 || self.mid_frame;
+        match self.pieces.front() {
+            Some(first) if begun => 1 + usize::from(first.continued),
+            _ => 0,
+        }
+    }
+
+    fn drop_oldest(&mut self, wanted: usize, bytes_max: usize) -> usize {
+        let mut dropped = 0;
+        let mut index = self.begun_pieces();
+        while index < self.pieces.len() && self.bytes + wanted > bytes_max {
+            if self.pieces[index].priority != Priority::Droppable {
+                index += 1;
+                continue;
+            }
+            let mut continued = true;
+            while continued {
+                let Some(piece) = self.pieces.remove(index) else { break };
+                self.bytes -= piece.bytes.len();
+                continued = piece.continued;
+            }
+            dropped += 1;
+        }
+        dropped
+    }
+
+    // A burst must not leave its memory behind on a connection that is idle again.
+    fn shrink(&mut self) {
+        if self.pieces.is_empty() && self.pieces.capacity() > KEPT_PIECES {
+            self.pieces = VecDeque::new();
+        }
+    }
+}
+
+/// Capacity that an empty outbox may keep; a larger one is given back.
+const KEPT_PIECES: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MAX: usize = 100;
+
+    fn bytes(n: usize) -> Bytes {
+        Bytes::from(vec![b'x'; n])
+    }
+
+    #[test]
+    fn an_empty_outbox_takes_any_size_and_a_filled_one_only_its_limit() {
+        let mut outbox = Outbox::default();
+        assert_eq!(outbox.push(bytes(500), None, Overflow::Close, MAX), Pushed::Taken);
+        assert_eq!(outbox.push(bytes(1), None, Overflow::Close, MAX), Pushed::Full);
+        outbox.advance(450);
+        assert_eq!(outbox.push(bytes(50), None, Overflow::Close, MAX), Pushed::Taken);
+    }
+
+    #[test]
+    fn the_oldest_whole_deliveries_make_room_but_never_the_one_in_progress() {
+        let mut outbox = Outbox::default();
+        for _ in 0..2 {
+            assert_eq!(outbox.push(bytes(10), Some(bytes(30)), Overflow::DropOldest, MAX), Pushed::Taken);
+        }
+        outbox.advance(15);
+        assert_eq!(outbox.push(bytes(60), None, Overflow::DropOldest, MAX), Pushed::Dropped(1));
+        assert_eq!(outbox.bytes(), 25 + 60);
+        assert_eq!(outbox.push(bytes(90), None, Overflow::DropOldest, MAX), Pushed::Full);
+    }
+
+    #[test]
+    fn abandoning_keeps_only_the_frame_in_progress() {
+        let mut outbox = Outbox::default();
+        outbox.push(bytes(10), Some(bytes(30)), Overflow::Close, MAX);
+        outbox.push(bytes(10), None, Overflow::Close, MAX);
+        outbox.advance(10);
+        outbox.abandon();
+        assert_eq!(outbox.bytes(), 30);
+        outbox.advance(30);
+        outbox.push(bytes(10), None, Overflow::Close, MAX);
+        outbox.abandon();
+        assert_eq!(outbox.bytes(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_socket_takes_every_byte_leaves_once_and_in_order(
+            sizes in prop::collection::vec((1usize..40, 0usize..40), 1..40),
+            takes in prop::collection::vec(1usize..64, 1..200),
+        ) {
+            let mut outbox = Outbox::default();
+            let mut expected = Vec::new();
+            for (n, (head, tail)) in sizes.iter().enumerate() {
+                let head = Bytes::from(vec![n as u8; *head]);
+                let tail = Bytes::from(vec![n as u8 ^ 0xff; *tail]);
+                expected.extend_from_slice(&head);
+                expected.extend_from_slice(&tail);
+                outbox.push(head, Some(tail), Overflow::Close, usize::MAX);
+            }
+            let mut got = Vec::new();
+            for take in takes.into_iter().cycle() {
+                if outbox.is_empty() { break }
+                let mut slices = [IoSlice::new(&[]); 3];
+                let count = outbox.gather(&mut slices);
+                let flat: Vec<u8> = slices[..count].iter().flat_map(|s| s.iter().copied()).collect();
+                let take = take.min(flat.len());
+                got.extend_from_slice(&flat[..take]);
+                outbox.advance(take);
+                prop_assert_eq!(outbox.written_total(), got.len() as u64);
+            }
+            prop_assert_eq!(got, expected);
+            prop_assert_eq!(outbox.bytes(), 0);
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! A worker: one thread, one single-threaded runtime, one [`Shard`], and the connections it owns.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+use std::thread;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Handle, LocalOptions};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::spawn_local;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use crate::broker::{Broker, Call, CallAnswer, Now, Shard};
+use crate::model::{CloseReason, ConnectionId, WorkerId};
+
+use super::clock::Clock;
+
+/// Something for a worker to do on its own thread.
+pub(crate) type Job = Box<dyn FnOnce(&Rc<Worker>) + Send>;
+
+/// What a worker's tasks share. Lives on the worker's thread.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) shard: RefCell<Shard>,
+    /// Sockets are read into this, whoever they belong to: an idle connection holds no buffer.
+    pub(crate) scratch: RefCell<Box<[u8]>>,
+    pub(crate) clock: Clock,
+    /// Runs what would block.
+    api: Handle,
+    /// Bounds how many passcodes are hashed at once.
+    hashing: Arc<Semaphore>,
+    load: Arc<AtomicUsize>,
+    draining: Cell<bool>,
+}
+
+/// The other threads' end of a worker.
+#[derive(Debug)]
+pub(crate) struct WorkerHandle {
+    jobs: mpsc::Sender<Job>,
+    load: Arc<AtomicUsize>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl WorkerHandle {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The system gives no thread or no event queue.
+    pub(crate) fn start(
+        id: WorkerId,
+        broker: Arc<Broker>,
+        clock: Clock,
+        api: Handle,
+        hashing: Arc<Semaphore>,
+    ) -> io::Result<Self> {
+        let (jobs, inbox) = mpsc::channel(JOBS_MAX);
+        let load = Arc::new(AtomicUsize::new(0));
+        let shared_load = Arc::clone(&load);
+        let runtime = move || Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+        let (ready, started) = std::sync::mpsc::sync_channel(1);
+        let thread = thread::Builder::new().name(format!("worker-{}", id.0)).spawn(move || {
+            let runtime = match runtime() {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(ready.send(Err(error))),
+            };
+            let shard = Shard::new(id, broker, clock.now());
+            let worker = Rc::new(Worker {
+                shard: RefCell::new(shard),
+                scratch: RefCell::new(vec![0; SCRATCH_BYTES].into_boxed_slice()),
+                clock,
+                api,
+                hashing,
+                load: shared_load,
+                draining: Cell::new(false),
+            });
+            let _ = ready.send(Ok(()));
+            runtime.block_on(async move {
+                // As a task it takes turns with the connections; as the blocked-on future it would go before them.
+                let main = spawn_local(worker.run(inbox));
+                let _ = main.await;
+            });
+        })?;
+        started.recv().map_err(|_| io::Error::other("the worker thread ended at once"))??;
+        Ok(Self { jobs, load, thread })
+    }
+
+    /// Connections of the worker, those just handed over included.
+    pub(crate) fn load(&self) -> usize {
+        self.load.load(Ordering::Relaxed)
+    }
+
+    /// Counts a connection that is about to be handed over.
+    pub(crate) fn count(&self) -> LoadGuard {
+        self.load.fetch_add(1, Ordering::Relaxed);
+        LoadGuard(Arc::clone(&self.load))
+    }
+
+    /// Hands over something to do; gives it back when the worker is too far behind or gone.
+    pub(crate) fn submit(&self, job: Job) -> Result<(), Job> {
+        self.jobs.try_send(job).map_err(mpsc::error::TrySendError::into_inner)
+    }
+
+    /// Waits until the worker has ended.
+    pub(crate) fn join(self) {
+        drop(self.jobs);
+        if self.thread.join().is_err() {
+            tracing::error!("a worker ended by a panic");
+        }
+    }
+}
+
+/// Counts one connection on a worker while it lives.
+#[derive(Debug)]
+pub(crate) struct LoadGuard(Arc<AtomicUsize>);
+
+impl Drop for LoadGuard {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Worker {
+    pub(crate) fn now(&self) -> Now {
+        self.clock.now()
+    }
+
+    /// The runtime for everything that is no connection's own.
+    pub(crate) fn api(&self) -> &Handle {
+        &self.api
+    }
+
+    /// Jobs, the inbox and time, until the last connection has ended after a drain.
+    async fn run(self: Rc<Self>, mut jobs: mpsc::Receiver<Job>) {
+        let mut ticks = interval(Duration::from_millis(TICK_MS));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                _ = ticks.tick() => {
+                    let now = self.now();
+                    self.shard.borrow_mut().tick(now);
+                    if self.draining.get() && self.load.load(Ordering::Relaxed) == 0 {
+                        return;
+                    }
+                }
+                job = jobs.recv() => match job {
+                    Some(job) => job(&self),
+                    None if self.load.load(Ordering::Relaxed) == 0 => return,
+                    None => { ticks.tick().await; self.shard.borrow_mut().tick(self.now()); }
+                },
+                () = self.inbox_filled() => {
+                    let now = self.now();
+                    self.shard.borrow_mut().drain(now);
+                    // The connections just filled take their turn before the next batch.
+                    tokio::task::yield_now().await;
+                }
+            }
+            self.see_to_calls();
+        }
+    }
+
+    async fn inbox_filled(&self) {
+        poll_fn(|context| {
+            let ready = self.shard.borrow_mut().watch_inbox(context.waker());
+            if ready { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    /// Starts the slow work that peers asked for.
+    pub(crate) fn see_to_calls(self: &Rc<Self>) {
+        let calls = self.shard.borrow_mut().take_calls();
+        for (connection, call) in calls {
+            let worker = Rc::clone(self);
+            spawn_local(async move { worker.call(connection, call).await });
+        }
+    }
+
+    async fn call(self: Rc<Self>, connection: ConnectionId, call: Call) {
+        let broker = Arc::clone(self.shard.borrow().broker());
+        let now_s = self.now().wall_s();
+        let Ok(permit) = Arc::clone(&self.hashing).acquire_owned().await else { return };
+        let Call::Authenticate(credentials) = call;
+        let done = self.api.spawn_blocking(move || {
+            let _permit = permit;
+            broker.authenticator().authenticate(&credentials, now_s)
+        });
+        let answer = done.await.unwrap_or_else(|_| Err(CloseReason::Internal.into()));
+        let now = self.now();
+        self.shard.borrow_mut().answer(connection, CallAnswer::Authenticated(answer), now);
+    }
+
+    /// Asks every connection to go, spread over `window` so that they do not all come back at once, and ends the worker
+    /// when they are gone, at the latest after `deadline`.
+    pub(crate) fn drain(self: &Rc<Self>, window: Duration, deadline: Duration) {
+        let worker = Rc::clone(self);
+        spawn_local(async move {
+            let begin = Instant::now();
+            let ids = worker.shard.borrow().ids();
+            let count = u32::try_from(ids.len()).unwrap_or(u32::MAX).max(1);
+            for (turn, id) in ids.into_iter().enumerate() {
+                sleep_until(begin + window / count * u32::try_from(turn).unwrap_or(u32::MAX)).await;
+                let now = worker.now();
+                worker.shard.borrow_mut().end_if_current(id, &CloseReason::ShuttingDown.into(), now);
+            }
+            sleep_until(begin + deadline).await;
+            worker.load.store(0, Ordering::Relaxed);
+        });
+        self.draining.set(true);
+    }
+}
+
+/// How often time is looked at, milliseconds.
+const TICK_MS: u64 = 100;
+
+/// Bytes read from a socket at a time.
+const SCRATCH_BYTES: usize = 64 << 10;
+
+/// Jobs that may wait for a worker; above, the acceptor waits.
+const JOBS_MAX: usize = 4_096;
