@@ -1,2 +1,9 @@
-//! x
-fn main() {}
+//! Arguments, configuration, run.
+
+use std::process::ExitCode;
+
+use stompede::server::cli;
+
+fn main() -> ExitCode {
+    cli::main()
+}

@@ -1,7 +1,7 @@
 //! The door: what every frame and every request passes, whichever way it came.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
@@ -15,6 +15,7 @@ use crate::model::{ConnectionId, Destination, Message, MessageId, WorkerId};
 use crate::routing::{Directory, Inboxes, Replies};
 
 use super::counters::Counters;
+use super::handle::Host;
 use super::local::LocalSink;
 use super::settings::{Now, Parts, Settings};
 
@@ -34,6 +35,7 @@ pub struct Broker {
     /// Bytes that each worker's connections hold, as of its last tick.
     worker_bytes: Box<[AtomicUsize]>,
     draining: AtomicBool,
+    pub(super) host: OnceLock<Arc<dyn Host>>,
 }
 
 impl Broker {
@@ -55,6 +57,7 @@ impl Broker {
             next_message: AtomicU64::new(0),
             worker_bytes: (0..parts.workers).map(|_| AtomicUsize::new(0)).collect(),
             draining: AtomicBool::new(false),
+            host: OnceLock::new(),
             directory,
             inboxes,
             parts,

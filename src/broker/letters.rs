@@ -8,7 +8,7 @@ use crate::features::rooms::{Utterance, Verb, enrich};
 use crate::features::users;
 use crate::model::message::forwarded_headers;
 use crate::model::{
-    Address, CloseReason, ConnectionId, Destination, Full, Message, Principal, Refusal, WorkerId,
+    Address, CloseReason, Destination, Full, Message, Principal, Refusal, WorkerId,
 };
 use crate::policy::access::Action;
 use crate::routing::{Item, ReplyRoute};

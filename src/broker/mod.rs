@@ -6,6 +6,7 @@
 
 pub mod counters;
 pub mod door;
+pub mod handle;
 mod letters;
 mod liveness;
 mod local;
@@ -17,6 +18,7 @@ mod wheel;
 
 pub use counters::Counters;
 pub use door::Broker;
-pub use peer::{Call, CallAnswer, Link};
+pub use handle::{Handle, Host, Messages, Received};
+pub use peer::{Call, CallAnswer, Link, Shown};
 pub use settings::{Now, Parts, Settings};
 pub use shard::{Shard, Status};

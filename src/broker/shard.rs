@@ -12,13 +12,12 @@ use bytes::Bytes;
 use stompede_protocol::Millis;
 
 use crate::model::{CloseReason, ConnectionId, Refusal, WorkerId};
-use crate::policy::Credentials;
 use crate::routing::fanout::{Report, fan_out};
 use crate::routing::{Item, Lanes, Table};
 
 use super::door::Broker;
 use super::peer::timers::Fate;
-use super::peer::{Call, CallAnswer, Env, Link, Peer};
+use super::peer::{Call, CallAnswer, Env, Link, Peer, Shown};
 use super::settings::Now;
 use super::wheel::Wheel;
 
@@ -84,8 +83,8 @@ impl Shard {
         self.lanes.len()
     }
 
-    /// A client came; `shown` is what its handshake showed.
-    pub fn open(&mut self, link: Link, shown: Credentials, now: Now) -> ConnectionId {
+    /// A client came.
+    pub fn open(&mut self, link: Link, shown: Shown, now: Now) -> ConnectionId {
         let slot = self.lanes.open();
         self.serial = self.serial.wrapping_add(1);
         let id = ConnectionId { worker: self.worker, slot, serial: self.serial };

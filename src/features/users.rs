@@ -54,6 +54,22 @@ pub fn refusal_body(refusal: &Refusal, receipt_id: Option<&str>) -> Vec<u8> {
     body.to_string().into_bytes()
 }
 
+/// The receipt id and the refusal in such a body.
+pub fn refusal_of_body(body: &[u8]) -> Option<(Box<str>, Refusal)> {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Told {
+        code: String,
+        message: String,
+        destination: Option<Box<str>>,
+        receipt_id: Option<Box<str>>,
+    }
+    let told: Told = serde_json::from_slice(body).ok()?;
+    let reason = CloseReason::ALL.into_iter().find(|reason| reason.code() == told.code)?;
+    let refusal = Refusal { destination: told.destination, ..Refusal::new(reason, told.message) };
+    Some((told.receipt_id?, refusal))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -32,6 +32,16 @@ pub trait Encoder: Send + Sync {
 
     /// The part before `tail` that belongs to one receiver.
     fn head(&self, delivery: &Delivery<'_>, tail: &Bytes) -> Bytes;
+
+    /// A ready STOMP frame or heart-beat (CONNECTED, RECEIPT, ERROR, an end of line) as it goes on the wire.
+    fn wrap(&self, frame: Bytes) -> Bytes;
+
+    /// The transport's own question for a sign of life; `None` where it has none.
+    fn ping(&self) -> Option<Bytes>;
+
+    /// The transport's own last frame: a close code as in [`Row::websocket`](super::close::Row::websocket) and why, cut
+    /// to what the transport can carry. `None` where closing the socket says it all.
+    fn close(&self, code: u16, reason: &str) -> Option<Bytes>;
 }
 
 /// Number of an [`Encoder`] in [`Encoders`].

@@ -10,9 +10,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
-use crate::broker::{Link, Status};
+use crate::broker::{Link, Shown, Status};
 use crate::model::{CloseReason, Refusal};
-use crate::policy::Credentials;
 use crate::transport::{Framing, FramingError, Incoming};
 
 use super::worker::Worker;
@@ -23,7 +22,7 @@ pub(crate) async fn serve<S, F>(
     mut stream: S,
     framing: F,
     link: Link,
-    shown: Credentials,
+    shown: Shown,
     read_ahead: &[u8],
 ) where
     S: AsyncRead + AsyncWrite + Unpin,

@@ -1,4 +1,55 @@
-//! The process: acceptor, workers, connections, HTTP faces, configuration, shutdown.
+//! The process: what is built, plugged together and run.
+
+pub mod acceptor;
+mod build;
+pub mod cli;
 mod clock;
+pub mod config;
 mod connection;
+pub mod http;
+pub mod misdirected;
+mod pool;
+mod running;
+mod shutdown;
+pub mod socket;
+pub mod telemetry;
+pub mod tls;
 mod worker;
+
+pub use acceptor::{Accepted, Door, Face, Listener, Placement};
+pub use config::Config;
+pub use running::{Ports, Running, Server};
+pub use socket::Socket;
+
+use std::future::Future;
+
+/// Why the server ended otherwise than asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// A port could not be opened.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// The address and port.
+        address: std::net::SocketAddr,
+        /// The flag that changes the port.
+        flag: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The configuration holds together less well than its check thought.
+    #[error("the configuration cannot be used: {0}")]
+    Config(String),
+    /// A thread, an event queue or a file could not be had.
+    #[error("cannot {what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// Runs a broker until it is asked to end by SIGTERM, SIGINT or `shutdown`.
+pub fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
+    Server::new(config).start()?.wait(shutdown)
+}

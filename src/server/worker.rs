@@ -35,7 +35,10 @@ pub(crate) struct Worker {
     /// Bounds how many passcodes are hashed at once.
     hashing: Arc<Semaphore>,
     load: Arc<AtomicUsize>,
+    /// Ends when the last connection has gone.
     draining: Cell<bool>,
+    /// Ends at once.
+    expired: Cell<bool>,
 }
 
 /// The other threads' end of a worker.
@@ -77,6 +80,7 @@ impl WorkerHandle {
                 hashing,
                 load: shared_load,
                 draining: Cell::new(false),
+                expired: Cell::new(false),
             });
             let _ = ready.send(Ok(()));
             runtime.block_on(async move {
@@ -107,10 +111,10 @@ impl WorkerHandle {
 
     /// Waits until the worker has ended.
     pub(crate) fn join(self) {
-        drop(self.jobs);
         if self.thread.join().is_err() {
             tracing::error!("a worker ended by a panic");
         }
+        drop(self.jobs);
     }
 }
 
@@ -144,14 +148,14 @@ impl Worker {
                 _ = ticks.tick() => {
                     let now = self.now();
                     self.shard.borrow_mut().tick(now);
-                    if self.draining.get() && self.load.load(Ordering::Relaxed) == 0 {
+                    if self.expired.get() || self.draining.get() && self.load.load(Ordering::Relaxed) == 0 {
                         return;
                     }
                 }
                 job = jobs.recv() => match job {
                     Some(job) => job(&self),
-                    None if self.load.load(Ordering::Relaxed) == 0 => return,
-                    None => { ticks.tick().await; self.shard.borrow_mut().tick(self.now()); }
+                    // Nobody is left who could ask for a drain.
+                    None => return,
                 },
                 () = self.inbox_filled() => {
                     let now = self.now();
@@ -209,7 +213,7 @@ impl Worker {
                 worker.shard.borrow_mut().end_if_current(id, &CloseReason::ShuttingDown.into(), now);
             }
             sleep_until(begin + deadline).await;
-            worker.load.store(0, Ordering::Relaxed);
+            worker.expired.set(true);
         });
         self.draining.set(true);
     }

@@ -44,8 +44,10 @@ impl Peer {
         if env.broker.is_draining() {
             return self.close(env, &CloseReason::ShuttingDown.into(), None);
         }
-        let Identity::Unknown(mut credentials) = std::mem::replace(&mut self.identity, Identity::Asking) else {
-            return self.close(env, &CloseReason::Internal.into(), None);
+        let mut credentials = match std::mem::replace(&mut self.identity, Identity::Asking) {
+            Identity::Unknown(credentials) => credentials,
+            Identity::Vouched(principal) => return self.authenticated(env, Ok(*principal)),
+            Identity::Asking | Identity::Known(_) => return self.close(env, &CloseReason::Internal.into(), None),
         };
         credentials.login = connect.login;
         credentials.passcode = connect.passcode;
@@ -118,7 +120,7 @@ impl Peer {
     pub(super) fn member(&self) -> Option<&Member> {
         match &self.identity {
             Identity::Known(member) => Some(member),
-            Identity::Unknown(_) | Identity::Asking => None,
+            Identity::Unknown(_) | Identity::Vouched(_) | Identity::Asking => None,
         }
     }
 

@@ -21,7 +21,7 @@ use std::mem;
 use bytes::Bytes;
 use stompede_protocol::{Event, Millis, Receipt, Session, SubscriptionKey};
 
-use crate::model::{CloseReason, ConnectionId, EncoderKind};
+use crate::model::{CloseReason, ConnectionId, EncoderKind, Principal};
 use crate::policy::{Credentials, Gcra};
 use crate::routing::{Lanes, SubscriberId, Table};
 use crate::transport::encode::{Wire, kind};
@@ -41,6 +41,15 @@ pub enum Link {
     Stream,
     /// In WebSocket messages; can be pinged.
     WebSocket,
+}
+
+/// What is known of a client before its CONNECT.
+#[derive(Debug)]
+pub enum Shown {
+    /// What its handshake showed.
+    Credentials(Box<Credentials>),
+    /// Who it is: the embedding program vouches.
+    Vouched(Box<Principal>),
 }
 
 /// What a peer works with while it handles something.
@@ -78,6 +87,8 @@ pub struct Peer {
 enum Identity {
     /// Nobody yet; what the handshake showed.
     Unknown(Box<Credentials>),
+    /// Whoever connects here is known: the embedding program vouches.
+    Vouched(Box<Principal>),
     /// The answer is awaited.
     Asking,
     /// Signed in, or accepted as anonymous.
@@ -118,7 +129,7 @@ struct Closing {
 }
 
 impl Peer {
-    pub(super) fn new(id: ConnectionId, link: Link, shown: Credentials, broker: &Broker, now: Now) -> Self {
+    pub(super) fn new(id: ConnectionId, link: Link, shown: Shown, broker: &Broker, now: Now) -> Self {
         let settings = broker.settings();
         let wire = match link {
             Link::Stream => Wire::Raw,
@@ -129,7 +140,10 @@ impl Peer {
             id,
             kind: kind(wire, session.version()),
             session,
-            identity: Identity::Unknown(Box::new(shown)),
+            identity: match shown {
+                Shown::Credentials(credentials) => Identity::Unknown(credentials),
+                Shown::Vouched(principal) => Identity::Vouched(principal),
+            },
             live: Vec::new(),
             errors: None,
             held: None,

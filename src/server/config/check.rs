@@ -1,0 +1,130 @@
+//! What can be read but must not be run.
+
+use std::path::Path;
+
+use super::{Config, Problem};
+use crate::model::limits::BODY_BYTES_CEILING;
+
+impl Config {
+    /// Everything that forbids starting with this configuration, each under its key; nothing when it can be used.
+    pub fn check(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        self.check_exposure(&mut problems);
+        self.check_ports(&mut problems);
+        self.check_tls(&mut problems);
+        self.check_limits(&mut problems);
+        self.check_times(&mut problems);
+        problems.extend(self.policy().err().unwrap_or_default());
+        problems.extend(self.destination_rules().err().unwrap_or_default());
+        problems
+    }
+
+    fn check_exposure(&self, problems: &mut Vec<Problem>) {
+        if self.is_development() && !self.listen.is_loopback() && !self.allow_insecure {
+            let fault = format!(
+                "{} is open to the network, but no key is configured, so anybody could be anybody: set jwt.secret, \
+                 jwt.public_key_file or an account, or accept it with allow_insecure = true (--allow-insecure)",
+                self.listen
+            );
+            problems.push(Problem::new("listen", fault));
+        }
+        if self.server.name.is_empty() || self.server.name.chars().any(char::is_control) {
+            problems.push(Problem::new("server.name", "it must not be empty or have control characters"));
+        }
+    }
+
+    fn check_ports(&self, problems: &mut Vec<Problem>) {
+        let ports = [
+            ("http_port", self.http_port),
+            ("stomp_port", self.stomp_port),
+            ("stomp_tls_port", self.stomp_tls_port),
+        ];
+        for (i, (key, port)) in ports.iter().enumerate() {
+            let same = ports[..i].iter().find(|(_, other)| *port != 0 && port == other);
+            if let Some((other, _)) = same {
+                problems.push(Problem::new(key, format!("{port} is the port of {other} already")));
+            }
+        }
+    }
+
+    fn check_tls(&self, problems: &mut Vec<Problem>) {
+        match (&self.tls.cert, &self.tls.key) {
+            (Some(_), None) => {
+                problems.push(Problem::new("tls.cert", "a certificate needs its private key: set tls.key"))
+            }
+            (None, Some(_)) => {
+                problems.push(Problem::new("tls.key", "a private key needs its certificate: set tls.cert"))
+            }
+            (Some(_), Some(_)) if self.tls.self_signed => {
+                problems.push(Problem::new("tls.self_signed", "it excludes tls.cert and tls.key"));
+            }
+            _ => {}
+        }
+        let files = [("tls.cert", &self.tls.cert), ("tls.key", &self.tls.key)];
+        for (key, path) in files.into_iter().filter_map(|(key, path)| Some((key, path.as_deref()?))) {
+            problems.extend(unreadable(key, path));
+        }
+    }
+
+    fn check_limits(&self, problems: &mut Vec<Problem>) {
+        let limits = &self.limits;
+        let ranges = [
+            ("body_bytes_max", limits.body_bytes_max, 1, BODY_BYTES_CEILING),
+            ("headers_max", limits.headers_max, 8, 10_000),
+            ("head_bytes_max", limits.head_bytes_max, 1 << 10, 1 << 20),
+            ("unconnected_bytes_max", limits.unconnected_bytes_max, 1 << 10, 1 << 20),
+            ("subscriptions_max", limits.subscriptions_max, 1, 1 << 20),
+            ("unacked_max", limits.unacked_max, 1, 1 << 20),
+            ("transactions_max", limits.transactions_max, 0, 1 << 16),
+            ("transaction_bytes_max", limits.transaction_bytes_max, 1 << 10, 1 << 30),
+            ("outbox_bytes_max", limits.outbox_bytes_max, 16 << 10, 1 << 30),
+            ("queue_messages_max", limits.queue_messages_max, 1, usize::MAX),
+            ("queue_bytes_max", limits.queue_bytes_max, 1, usize::MAX),
+            ("calls_max", limits.calls_max, 1, 4_096),
+            ("inbox_messages_max", limits.inbox_messages_max, 16, 1 << 24),
+            ("inbox_bytes_max", limits.inbox_bytes_max, 64 << 10, usize::MAX),
+            ("backlog_bytes_max", limits.backlog_bytes_max, 64 << 10, usize::MAX),
+            ("members_listed_max", limits.members_listed_max, 1, 1 << 20),
+        ];
+        for (key, value, min, max) in ranges {
+            if (min..=max).contains(&value) {
+                continue;
+            }
+            let bound = if value < min { format!("at least {min}") } else { format!("at most {max}") };
+            problems.push(Problem::new(&format!("limits.{key}"), format!("{value} must be {bound}")));
+        }
+        if limits.sends_per_second > 0 && limits.sends_burst == 0 {
+            problems.push(Problem::new("limits.sends_burst", "0 would let no SEND through: set at least 1"));
+        }
+    }
+
+    fn check_times(&self, problems: &mut Vec<Problem>) {
+        let beat = &self.heart_beat;
+        for (key, ms) in [("send_ms", beat.send_ms), ("receive_ms", beat.receive_ms)] {
+            if ms != 0 && ms < HEART_BEAT_MS_MIN {
+                let fault = format!("{ms} must be 0 (none) or at least {HEART_BEAT_MS_MIN}");
+                problems.push(Problem::new(&format!("heart_beat.{key}"), fault));
+            }
+        }
+        let waits = [
+            ("heart_beat.websocket_ping_ms", u64::from(beat.websocket_ping_ms)),
+            ("heart_beat.pong_ms", u64::from(beat.pong_ms)),
+            ("limits.connect_ms_max", self.limits.connect_ms_max),
+            ("limits.write_ms_max", self.limits.write_ms_max),
+        ];
+        for (key, ms) in waits.into_iter().filter(|(_, ms)| *ms < WAIT_MS_MIN) {
+            problems.push(Problem::new(key, format!("{ms} must be at least {WAIT_MS_MIN} milliseconds")));
+        }
+    }
+}
+
+fn unreadable(key: &str, path: &Path) -> Option<Problem> {
+    let error = std::fs::File::open(path).err()?;
+    Some(Problem::new(key, format!("cannot read {}: {error}", path.display())))
+}
+
+/// As in the protocol: shorter intervals cost more than they tell.
+const HEART_BEAT_MS_MIN: u32 = 1_000;
+
+/// Anything shorter would end healthy connections.
+const WAIT_MS_MIN: u64 = 100;

@@ -1,0 +1,88 @@
+//! What HTTP answers besides WebSocket endpoints: health, readiness, information, the page.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::map_response;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::json;
+
+use super::page;
+
+/// What the process says about itself. Asked on the API runtime; must not block.
+pub trait Status: Send + Sync {
+    /// Whether new clients may be sent here.
+    ///
+    /// # Errors
+    /// Why not, in words for an operator.
+    fn ready(&self) -> Result<(), String>;
+
+    /// Version, uptime, counts: the answer of `/api/v1/info`.
+    fn info(&self) -> serde_json::Value;
+}
+
+/// The routes that every HTTP face has. Further ones are merged in by the caller, before a fallback is needed.
+pub fn router(status: Arc<dyn Status>) -> Router {
+    Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .route("/api/v1/info", get(info))
+        .with_state(status)
+        .fallback(page::answer)
+        .method_not_allowed_fallback(async || {
+            problem(StatusCode::METHOD_NOT_ALLOWED, "The method does not fit this address.")
+        })
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(map_response(with_strict_headers))
+}
+
+/// An error answer as RFC 9457 has it.
+pub fn problem(status: StatusCode, detail: &str) -> Response<Body> {
+    let title = status.canonical_reason().unwrap_or("Error");
+    let body = json!({"type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail});
+    let content_type = [(header::CONTENT_TYPE, "application/problem+json")];
+    (status, content_type, body.to_string()).into_response()
+}
+
+async fn ready(State(status): State<Arc<dyn Status>>) -> Response {
+    match status.ready() {
+        Ok(()) => Json(json!({"ready": true})).into_response(),
+        Err(reason) => {
+            let answer = Json(json!({"ready": false, "reason": reason}));
+            (StatusCode::SERVICE_UNAVAILABLE, answer).into_response()
+        }
+    }
+}
+
+async fn info(State(status): State<Arc<dyn Status>>) -> Json<serde_json::Value> {
+    Json(status.info())
+}
+
+/// A page of another origin can neither frame ours nor bring scripts into it.
+async fn with_strict_headers(mut response: Response) -> Response {
+    for (name, value) in STRICT_HEADERS {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    if !response.headers().contains_key(header::CACHE_CONTROL) {
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    response
+}
+
+const STRICT_HEADERS: [(HeaderName, &str); 4] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; object-src 'none'; base-uri 'none'; \
+         form-action 'self'; frame-ancestors 'none'",
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "no-referrer"),
+];
+
+/// Largest body of a request.
+const BODY_BYTES_MAX: usize = 1 << 20;

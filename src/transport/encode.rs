@@ -1,0 +1,204 @@
+//! STOMP deliveries as they leave: one encoder for each way of wrapping and each version.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use stompede_protocol::{MessageHead, Version, message_tail};
+
+use super::websocket::frame::{self, HEADER_BYTES_MAX, Kind};
+use crate::model::{Delivery, Encoder, EncoderKind, Encoders, MessageId};
+
+/// How frames are wrapped for one client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Wire {
+    /// Not at all: TCP, TLS, the in-process pipe.
+    Raw,
+    /// In WebSocket text messages while they are valid UTF-8, else in binary ones.
+    Text,
+    /// In WebSocket binary messages, for clients that send such.
+    Binary,
+}
+
+/// Every encoder; [`kind`] numbers them.
+pub fn encoders() -> Encoders {
+    let all = WIRES.into_iter().flat_map(|wire| Version::ALL.map(|version| StompEncoder { wire, version }));
+    Encoders::new(all.map(|encoder| Box::new(encoder) as Box<dyn Encoder>).collect())
+}
+
+/// The number of an encoder in [`encoders`].
+pub const fn kind(wire: Wire, version: Version) -> EncoderKind {
+    EncoderKind(wire as u8 * Version::ALL.len() as u8 + version as u8)
+}
+
+const WIRES: [Wire; 3] = [Wire::Raw, Wire::Text, Wire::Binary];
+
+#[derive(Debug, Clone, Copy)]
+struct StompEncoder {
+    wire: Wire,
+    version: Version,
+}
+
+impl Encoder for StompEncoder {
+    fn whole(&self, delivery: &Delivery<'_>) -> Bytes {
+        let mut out = self.begin(head_room(delivery) + tail_room(delivery));
+        self.put_head(delivery, &mut out);
+        self.put_tail(delivery, &mut out);
+        self.seal(delivery, out, 0)
+    }
+
+    fn tail(&self, delivery: &Delivery<'_>) -> Bytes {
+        let mut out = BytesMut::with_capacity(tail_room(delivery));
+        self.put_tail(delivery, &mut out);
+        out.freeze()
+    }
+
+    fn head(&self, delivery: &Delivery<'_>, tail: &Bytes) -> Bytes {
+        let mut out = self.begin(head_room(delivery));
+        self.put_head(delivery, &mut out);
+        self.seal(delivery, out, tail.len())
+    }
+
+    fn wrap(&self, stomp: Bytes) -> Bytes {
+        match self.wire {
+            Wire::Raw => stomp,
+            Wire::Text if std::str::from_utf8(&stomp).is_ok() => frame::message(Kind::Text, &stomp),
+            Wire::Text | Wire::Binary => frame::message(Kind::Binary, &stomp),
+        }
+    }
+
+    fn ping(&self) -> Option<Bytes> {
+        (self.wire != Wire::Raw).then(frame::ping)
+    }
+
+    fn close(&self, code: u16, reason: &str) -> Option<Bytes> {
+        (self.wire != Wire::Raw).then(|| frame::close(code, reason))
+    }
+}
+
+impl StompEncoder {
+    /// A buffer with `room` for STOMP, and for a WebSocket header before it.
+    fn begin(self, room: usize) -> BytesMut {
+        if self.wire == Wire::Raw {
+            return BytesMut::with_capacity(room);
+        }
+        let mut out = BytesMut::with_capacity(HEADER_BYTES_MAX + room);
+        out.put_bytes(0, HEADER_BYTES_MAX);
+        out
+    }
+
+    fn seal(self, delivery: &Delivery<'_>, out: BytesMut, tail_bytes: usize) -> Bytes {
+        match self.wire {
+            Wire::Raw => out.freeze(),
+            // Heads are text whoever wrote the headers; the body decides.
+            Wire::Text if delivery.message.text => frame::seal(Kind::Text, out, tail_bytes),
+            Wire::Text | Wire::Binary => frame::seal(Kind::Binary, out, tail_bytes),
+        }
+    }
+
+    fn put_head(self, delivery: &Delivery<'_>, out: &mut BytesMut) {
+        let mut id = Line::default();
+        id.message_id(delivery.message.id);
+        if let Some(ack) = delivery.ack {
+            id.byte(b'@');
+            id.decimal(u64::from(ack.subscription.0));
+            id.byte(b'-');
+            id.decimal(ack.number);
+        }
+        let names_ack = delivery.ack.is_some() && self.version == Version::V1_2;
+        let ack = names_ack.then(|| id.as_str());
+        let head = MessageHead { subscription: delivery.subscription, message_id: id.as_str(), ack };
+        head.encode(self.version, out);
+        match delivery.redelivered {
+            Some(true) => out.put_slice(b"redelivered:true\n"),
+            Some(false) => out.put_slice(b"redelivered:false\n"),
+            None => {}
+        }
+    }
+
+    fn put_tail(self, delivery: &Delivery<'_>, out: &mut BytesMut) {
+        let message = delivery.message;
+        let mut timestamp = Line::default();
+        timestamp.decimal(message.timestamp_ms);
+        let headers = std::iter::once(("destination", delivery.shown))
+            .chain(message.headers.iter())
+            .chain([("timestamp", timestamp.as_str())])
+            .chain(message.sender.as_deref().map(|sender| ("user-name", sender)));
+        message_tail(self.version, headers, &message.body, out);
+    }
+}
+
+/// Room that the head takes when nothing is escaped.
+fn head_room(delivery: &Delivery<'_>) -> usize {
+    let ids = if delivery.ack.is_some() { 2 } else { 1 };
+    HEAD_BYTES + delivery.subscription.map_or(0, str::len) + ids * LINE_BYTES
+}
+
+/// Room that the tail takes when nothing is escaped; never less than what [`message_tail`] asks for, so that it does
+/// not move the buffer.
+fn tail_room(delivery: &Delivery<'_>) -> usize {
+    let message = delivery.message;
+    let headers = message.headers.text_bytes() + 2 * message.headers.len() + delivery.shown.len();
+    let own = TAIL_BYTES + message.sender.as_deref().map_or(0, str::len);
+    message.body.len() + (headers + own).max(TAIL_BYTES_MIN)
+}
+
+/// A short text on the stack: ids and numbers are written without the formatting machinery.
+struct Line {
+    bytes: [u8; LINE_BYTES],
+    len: usize,
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        Self { bytes: [0; LINE_BYTES], len: 0 }
+    }
+}
+
+impl Line {
+    /// As [`MessageId`] displays itself.
+    fn message_id(&mut self, id: MessageId) {
+        self.digits(id.node, 16);
+        self.byte(b'-');
+        self.decimal(id.number);
+    }
+
+    fn decimal(&mut self, number: u64) {
+        self.digits(number, 10);
+    }
+
+    fn digits(&mut self, mut number: u64, base: u64) {
+        let start = self.len;
+        loop {
+            self.byte(b"0123456789abcdef"[(number % base) as usize]);
+            number /= base;
+            if number == 0 {
+                break;
+            }
+        }
+        self.bytes[start..self.len].reverse();
+    }
+
+    fn byte(&mut self, byte: u8) {
+        self.bytes[self.len] = byte;
+        self.len += 1;
+    }
+
+    fn as_str(&self) -> &str {
+        // Only ASCII was written.
+        std::str::from_utf8(&self.bytes[..self.len]).unwrap_or_default()
+    }
+}
+
+/// The longest id: 16 hexadecimal digits, two numbers of 20 digits and one of 10, three separators.
+const LINE_BYTES: usize = 16 + 2 * 20 + 10 + 3;
+
+/// `MESSAGE`, the names of `subscription`, `message-id` and `ack`, `redelivered:false`, and what separates them.
+const HEAD_BYTES: usize = 64;
+
+/// The names of `destination`, `timestamp`, `user-name` and `content-length`, two numbers, and what separates them.
+const TAIL_BYTES: usize = 112;
+
+/// What [`message_tail`] reserves beside the body.
+const TAIL_BYTES_MIN: usize = 256;
+
+#[cfg(test)]
+#[path = "encode_tests.rs"]
+mod tests;

@@ -1,0 +1,174 @@
+use super::*;
+use crate::model::{Destination, Message};
+use proptest::prelude::*;
+use std::io::{Cursor, Read};
+use stompede_protocol::{AckId, Headers, SubscriptionKey};
+use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+
+fn message(headers: &[(&str, &str)], body: &[u8]) -> Message {
+    Message {
+        id: MessageId { node: 0xbeef, number: 7 },
+        destination: Destination::internal("/topic/a"),
+        timestamp_ms: 1_700_000_000_123,
+        sender: Some("alice".into()),
+        headers: headers.iter().copied().collect::<Headers>(),
+        body: Bytes::copy_from_slice(body),
+        text: std::str::from_utf8(body).is_ok(),
+    }
+}
+
+fn delivery(message: &Message) -> Delivery<'_> {
+    Delivery {
+        message,
+        subscription: Some("sub-0"),
+        shown: message.destination.as_str(),
+        ack: None,
+        redelivered: None,
+    }
+}
+
+fn of(wire: Wire, version: Version) -> Box<dyn Encoder> {
+    Box::new(StompEncoder { wire, version })
+}
+
+/// Opens one WebSocket frame: whether it is text, and its payload.
+fn open(frame: &[u8]) -> (bool, Vec<u8>) {
+    let mut cursor = Cursor::new(frame);
+    let (header, length) = FrameHeader::parse(&mut cursor).unwrap().unwrap();
+    assert!(header.is_final && header.mask.is_none());
+    let mut payload = Vec::new();
+    cursor.read_to_end(&mut payload).unwrap();
+    assert_eq!(payload.len() as u64, length);
+    (header.opcode == OpCode::Data(Data::Text), payload)
+}
+
+#[test]
+fn a_message_carries_its_headers_in_order() {
+    let message = message(&[("content-type", "text/plain"), ("k", "a:b")], b"hi");
+    let frame = of(Wire::Raw, Version::V1_2).whole(&delivery(&message));
+    let expected = "MESSAGE\nsubscription:sub-0\nmessage-id:beef-7\ndestination:/topic/a\ncontent-type:text/plain\n\
+        k:a\\cb\ntimestamp:1700000000123\nuser-name:alice\ncontent-length:2\n\nhi\0";
+    assert_eq!(std::str::from_utf8(&frame).unwrap(), expected);
+}
+
+#[test]
+fn client_modes_number_the_delivery_and_only_1_2_names_ack() {
+    let message = message(&[], b"");
+    let ack = AckId { subscription: SubscriptionKey(3), number: 41 };
+    for version in Version::ALL {
+        let delivery = Delivery {
+            ack: Some(ack),
+            redelivered: Some(true),
+            shown: "/user/queue/x",
+            ..delivery(&message)
+        };
+        let frame = of(Wire::Raw, version).whole(&delivery);
+        let text = std::str::from_utf8(&frame).unwrap();
+        let id = ack.on_wire(&message.id.to_string());
+        assert!(text.contains(&format!("\nmessage-id:{id}\n")), "{text}");
+        assert_eq!(text.contains(&format!("\nack:{id}\n")), version == Version::V1_2, "{text}");
+        assert!(text.contains("\nredelivered:true\ndestination:/user/queue/x\n"), "{text}");
+    }
+}
+
+#[test]
+fn ids_are_written_as_they_display_themselves() {
+    for (node, number) in [(0, 0), (1, 9), (u64::MAX, u64::MAX), (0x10, 10)] {
+        let id = MessageId { node, number };
+        let mut line = Line::default();
+        line.message_id(id);
+        assert_eq!(line.as_str(), id.to_string());
+    }
+    let mut longest = Line::default();
+    longest.message_id(MessageId { node: u64::MAX, number: u64::MAX });
+    longest.byte(b'@');
+    longest.decimal(u32::MAX.into());
+    longest.byte(b'-');
+    longest.decimal(u64::MAX);
+    assert_eq!(longest.len, LINE_BYTES);
+}
+
+#[test]
+fn only_utf8_leaves_in_text_messages() {
+    let (text, binary) = (message(&[], "ü".as_bytes()), message(&[], b"\xff"));
+    for (wire, message, expected) in [
+        (Wire::Text, &text, true),
+        (Wire::Text, &binary, false),
+        (Wire::Binary, &text, false),
+        (Wire::Binary, &binary, false),
+    ] {
+        assert_eq!(open(&of(wire, Version::V1_2).whole(&delivery(message))).0, expected);
+    }
+    assert!(open(&of(Wire::Text, Version::V1_2).wrap(Bytes::from_static(b"\n"))).0);
+    assert!(!open(&of(Wire::Text, Version::V1_2).wrap(Bytes::from_static(b"ERROR\n\n\xff\0"))).0);
+    assert!(!open(&of(Wire::Binary, Version::V1_2).wrap(Bytes::from_static(b"\n"))).0);
+    assert_eq!(of(Wire::Raw, Version::V1_2).wrap(Bytes::from_static(b"\n")), "\n");
+}
+
+#[test]
+fn only_websockets_ping_and_say_why_they_close() {
+    assert_eq!(of(Wire::Raw, Version::V1_2).ping(), None);
+    assert_eq!(of(Wire::Raw, Version::V1_2).close(1000, ""), None);
+    assert_eq!(of(Wire::Text, Version::V1_2).ping().unwrap(), b"\x89\0"[..]);
+    assert_eq!(of(Wire::Binary, Version::V1_2).close(1002, "x").unwrap(), b"\x88\x03\x03\xeax"[..]);
+}
+
+#[test]
+fn each_kind_finds_its_own_encoder() {
+    let message = message(&[("k", "\r")], b"\xff");
+    let delivery =
+        Delivery { ack: Some(AckId { subscription: SubscriptionKey(0), number: 1 }), ..delivery(&message) };
+    let encoders = encoders();
+    for wire in WIRES {
+        for version in Version::ALL {
+            let expected = of(wire, version).whole(&delivery);
+            assert_eq!(encoders.of(kind(wire, version)).whole(&delivery), expected, "{wire:?} {version}");
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn head_and_tail_are_the_whole_whatever_the_wire(
+        body in prop::collection::vec(any::<u8>(), 0..70_000),
+        headers in prop::collection::vec((".{1,9}", ".{0,30}"), 0..9),
+        subscription in prop::option::of(".{0,20}"),
+        acknowledged in any::<bool>(),
+        redelivered in any::<Option<bool>>(),
+    ) {
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let message = message(&headers, &body);
+        let ack = acknowledged.then_some(AckId { subscription: SubscriptionKey(1), number: 2 });
+        let delivery = Delivery { subscription: subscription.as_deref(), ack, redelivered, ..delivery(&message) };
+        for version in Version::ALL {
+            let plain = of(Wire::Raw, version).whole(&delivery);
+            prop_assert!(plain.ends_with(&[b"\n\n", &body[..], b"\0"].concat()));
+            for wire in WIRES {
+                let encoder = of(wire, version);
+                let tail = encoder.tail(&delivery);
+                let parts = [encoder.head(&delivery, &tail), tail].concat();
+                prop_assert_eq!(&parts[..], &encoder.whole(&delivery)[..]);
+                if wire != Wire::Raw {
+                    prop_assert_eq!(&open(&parts).1[..], &plain[..]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_frame_without_escapes_takes_one_allocation(
+        body in prop::collection::vec(any::<u8>(), 0..5_000),
+        headers in prop::collection::vec(("[a-z]{1,9}", "[a-z]{0,90}"), 0..20),
+    ) {
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let message = message(&headers, &body);
+        let delivery = delivery(&message);
+        let encoder = StompEncoder { wire: Wire::Text, version: Version::V1_2 };
+        let mut out = encoder.begin(head_room(&delivery) + tail_room(&delivery));
+        let place = out.as_ptr();
+        encoder.put_head(&delivery, &mut out);
+        encoder.put_tail(&delivery, &mut out);
+        prop_assert_eq!(out.as_ptr(), place);
+    }
+}

@@ -1,0 +1,3 @@
+//! The real binary and the real sockets, in one test program.
+
+mod cli;
