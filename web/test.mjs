@@ -20,6 +20,7 @@ try {
     platform: 'node',
     format: 'esm',
     sourcemap: 'inline',
+    loader: { '.css': 'text' },
     logLevel: 'warning',
   });
   const reporters = ['--test-reporter=spec', '--test-reporter-destination=stdout'];
