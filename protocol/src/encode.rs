@@ -15,7 +15,7 @@ use crate::{Command, Frame, Version, escape_into, header::is_line_breaking};
 /// The body of a frame that must not have one is left out.
 pub fn encode(frame: &Frame, version: Version, out: &mut BytesMut) {
     let command = frame.command;
-    out.reserve(frame.headers.text_bytes() + 3 * frame.headers.len() + frame.body.len() + ROOM_BYTES);
+    out.reserve(frame.headers.text_bytes() + frame.body.len() + ROOM_BYTES);
     out.put_slice(command.as_str().as_bytes());
     out.put_u8(b'\n');
     let version = if command.is_escaped() { version } else { Version::V1_0 };
@@ -46,13 +46,15 @@ pub struct MessageHead<'a> {
 impl MessageHead<'_> {
     /// Writes it for a receiver of `version`; a [`message_tail`] of the same version must follow.
     pub fn encode(&self, version: Version, out: &mut BytesMut) {
+        let values = [self.subscription, Some(self.message_id), self.ack];
+        out.reserve(values.iter().flatten().map(|value| value.len()).sum::<usize>() + ROOM_BYTES);
         out.put_slice(b"MESSAGE\n");
         if let Some(subscription) = self.subscription {
-            header(SUBSCRIPTION, subscription, version, out);
+            field(b"subscription:", subscription, version, out);
         }
-        header(MESSAGE_ID, self.message_id, version, out);
+        field(b"message-id:", self.message_id, version, out);
         if let Some(ack) = self.ack {
-            header(ACK, ack, version, out);
+            field(b"ack:", ack, version, out);
         }
     }
 }
@@ -84,6 +86,13 @@ fn header(name: &str, value: &str, version: Version, out: &mut BytesMut) {
     out.put_u8(b'\n');
 }
 
+/// A header of ours, whose name needs no escape.
+fn field(name_and_colon: &[u8], value: &str, version: Version, out: &mut BytesMut) {
+    out.put_slice(name_and_colon);
+    escape_into(out, value, version);
+    out.put_u8(b'\n');
+}
+
 /// A colon in a name that is not escaped would make it another name.
 fn can_carry(name: &str, version: Version) -> bool {
     let unescaped = |byte: u8| byte == b':' || is_line_breaking(byte);
@@ -91,8 +100,7 @@ fn can_carry(name: &str, version: Version) -> bool {
 }
 
 fn content_length(length: usize, out: &mut BytesMut) {
-    out.put_slice(CONTENT_LENGTH.as_bytes());
-    out.put_u8(b':');
+    out.put_slice(b"content-length:");
     let mut digits = [0; 20];
     let mut start = digits.len();
     let mut rest = length;

@@ -38,7 +38,7 @@ impl HeartBeat {
     }
 
     /// What `self` does after both offers are known: it sends every `send_ms` and may expect something every
-    /// `receive_ms`; 0 is never. "every MAX(<cx>,<sy>) milliseconds", nothing where either figure is 0.
+    /// `receive_ms`; 0 is never. "every `MAX(<cx>,<sy>)` milliseconds", nothing where either figure is 0.
     #[must_use]
     pub fn negotiate(self, peer: Self) -> Self {
         let agree = |sender: u32, receiver: u32| match (sender, receiver) {

@@ -9,7 +9,7 @@
 //! Two liberties, both harmless and common among brokers: a value may hold a raw colon, and a CR before the LF is
 //! taken for part of the line's end in all versions (telnet-style clients send it under 1.0 and 1.1, too).
 
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 use nom::combinator::map_res;
 use nom::error::{ErrorKind, FromExternalError, ParseError};
 use nom::{IResult, Parser};
@@ -25,24 +25,72 @@ pub(crate) struct Head {
     pub(crate) headers: Headers,
 }
 
+impl Head {
+    /// "Any client frame other than CONNECT MAY specify a receipt header"
+    pub(crate) fn receipt(&self) -> Option<&str> {
+        let asks = !matches!(self.command, Command::Connect | Command::Stomp);
+        self.headers.get("receipt").filter(|_| asks)
+    }
+}
+
 /// Reads the lines of a head, each with its LF, without the blank line. `version` is the one agreed on, if it is.
 pub(crate) fn head(lines: &[u8], version: Option<Version>, limits: &Limits) -> Result<Head, Violation> {
     let text = std::str::from_utf8(lines).map_err(|_| Violation::HeadNotUtf8)?;
-    let (mut rest, command) = command.parse(text).map_err(violation)?;
+    let (lines, command) = command.parse(text).map_err(violation)?;
     let escapes = if command.is_escaped() { version.unwrap_or(Version::V1_0) } else { Version::V1_0 };
-    let mut headers = Headers::with_capacity(rest.len());
+    let headers = if version != Some(Version::V1_0) && memchr2(b'\\', b'\r', lines.as_bytes()).is_none() {
+        verbatim(lines, limits)?
+    } else {
+        rewritten(lines, version, escapes, limits)?
+    };
+    Ok(Head { command, headers })
+}
+
+/// The usual head: nothing to un-escape, to strip or to trim, so its text is kept in one piece.
+fn verbatim(lines: &str, limits: &Limits) -> Result<Headers, Violation> {
+    let mut headers = Headers::verbatim(lines);
+    each_header(lines, limits, |_, value, after| {
+        let value_end = lines.len() - after.len() - 1;
+        headers.mark(value_end - value.len() - 1, value_end);
+        Ok(())
+    })?;
+    Ok(headers)
+}
+
+fn rewritten(
+    lines: &str,
+    version: Option<Version>,
+    escapes: Version,
+    limits: &Limits,
+) -> Result<Headers, Violation> {
+    let mut headers = Headers::with_capacity(lines.len());
+    each_header(lines, limits, |name, value, _| {
+        let value = if version == Some(Version::V1_0) { trim(value) } else { value };
+        headers
+            .push_escaped(name, value, escapes)
+            .map_err(|UndefinedEscape(character)| Violation::UndefinedEscape { character, version: escapes })
+    })?;
+    Ok(headers)
+}
+
+/// Gives each header to `keep`: its name, its value and what comes after its line.
+fn each_header<'a>(
+    lines: &'a str,
+    limits: &Limits,
+    mut keep: impl FnMut(&'a str, &'a str, &'a str) -> Result<(), Violation>,
+) -> Result<(), Violation> {
+    let mut rest = lines;
+    let mut count = 0;
     while !rest.is_empty() {
-        if headers.len() >= limits.headers_max {
+        if count == limits.headers_max {
             return Err(Violation::TooManyHeaders { limit: limits.headers_max });
         }
         let (after, (name, value)) = header.parse(rest).map_err(violation)?;
-        let value = if version == Some(Version::V1_0) { trim(value) } else { value };
-        headers.push_escaped(name, value, escapes).map_err(|UndefinedEscape(character)| {
-            Violation::UndefinedEscape { character, version: escapes }
-        })?;
+        keep(name, value, after)?;
         rest = after;
+        count += 1;
     }
-    Ok(Head { command, headers })
+    Ok(())
 }
 
 /// Padding around a value, which 1.0 examples have and later versions count as part of the value.

@@ -32,8 +32,7 @@ pub struct Broker {
     queue_store: Arc<dyn Queues>,
     counters: Counters,
     next_message: AtomicU64,
-    /// Bytes that each worker's connections hold, as of its last tick.
-    worker_bytes: Box<[AtomicUsize]>,
+    worker_loads: Box<[Load]>,
     draining: AtomicBool,
     pub(super) host: OnceLock<Arc<dyn Host>>,
 }
@@ -55,7 +54,7 @@ impl Broker {
             replies: Replies::default(),
             counters: Counters::default(),
             next_message: AtomicU64::new(0),
-            worker_bytes: (0..parts.workers).map(|_| AtomicUsize::new(0)).collect(),
+            worker_loads: (0..parts.workers).map(|_| Load::default()).collect(),
             draining: AtomicBool::new(false),
             host: OnceLock::new(),
             directory,
@@ -106,7 +105,7 @@ impl Broker {
 
     /// Bytes in buffers and queues of the whole process.
     pub fn held_bytes(&self) -> usize {
-        let workers: usize = self.worker_bytes.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum();
+        let workers: usize = self.worker_loads.iter().map(|load| load.bytes.load(Ordering::Relaxed)).sum();
         workers + self.queue_store.bytes()
     }
 
@@ -115,8 +114,15 @@ impl Broker {
         self.held_bytes() > self.parts.settings.memory_bytes_max
     }
 
-    pub(super) fn report_bytes(&self, worker: WorkerId, bytes: usize) {
-        self.worker_bytes[usize::from(worker.0)].store(bytes, Ordering::Relaxed);
+    /// Subscriptions to topics and user queues, as of the workers' last ticks.
+    pub fn subscriptions(&self) -> usize {
+        self.worker_loads.iter().map(|load| load.subscriptions.load(Ordering::Relaxed)).sum()
+    }
+
+    pub(super) fn report(&self, worker: WorkerId, bytes: usize, subscriptions: usize) {
+        let load = &self.worker_loads[usize::from(worker.0)];
+        load.bytes.store(bytes, Ordering::Relaxed);
+        load.subscriptions.store(subscriptions, Ordering::Relaxed);
     }
 
     /// A message of ours, with identity and time.
@@ -167,6 +173,13 @@ impl Broker {
         let message = self.message(topic, None, headers, body.into(), now);
         self.relay.announce(&Arc::new(message));
     }
+}
+
+/// What a worker holds, as of its last tick.
+#[derive(Debug, Default)]
+struct Load {
+    bytes: AtomicUsize,
+    subscriptions: AtomicUsize,
 }
 
 impl fmt::Debug for Broker {

@@ -49,6 +49,8 @@ pub struct Shard {
     due: Vec<(u32, u32)>,
     /// Slots whose socket is to be closed at once.
     dead: Vec<u32>,
+    /// Bytes that the peers themselves keep.
+    peer_bytes: usize,
     /// The backlog was above its mark and is not yet down to half of it.
     over: bool,
 }
@@ -69,6 +71,7 @@ impl Shard {
             batch: VecDeque::new(),
             due: Vec::new(),
             dead: Vec::new(),
+            peer_bytes: 0,
             over: false,
         }
     }
@@ -142,6 +145,7 @@ impl Shard {
     pub fn remove(&mut self, slot: u32, now: Now) {
         self.with(slot, now, |peer, env| peer.release(env));
         if let Some(peer) = self.peers.get_mut(slot as usize).and_then(Option::take) {
+            self.peer_bytes -= peer.held_bytes();
             self.lanes.close(peer.id().slot);
             self.dead.retain(|dead| *dead != slot);
             self.broker.counters().connections_closed.add(1);
@@ -266,11 +270,6 @@ impl Shard {
         self.drain(now);
     }
 
-    /// Subscriptions of all connections.
-    pub fn subscriptions(&self) -> usize {
-        self.peers.iter().flatten().map(|peer| peer.subscriptions()).sum()
-    }
-
     /// Ids of all connections.
     pub fn ids(&self) -> Vec<ConnectionId> {
         self.peers.iter().flatten().map(|peer| peer.id()).collect()
@@ -292,8 +291,7 @@ impl Shard {
 
     /// Above the limit no SEND is read; what is still too much at the next tick is taken from the fullest outbox.
     fn guard_memory(&mut self, now: Now) {
-        let peers: usize = self.peers.iter().flatten().map(|peer| peer.held_bytes()).sum();
-        self.broker.report_bytes(self.worker, self.lanes.total_bytes() + peers);
+        self.broker.report(self.worker, self.lanes.total_bytes() + self.peer_bytes, self.table.len());
         if !self.broker.is_over_memory() {
             return;
         }
@@ -377,7 +375,7 @@ impl Shard {
     /// Lets the peer act, then sees to its deadline and whether its work is held.
     fn with(&mut self, slot: u32, now: Now, act: impl FnOnce(&mut Peer, &mut Env<'_>)) {
         let Some(mut peer) = self.peers.get_mut(slot as usize).and_then(Option::take) else { return };
-        let was_held = peer.is_held();
+        let (was_held, bytes_before) = (peer.is_held(), peer.held_bytes());
         let mut env = Env {
             broker: &self.broker,
             table: &mut self.table,
@@ -393,6 +391,7 @@ impl Shard {
         if peer.is_held() && !(was_held && self.held.contains(&peer.id())) {
             self.held.push(peer.id());
         }
+        self.peer_bytes = self.peer_bytes + peer.held_bytes() - bytes_before;
         self.over |= self.lanes.backlog_bytes() > self.backlog_bytes_max();
         self.peers[slot as usize] = Some(peer);
     }

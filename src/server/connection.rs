@@ -10,36 +10,42 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
-use crate::broker::{Link, Shown, Status};
+use crate::broker::{Link, Now, Shown, Status};
 use crate::model::{CloseReason, Refusal};
 use crate::transport::{Framing, FramingError, Incoming};
 
 use super::worker::Worker;
 
+/// Who comes, and how.
+#[derive(Debug)]
+pub(crate) struct Visitor {
+    pub(crate) link: Link,
+    pub(crate) shown: Shown,
+    /// When the connection was accepted.
+    pub(crate) accepted: Now,
+}
+
 /// Serves STOMP on `stream` until either side has ended it. `read_ahead` is what was read of the client already.
-pub(crate) async fn serve<S, F>(
-    worker: Rc<Worker>,
-    mut stream: S,
-    framing: F,
-    link: Link,
-    shown: Shown,
-    read_ahead: &[u8],
-) where
+pub(crate) async fn serve<S, F>(worker: Rc<Worker>, stream: S, framing: F, visitor: Visitor, read_ahead: &[u8])
+where
     S: AsyncRead + AsyncWrite + Unpin,
     F: Framing,
 {
-    let now = worker.now();
-    let id = worker.shard.borrow_mut().open(link, shown, now);
-    let mut driver = Driver { worker, slot: id.slot, framing, hung_up: false, connected: false };
+    let mut driver = Driver::open(worker, framing, visitor);
     driver.take(read_ahead);
-    let end = poll_fn(|context| driver.poll(context, &mut stream)).await;
+    driver.run(stream).await;
+}
+
+/// Tells a client why it is not served.
+pub(crate) async fn refuse<S, F>(worker: Rc<Worker>, stream: S, framing: F, visitor: Visitor, refusal: &Refusal)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    F: Framing,
+{
+    let driver = Driver::open(worker, framing, visitor);
     let now = driver.worker.now();
-    driver.worker.shard.borrow_mut().remove(driver.slot, now);
-    driver.worker.see_to_calls();
-    drop(driver);
-    if end.is_ok() {
-        linger(stream).await;
-    }
+    driver.worker.shard.borrow_mut().end(driver.slot, refusal, now);
+    driver.run(stream).await;
 }
 
 /// A socket that is closed while the client's bytes are unread is reset, and what we said last may be lost with it.
@@ -64,6 +70,23 @@ struct Driver<F> {
 }
 
 impl<F: Framing> Driver<F> {
+    fn open(worker: Rc<Worker>, framing: F, visitor: Visitor) -> Self {
+        let Visitor { link, shown, accepted } = visitor;
+        let id = worker.shard.borrow_mut().open(link, shown, accepted);
+        Self { worker, slot: id.slot, framing, hung_up: false, connected: false }
+    }
+
+    async fn run<S: AsyncRead + AsyncWrite + Unpin>(mut self, mut stream: S) {
+        let end = poll_fn(|context| self.poll(context, &mut stream)).await;
+        let now = self.worker.now();
+        self.worker.shard.borrow_mut().remove(self.slot, now);
+        self.worker.see_to_calls();
+        drop(self);
+        if end.is_ok() {
+            linger(stream).await;
+        }
+    }
+
     /// Ready when everything is written and the session has ended, or with an error when the socket is of no more use.
     fn poll<S>(&mut self, context: &mut Context<'_>, stream: &mut S) -> Poll<io::Result<()>>
     where

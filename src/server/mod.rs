@@ -6,11 +6,16 @@ pub mod cli;
 mod clock;
 pub mod config;
 mod connection;
+mod doorman;
+mod embed;
+mod faces;
 pub mod http;
 pub mod misdirected;
 mod pool;
 mod running;
 mod shutdown;
+mod status;
+mod stomp;
 pub mod socket;
 pub mod telemetry;
 pub mod tls;
@@ -27,7 +32,7 @@ use std::future::Future;
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// A port could not be opened.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address} ({flag}): {source}")]
     Bind {
         /// The address and port.
         address: std::net::SocketAddr,
@@ -39,6 +44,9 @@ pub enum ServerError {
     /// The configuration holds together less well than its check thought.
     #[error("the configuration cannot be used: {0}")]
     Config(String),
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] tls::TlsError),
     /// A thread, an event queue or a file could not be had.
     #[error("cannot {what}: {source}")]
     System {
@@ -51,5 +59,5 @@ pub enum ServerError {
 
 /// Runs a broker until it is asked to end by SIGTERM, SIGINT or `shutdown`.
 pub fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
-    Server::new(config).start()?.wait(shutdown)
+    Server::new(config)?.start()?.wait(shutdown)
 }

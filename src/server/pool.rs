@@ -15,7 +15,8 @@ use crate::broker::Broker;
 use crate::model::WorkerId;
 
 use super::clock::Clock;
-use super::worker::{LoadGuard, Worker, WorkerHandle};
+use super::faces::Faces;
+use super::worker::{Worker, WorkerHandle};
 
 /// The workers.
 #[derive(Debug)]
@@ -26,10 +27,18 @@ impl Pool {
     ///
     /// # Errors
     /// The system gives no thread or no event queue.
-    pub(crate) fn start(count: usize, broker: &Arc<Broker>, clock: Clock, api: &Handle) -> io::Result<Self> {
+    pub(crate) fn start(
+        count: usize,
+        broker: &Arc<Broker>,
+        clock: Clock,
+        api: &Handle,
+        faces: &Faces,
+    ) -> io::Result<Self> {
         let hashing = Arc::new(Semaphore::new(HASHES_AT_ONCE));
         let ids = (0..count).map(|n| WorkerId(u8::try_from(n).unwrap_or(u8::MAX)));
-        let start = |id| WorkerHandle::start(id, Arc::clone(broker), clock, api.clone(), Arc::clone(&hashing));
+        let start = |id| {
+            WorkerHandle::start(id, Arc::clone(broker), clock, api.clone(), Arc::clone(&hashing), faces.clone())
+        };
         ids.map(start).collect::<io::Result<_>>().map(Self)
     }
 
@@ -45,9 +54,32 @@ impl Pool {
         F: FnOnce(Rc<Worker>, TcpStream) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + 'static,
     {
+        self.begin(move |worker| {
+            let stream = TcpStream::from_std(stream);
+            async move {
+                match stream {
+                    Ok(stream) => serve(worker, stream).await,
+                    Err(error) => tracing::warn!(%error, "an accepted socket could not be used"),
+                }
+            }
+        })
+    }
+
+    /// Runs `serve` on the least loaded worker as a connection of it; `false` when that one is too far behind.
+    pub(crate) fn begin<F, Fut>(&self, serve: F) -> bool
+    where
+        F: FnOnce(Rc<Worker>) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + 'static,
+    {
         let Some(worker) = self.0.iter().min_by_key(|worker| worker.load()) else { return false };
         let counted = worker.count();
-        let job = move |worker: &Rc<Worker>| begin(worker, stream, counted, serve);
+        let job = move |worker: &Rc<Worker>| {
+            let served = serve(Rc::clone(worker));
+            spawn_local(async move {
+                served.await;
+                drop(counted);
+            });
+        };
         worker.submit(Box::new(job)).is_ok()
     }
 
@@ -63,23 +95,6 @@ impl Pool {
     /// Waits until every worker has ended.
     pub(crate) fn join(self) {
         self.0.into_iter().for_each(WorkerHandle::join);
-    }
-}
-
-fn begin<F, Fut>(worker: &Rc<Worker>, stream: StdTcpStream, counted: LoadGuard, serve: F)
-where
-    F: FnOnce(Rc<Worker>, TcpStream) -> Fut,
-    Fut: Future<Output = ()> + 'static,
-{
-    match TcpStream::from_std(stream) {
-        Ok(stream) => {
-            let served = serve(Rc::clone(worker), stream);
-            spawn_local(async move {
-                served.await;
-                drop(counted);
-            });
-        }
-        Err(error) => tracing::warn!(%error, "an accepted socket could not be used"),
     }
 }
 

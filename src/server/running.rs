@@ -1,33 +1,44 @@
 //! A server from its start to its end.
 
+use std::fmt;
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustls::ServerConfig;
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 
-use crate::broker::{Broker, Link, Shown};
-use crate::transport::tcp::{self, Plain};
+use crate::broker::Broker;
 
+use super::acceptor::{BindError, Door, Face, Listener};
 use super::build::{Built, build};
 use super::clock::Clock;
-use super::config::Config;
+use super::config::{Config, Tls};
+use super::doorman::Doorman;
+use super::embed::PoolHost;
+use super::faces::{Extra, Faces};
+use super::http::{BadTemplate, Endpoint, OriginCheck, SharedEndpoint, Template, router};
 use super::pool::Pool;
 use super::shutdown::Signals;
-use super::{ServerError, connection};
+use super::status::BrokerStatus;
+use super::{ServerError, tls};
 
 /// A server that is not running yet.
-#[derive(Debug)]
 pub struct Server {
     config: Config,
+    built: Built,
+    extras: Vec<Extra>,
 }
 
 /// Where a running server listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Ports {
-    /// WebSocket, HTTP API and page.
+    /// WebSocket, HTTP API and page; https and wss where there is a certificate.
     pub http: SocketAddr,
     /// STOMP over TCP.
     pub stomp: SocketAddr,
@@ -36,55 +47,78 @@ pub struct Ports {
 }
 
 /// A server that runs until it is told to stop.
-#[derive(Debug)]
 pub struct Running {
     config: Config,
     api: Runtime,
     broker: Arc<Broker>,
     pool: Arc<Pool>,
     ports: Ports,
+    /// Becomes true when nothing new is accepted any more.
+    closing: watch::Sender<bool>,
+    listening: JoinSet<()>,
 }
 
 impl Server {
     /// A server with this configuration.
-    pub fn new(config: Config) -> Self {
-        Self { config }
+    ///
+    /// # Errors
+    /// The configuration does not hold together.
+    pub fn new(config: Config) -> Result<Self, ServerError> {
+        let built = build(&config)?;
+        Ok(Self { config, built, extras: Vec::new() })
+    }
+
+    /// The broker, for programs that publish and subscribe themselves once the server runs.
+    pub fn broker(&self) -> Arc<Broker> {
+        Arc::clone(&self.built.broker)
+    }
+
+    /// Serves WebSockets at `path` by `endpoint`; `{name}` in the path is a parameter. Pages of other origins are
+    /// refused as at `/ws`.
+    ///
+    /// # Errors
+    /// The path is no template.
+    pub fn mount(
+        mut self,
+        path: &str,
+        endpoint: impl Endpoint + Send + Sync + 'static,
+    ) -> Result<Self, BadTemplate> {
+        let path = Template::parse(path)?;
+        let endpoint = SharedEndpoint(Arc::new(endpoint));
+        self.extras.push(Extra { path, origins: OriginCheck::Configured, endpoint });
+        Ok(self)
     }
 
     /// Opens the ports and starts the workers.
     ///
     /// # Errors
-    /// A port is taken, the configuration does not hold together, or the system gives no threads.
+    /// A port is taken, a certificate is not usable, or the system gives no threads.
     pub fn start(self) -> Result<Running, ServerError> {
-        let system = |what| move |source| ServerError::System { what, source };
-        let config = self.config;
-        let Built { broker, origins: _, workers } = build(&config)?;
+        let Self { config, built: Built { broker, origins, workers }, extras } = self;
+        let http_tls = certificate(&config.tls, Face::Http)?;
+        let stomp_tls = certificate(&config.tls, Face::Stomp)?;
+        let listeners = bind(&config, http_tls.is_some())?;
         let api = Builder::new_multi_thread().worker_threads(API_THREADS).thread_name("api").enable_all().build();
         let api = api.map_err(system("start the API threads"))?;
-        let clock = Clock::start();
-        let pool = Pool::start(workers, &broker, clock, api.handle()).map_err(system("start the workers"))?;
-        let pool = Arc::new(pool);
-        let bind = |port: u16, flag| {
-            let address = SocketAddr::new(config.listen, port);
-            std::net::TcpListener::bind(address).map_err(|source| ServerError::Bind { address, flag, source })
+        let status = Arc::new(BrokerStatus { broker: Arc::clone(&broker), started: Instant::now() });
+        let faces = Faces {
+            stomp: Template::parse(STOMP_PATH).map_err(|error| ServerError::Config(error.to_string()))?,
+            extras,
+            origins: Arc::new(origins),
+            router: router(status),
         };
-        let stomp = bind(config.stomp_port, "--stomp-port")?;
-        let address = stomp.local_addr().map_err(system("read the address of a port"))?;
-        let shared = Arc::clone(&pool);
-        std::thread::spawn(move || {
-            while let Ok((stream, _)) = stomp.accept() {
-                let _ = tcp::set_options(&stream);
-                let _ = stream.set_nonblocking(true);
-                shared.place(stream, |worker, stream| {
-                    connection::serve(worker, stream, Plain, Link::Stream, Shown::Credentials(Box::default()), &[])
-                });
-            }
-        });
-        let ports = Ports { http: address, stomp: address, stomp_tls: None };
+        let pool = Pool::start(workers, &broker, Clock::start(), api.handle(), &faces);
+        let pool = Arc::new(pool.map_err(system("start the workers"))?);
+        broker.host_by(Arc::new(PoolHost { pool: Arc::downgrade(&pool), api: api.handle().clone() }));
+        let (closing, closed) = watch::channel(false);
+        let doorman = Doorman { pool: Arc::clone(&pool), http_tls, stomp_tls, closing: closed.clone() };
+        let ports = ports_of(&listeners);
+        let listening = listen(&api, listeners, Arc::new(doorman), &closed);
         if let Some(path) = &config.ports_file {
             write_ports(path, &ports).map_err(system("write the ports file"))?;
         }
-        Ok(Running { config, api, broker, pool, ports })
+        tracing::info!(http = %ports.http, stomp = %ports.stomp, stomp_tls = ?ports.stomp_tls, workers, "listening");
+        Ok(Running { config, api, broker, pool, ports, closing, listening })
     }
 }
 
@@ -94,31 +128,124 @@ impl Running {
         self.ports
     }
 
-    /// Waits for SIGTERM, SIGINT or `shutdown`, then ends in order. A second signal ends at once.
+    /// The broker, for programs that publish and subscribe themselves.
+    pub fn broker(&self) -> Arc<Broker> {
+        Arc::clone(&self.broker)
+    }
+
+    /// Waits for SIGTERM, SIGINT or `shutdown`, then ends in order: stops accepting, waits the grace, asks the
+    /// connections to go, lets them take what waits for them. A second signal ends at once.
+    ///
+    /// # Errors
+    /// The system lets us listen to no signals.
     pub fn wait(self, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
-        let Self { config, api, broker, pool, .. } = self;
-        let _entered = api.enter();
+        let Self { config, api, broker, pool, closing, mut listening, .. } = self;
+        let entered = api.enter();
         let mut signals = Signals::listen()?;
         let asked_by = api.block_on(signals.received(shutdown));
         tracing::info!(asked_by, connections = pool.load(), "shutting down");
         broker.drain();
-        let window = Duration::from_millis(config.shutdown.window_ms);
-        let deadline = Duration::from_millis(config.shutdown.deadline_ms);
-        pool.drain(window, deadline);
-        api.block_on(async {
+        let in_order = async {
+            sleep(Duration::from_millis(config.shutdown.grace_ms)).await;
+            closing.send_replace(true);
+            while listening.join_next().await.is_some() {}
+            let window = Duration::from_millis(config.shutdown.window_ms);
+            let deadline = window + Duration::from_millis(config.shutdown.deadline_ms);
+            pool.drain(window, deadline);
             let gone = async {
                 while pool.load() > 0 {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    sleep(Duration::from_millis(20)).await;
                 }
             };
+            let _ = timeout(deadline, gone).await;
+        };
+        let ended = api.block_on(async {
             tokio::select! {
-                _ = signals.received(std::future::pending()) => {}
-                _ = tokio::time::timeout(deadline, gone) => {}
+                () = in_order => true,
+                asked_by = signals.received(std::future::pending()) => {
+                    tracing::warn!(asked_by, connections = pool.load(), "asked again: ending at once");
+                    false
+                }
             }
         });
-        tracing::info!("shut down");
+        tracing::info!(connections_left = pool.load(), "shut down");
+        drop(entered);
+        if let Some(pool) = Arc::into_inner(pool).filter(|_| ended) {
+            pool.join();
+        }
+        api.shutdown_background();
         Ok(())
     }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("ports", &self.ports).finish_non_exhaustive()
+    }
+}
+
+fn certificate(tls: &Tls, face: Face) -> Result<Option<Arc<ServerConfig>>, ServerError> {
+    let settings = match (&tls.cert, &tls.key) {
+        (Some(certificate), Some(key)) => {
+            tls::TlsSettings::Files { certificate: certificate.clone(), key: key.clone() }
+        }
+        _ if tls.self_signed => tls::TlsSettings::SelfSigned,
+        _ => return Ok(None),
+    };
+    Ok(Some(tls::config(&settings, face)?))
+}
+
+fn bind(config: &Config, tls: bool) -> Result<Vec<Listener>, ServerError> {
+    let mut doors = vec![
+        (config.http_port, "--http-port", Door { face: Face::Http, tls }),
+        (config.stomp_port, "--stomp-port", Door { face: Face::Stomp, tls: false }),
+    ];
+    if tls {
+        doors.push((config.stomp_tls_port, "--stomp-tls-port", Door { face: Face::Stomp, tls }));
+    }
+    let bind = |(port, flag, door)| {
+        let bound = Listener::bind(SocketAddr::new(config.listen, port), door);
+        bound.map_err(|BindError { address, source, .. }| ServerError::Bind { address, flag, source })
+    };
+    doors.into_iter().map(bind).collect()
+}
+
+fn ports_of(listeners: &[Listener]) -> Ports {
+    let of = |face, tls: Option<bool>| {
+        let fits = |door: Door| door.face == face && tls.is_none_or(|tls| door.tls == tls);
+        listeners.iter().find(|listener| fits(listener.door())).map(Listener::local_addr)
+    };
+    let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+    Ports {
+        http: of(Face::Http, None).unwrap_or(nowhere),
+        stomp: of(Face::Stomp, Some(false)).unwrap_or(nowhere),
+        stomp_tls: of(Face::Stomp, Some(true)),
+    }
+}
+
+fn listen(
+    api: &Runtime,
+    listeners: Vec<Listener>,
+    doorman: Arc<Doorman>,
+    closed: &watch::Receiver<bool>,
+) -> JoinSet<()> {
+    let mut listening = JoinSet::new();
+    for listener in listeners {
+        let (doorman, closed, address) = (Arc::clone(&doorman), closed.clone(), listener.local_addr());
+        let accept = async move {
+            if let Err(error) = listener.accept(doorman, closed).await {
+                tracing::error!(%address, %error, "the port accepts no more connections");
+            }
+        };
+        listening.spawn_on(accept, api.handle());
+    }
+    listening
 }
 
 fn write_ports(path: &Path, ports: &Ports) -> std::io::Result<()> {
@@ -128,8 +255,12 @@ fn write_ports(path: &Path, ports: &Ports) -> std::io::Result<()> {
     std::fs::rename(partial, path)
 }
 
-/// The API, Redis and what blocks run beside the workers.
-const API_THREADS: usize = 2;
+fn system(what: &'static str) -> impl Fn(std::io::Error) -> ServerError {
+    move |source| ServerError::System { what, source }
+}
 
-#[expect(dead_code, reason = "x")]
-fn unused(_: IpAddr) {}
+/// Where STOMP over WebSocket is served.
+const STOMP_PATH: &str = "/ws";
+
+/// The API and what blocks run beside the workers.
+const API_THREADS: usize = 2;

@@ -1,6 +1,7 @@
 //! A worker: one thread, one single-threaded runtime, one [`Shard`], and the connections it owns.
 
 use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
@@ -19,12 +20,13 @@ use crate::broker::{Broker, Call, CallAnswer, Now, Shard};
 use crate::model::{CloseReason, ConnectionId, WorkerId};
 
 use super::clock::Clock;
+use super::faces::Faces;
+use super::http::Front;
 
 /// Something for a worker to do on its own thread.
 pub(crate) type Job = Box<dyn FnOnce(&Rc<Worker>) + Send>;
 
 /// What a worker's tasks share. Lives on the worker's thread.
-#[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) shard: RefCell<Shard>,
     /// Sockets are read into this, whoever they belong to: an idle connection holds no buffer.
@@ -34,6 +36,8 @@ pub(crate) struct Worker {
     api: Handle,
     /// Bounds how many passcodes are hashed at once.
     hashing: Arc<Semaphore>,
+    /// The HTTP face.
+    front: Front,
     load: Arc<AtomicUsize>,
     /// Ends when the last connection has gone.
     draining: Cell<bool>,
@@ -60,6 +64,7 @@ impl WorkerHandle {
         clock: Clock,
         api: Handle,
         hashing: Arc<Semaphore>,
+        faces: Faces,
     ) -> io::Result<Self> {
         let (jobs, inbox) = mpsc::channel(JOBS_MAX);
         let load = Arc::new(AtomicUsize::new(0));
@@ -72,7 +77,8 @@ impl WorkerHandle {
                 Err(error) => return drop(ready.send(Err(error))),
             };
             let shard = Shard::new(id, broker, clock.now());
-            let worker = Rc::new(Worker {
+            let worker = Rc::new_cyclic(|this| Worker {
+                front: faces.front(this, api.clone()),
                 shard: RefCell::new(shard),
                 scratch: RefCell::new(vec![0; SCRATCH_BYTES].into_boxed_slice()),
                 clock,
@@ -128,14 +134,20 @@ impl Drop for LoadGuard {
     }
 }
 
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker").field("load", &self.load).finish_non_exhaustive()
+    }
+}
+
 impl Worker {
     pub(crate) fn now(&self) -> Now {
         self.clock.now()
     }
 
-    /// The runtime for everything that is no connection's own.
-    pub(crate) fn api(&self) -> &Handle {
-        &self.api
+    /// The HTTP face.
+    pub(crate) fn front(&self) -> &Front {
+        &self.front
     }
 
     /// Jobs, the inbox and time, until the last connection has ended after a drain.

@@ -47,8 +47,9 @@ enum State {
     Return,
     Head(Box<PartialHead>),
     Body(Box<PartialBody>),
-    /// There was a violation; what follows has no meaning.
-    Failed,
+    /// There was a violation; what follows has no meaning. If the head of the frame at fault could be read, this is
+    /// the receipt that it asked for.
+    Failed(Option<Box<str>>),
 }
 
 /// An item, a violation, or nothing before there is more input.
@@ -76,14 +77,16 @@ impl Decoder {
             State::Return => self.after_return(input),
             State::Head(_) => self.continue_head(limits, input),
             State::Body(_) => self.continue_body(limits, input),
-            State::Failed => {
+            State::Failed(_) => {
                 *input = &[];
                 None
             }
         };
         if let Some(Err(_)) = decoded {
-            self.state = State::Failed;
             *input = &[];
+            if !matches!(self.state, State::Failed(_)) {
+                self.state = State::Failed(None);
+            }
         }
         decoded
     }
@@ -92,10 +95,15 @@ impl Decoder {
     #[must_use]
     pub fn buffered_bytes(&self) -> usize {
         match &self.state {
-            State::Between | State::Return | State::Failed => 0,
+            State::Between | State::Return | State::Failed(_) => 0,
             State::Head(partial) => partial.heap_bytes(),
             State::Body(partial) => partial.heap_bytes(),
         }
+    }
+
+    /// The `receipt` header of the frame at fault, when its head was right and its body was not.
+    pub(crate) fn take_receipt(&mut self) -> Option<Box<str>> {
+        if let State::Failed(receipt) = &mut self.state { receipt.take() } else { None }
     }
 
     fn between(&mut self, limits: &Limits, input: &mut &[u8]) -> Decoded {
@@ -169,7 +177,7 @@ impl Decoder {
         };
         let expected = match Expected::of(&head, self.version, limits) {
             Ok(expected) => expected,
-            Err(violation) => return Some(Err(violation)),
+            Err(violation) => return self.fail(violation, &head),
         };
         match expected.whole(head.command, limits, input) {
             Ok(Some(body)) => Some(Ok(frame(head, body))),
@@ -177,20 +185,27 @@ impl Decoder {
                 self.state = State::Body(Box::new(PartialBody::new(head, expected)));
                 self.continue_body(limits, input)
             }
-            Err(violation) => Some(Err(violation)),
+            Err(violation) => self.fail(violation, &head),
         }
     }
 
     fn continue_body(&mut self, limits: &Limits, input: &mut &[u8]) -> Decoded {
         let State::Body(partial) = &mut self.state else { return None };
-        match partial.fill(limits, input) {
-            Ok(false) => return None,
-            Err(violation) => return Some(Err(violation)),
-            Ok(true) => {}
+        let filled = partial.fill(limits, input);
+        if let Ok(false) = filled {
+            return None;
         }
         let State::Body(partial) = std::mem::take(&mut self.state) else { return None };
         let (head, body) = partial.finish();
-        Some(Ok(frame(head, body)))
+        match filled {
+            Ok(_) => Some(Ok(frame(head, body))),
+            Err(violation) => self.fail(violation, &head),
+        }
+    }
+
+    fn fail(&mut self, violation: Violation, head: &Head) -> Decoded {
+        self.state = State::Failed(head.receipt().map(Into::into));
+        Some(Err(violation))
     }
 }
 

@@ -14,14 +14,16 @@ pub(crate) use escape::{is_line_breaking, push_unescaped};
 /// Headers in their order, un-escaped, repeated ones included: "if a client or a server receives repeated frame
 /// header entries, only the first header entry SHOULD be used".
 ///
-/// All names and values lie end to end in one text; up to eight headers cost one allocation, more cost two.
+/// All headers lie in one text as lines `name:value`, each with an LF, un-escaped; where they end stands beside it,
+/// so a name or value may hold any character. Up to eight headers cost one allocation, more cost two.
 #[derive(Clone, Default)]
 pub struct Headers {
     text: String,
     ends: SmallVec<[Ends; INLINE]>,
 }
 
-/// Where a header's name and value end in the text; the name starts where the header before it ends.
+/// Where a header's name and value end in the text; a colon stands between them, and an
+/// LF before the next header.
 #[derive(Clone, Copy, Debug)]
 struct Ends {
     name: u32,
@@ -47,9 +49,9 @@ impl Headers {
     /// When all names and values together would pass 4 GiB; a decoded head is far below by its limit.
     pub fn push(&mut self, name: &str, value: &str) {
         self.text.push_str(name);
-        let name_end = self.text.len();
+        let name_end = self.end_name();
         self.text.push_str(value);
-        self.close(name_end);
+        self.end_value(name_end);
     }
 
     /// Adds a header as it came over the wire, un-escaping it.
@@ -63,10 +65,21 @@ impl Headers {
         version: Version,
     ) -> Result<(), UndefinedEscape> {
         push_unescaped(&mut self.text, name, version)?;
-        let name_end = self.text.len();
+        let name_end = self.end_name();
         push_unescaped(&mut self.text, value, version)?;
-        self.close(name_end);
+        self.end_value(name_end);
         Ok(())
+    }
+
+    /// Header lines as they came over the wire, to be found by [`Self::mark`]; nothing in them is escaped.
+    pub(crate) fn verbatim(lines: &str) -> Self {
+        Self { text: lines.to_owned(), ends: SmallVec::new() }
+    }
+
+    /// In the text given to [`Self::verbatim`] the next header's name and value end here.
+    pub(crate) fn mark(&mut self, name_end: usize, value_end: usize) {
+        let offset = |end: usize| u32::try_from(end).expect("headers stay below 4 GiB");
+        self.ends.push(Ends { name: offset(name_end), value: offset(value_end) });
     }
 
     /// The value of the first header of this name.
@@ -85,8 +98,8 @@ impl Headers {
         let mut start = 0;
         self.ends.iter().map(move |ends| {
             let (name_end, value_end) = (ends.name as usize, ends.value as usize);
-            let header = (&self.text[start..name_end], &self.text[name_end..value_end]);
-            start = value_end;
+            let header = (&self.text[start..name_end], &self.text[name_end + 1..value_end]);
+            start = value_end + 1;
             header
         })
     }
@@ -103,7 +116,7 @@ impl Headers {
         self.ends.is_empty()
     }
 
-    /// Bytes of names and values together.
+    /// Bytes of all names and values, with a colon and an LF each.
     #[must_use]
     pub fn text_bytes(&self) -> usize {
         self.text.len()
@@ -116,9 +129,16 @@ impl Headers {
         self.text.capacity() + spilled
     }
 
-    fn close(&mut self, name_end: usize) {
-        let offset = |end: usize| u32::try_from(end).expect("headers stay below 4 GiB");
-        self.ends.push(Ends { name: offset(name_end), value: offset(self.text.len()) });
+    fn end_name(&mut self) -> usize {
+        let name_end = self.text.len();
+        self.text.push(':');
+        name_end
+    }
+
+    fn end_value(&mut self, name_end: usize) {
+        let value_end = self.text.len();
+        self.text.push('\n');
+        self.mark(name_end, value_end);
     }
 }
 
@@ -182,13 +202,13 @@ mod tests {
 
     #[test]
     fn eight_headers_take_one_allocation() {
-        let mut headers = Headers::with_capacity(64);
+        let mut headers = Headers::with_capacity(81);
         for _ in 0..8 {
             headers.push("name", "val");
         }
-        assert_eq!(headers.heap_bytes(), 64);
+        assert_eq!(headers.heap_bytes(), 81);
         headers.push("name", "val");
-        assert!(headers.heap_bytes() > 64);
+        assert!(headers.heap_bytes() > 81);
         assert_eq!(headers.len(), 9);
     }
 

@@ -39,8 +39,8 @@ pub enum Event {
 pub struct Receipt(Box<str>);
 
 impl Receipt {
-    pub(crate) fn new(id: &str) -> Self {
-        Self(id.into())
+    pub(crate) fn new(id: Box<str>) -> Self {
+        Self(id)
     }
 
     /// The value of the frame's `receipt` header.

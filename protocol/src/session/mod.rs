@@ -112,7 +112,10 @@ impl Session {
             let frame = match decoded? {
                 Ok(Item::HeartBeat) => continue,
                 Ok(Item::Frame(frame)) => frame,
-                Err(violation) => return Some(self.fail(violation, None)),
+                Err(violation) => {
+                    let receipt = self.decoder.take_receipt().map(Receipt::new);
+                    return Some(self.fail(violation, receipt));
+                }
             };
             let mut receipt = receipt_of(&frame);
             let handled = match self.phase {
@@ -128,10 +131,10 @@ impl Session {
     }
 
     /// Answers CONNECT with CONNECTED; the session is open. Does nothing unless it waits for that.
-    pub fn accept(&mut self, now: Millis, accepted: &Accepted<'_>) {
+    pub fn accept(&mut self, now: Millis, accepted: Accepted<'_>) {
         let Phase::Waiting(client) = self.phase else { return };
         self.phase = Phase::Open(Pulse::new(self.offer.negotiate(client), now));
-        self.transmit.frame(&answer::connected(accepted, self.version, self.offer), self.version);
+        self.transmit.frame(&answer::connected(&accepted, self.version, self.offer), self.version);
     }
 
     /// Sends the RECEIPT that is owed; after [`Self::close`] and [`Self::end`] there is no more to send.
@@ -316,7 +319,7 @@ impl Session {
 /// The RECEIPT that a frame asks for: "Any client frame other than CONNECT MAY specify a receipt header".
 fn receipt_of(frame: &Frame) -> Option<Receipt> {
     let asks = !matches!(frame.command, Command::Connect | Command::Stomp);
-    frame.headers.get("receipt").filter(|_| asks).map(Receipt::new)
+    frame.headers.get("receipt").filter(|_| asks).map(|id| Receipt::new(id.into()))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! STOMP as the specifications say it, in one test binary.
 
+mod checklist;
 mod pair;
 mod property;
 mod replay;

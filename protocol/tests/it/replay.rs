@@ -20,6 +20,7 @@ fn the_corpus_of_the_pair_holds() {
     each_input("pair", replay::pair);
 }
 
+#[expect(clippy::unwrap_used, reason = "a corpus that cannot be read fails the test")]
 fn each_input(target: &str, body: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
     let files: Vec<_> = fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()).collect();

@@ -185,7 +185,30 @@ fn a_header_without_colon_or_name_is_refused() {
     server().refuse("SEND\ndestination:/a\n:v\n\n\0");
 }
 
+#[test]
+fn a_header_of_a_kibibyte_passes() {
+    let receipt = "x".repeat(1_024);
+    let answer = server().hear(format!("SEND\ndestination:/a\nreceipt:{receipt}\n\n\0"));
+    assert_eq!(answer, format!("RECEIPT\nreceipt-id:{receipt}\n\n\0"));
+}
+
 // Connect
+
+#[test]
+fn connect_tells_the_broker_who_it_is() {
+    use stompede_protocol::{Event, HeartBeat};
+    let mut server = Server::new(Limits::default());
+    let mut input = &b"CONNECT\naccept-version:1.2\nhost:h\nlogin: a\npasscode:b:c\nAuthorization:Bearer d\n\
+        heart-beat:1,2\n\n\0SEND\n"[..];
+    let Some(Event::Connect(connect)) = server.session.receive(Millis(0), &mut input) else {
+        panic!("no CONNECT")
+    };
+    assert_eq!((connect.login.as_deref(), connect.passcode.as_deref()), (Some(" a"), Some("b:c")));
+    assert_eq!((connect.host.as_deref(), connect.authorization.as_deref()), (Some("h"), Some("Bearer d")));
+    assert_eq!(connect.heart_beat, HeartBeat { send_ms: 1, receive_ms: 2 });
+    assert!(server.session.receive(Millis(0), &mut input).is_none());
+    assert_eq!(input, b"SEND\n", "what follows CONNECT waits for the answer");
+}
 
 #[test]
 fn stomp_is_handled_as_connect() {
@@ -585,6 +608,18 @@ fn open_transactions_are_aborted_at_disconnect() {
 // Disconnect, and the server's frames
 
 #[test]
+fn a_session_that_ended_holds_next_to_nothing() {
+    let mut server = server();
+    server.hear(
+        "SUBSCRIBE\nid:0\ndestination:/a\n\n\0BEGIN\ntransaction:t\n\n\0SEND\ndestination:/a\n\nhalf a body",
+    );
+    assert!(server.session.buffered_bytes() > 0);
+    server.session.end();
+    assert_eq!((server.session.buffered_bytes(), server.session.poll_timeout()), (0, None));
+    assert!(server.take().is_empty());
+}
+
+#[test]
 fn disconnect_gets_its_receipt_and_nothing_after_it_is_read() {
     let mut server = server();
     let input = "SEND\ndestination:/a\nreceipt:1\n\n\0DISCONNECT\nreceipt:2\n\n\0SEND\ndestination:/a\nreceipt:3\n\n\0";
@@ -626,6 +661,19 @@ fn the_receipt_has_the_id_byte_for_byte() {
 fn an_error_has_message_and_the_receipt_id_of_the_frame_at_fault() {
     let error = server().refuse("UNSUBSCRIBE\nid:7\nreceipt:r\n\n\0");
     assert_eq!(error, "ERROR\nmessage:there is no subscription '7'\nreceipt-id:r\n\n\0");
+}
+
+#[test]
+fn an_error_has_the_receipt_id_even_if_the_body_is_at_fault() {
+    let limits = || Limits { body_bytes_max: 10, ..Limits::default() };
+    for body in ["\n01234567890\0", "content-length:11\n\n01234567890\0", "content-length:1\n\n01\0"] {
+        let frame = format!("SEND\ndestination:/a\nreceipt:r\n{body}");
+        let whole = Server::connected_within(Version::V1_2, limits()).refuse(&frame);
+        assert!(whole.contains("\nreceipt-id:r\n"), "{whole}");
+        let mut server = Server::connected_within(Version::V1_2, limits());
+        let cut: String = frame.as_bytes().chunks(1).map(|byte| server.hear(byte)).collect();
+        assert_eq!(cut, whole);
+    }
 }
 
 #[test]

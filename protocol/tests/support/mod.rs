@@ -119,7 +119,7 @@ impl Server {
         match event {
             Event::Connect(_) => {
                 let accepted = Accepted { session: "s:1", server: "test/1", ..Accepted::default() };
-                self.session.accept(self.now, &accepted);
+                self.session.accept(self.now, accepted);
             }
             Event::Send(send) => self.send(send),
             Event::Subscribe(subscribe) => {

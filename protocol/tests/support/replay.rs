@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use bytes::BytesMut;
 use stompede_protocol::{
-    AckMode, Client, ClientEvent, Command, Decoder, Frame, Headers, HeartBeat, Introduction, Item, Limits,
-    Millis, Version, Violation, encode,
+    AckMode, Client, ClientEvent, Command, Decoder, Frame, HeartBeat, Introduction, Item, Limits, Millis,
+    Version, Violation, encode,
 };
 
 use super::Server;
@@ -142,7 +142,7 @@ pub(crate) fn decode(limits: &Limits, version: Version, bytes: &[u8], piece_byte
     items
 }
 
-/// Encodes and decodes again; the frame must be the same but for `content-length`.
+/// Encodes and decodes again; the frame must be the same but for `content-length` and what the version cannot carry.
 pub(crate) fn round_trip(frame: &Frame, version: Version) {
     let mut out = BytesMut::new();
     encode(frame, version, &mut out);
@@ -154,11 +154,23 @@ pub(crate) fn round_trip(frame: &Frame, version: Version) {
     };
     assert!(input.is_empty());
     assert_eq!((again.command, &again.body), (frame.command, &frame.body));
-    assert_eq!(without_length(&again.headers), without_length(&frame.headers));
+    assert_eq!(carried(&again, version), carried(frame, version));
 }
 
-fn without_length(headers: &Headers) -> Headers {
-    headers.iter().filter(|(name, _)| *name != "content-length").collect()
+/// A CR that came unescaped cannot leave so: only 1.2 has an escape for it.
+fn carried(frame: &Frame, version: Version) -> Vec<(String, String)> {
+    let escapes = if frame.command.is_escaped() { version } else { Version::V1_0 };
+    let blanked =
+        |text: &str| if escapes < Version::V1_2 { text.replace('\r', " ") } else { text.to_owned() };
+    let trimmed = |text: String| {
+        if version == Version::V1_0 { text.trim_matches([' ', '\t']).to_owned() } else { text }
+    };
+    frame
+        .headers
+        .iter()
+        .filter(|(name, _)| *name != "content-length" && !(escapes == Version::V1_0 && name.contains('\r')))
+        .map(|(name, value)| (blanked(name), trimmed(blanked(value))))
+        .collect()
 }
 
 fn version_of(choice: u8) -> Version {

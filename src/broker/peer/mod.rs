@@ -172,10 +172,6 @@ impl Peer {
         matches!(self.identity, Identity::Known(_))
     }
 
-    pub(super) fn subscriptions(&self) -> usize {
-        self.live.len()
-    }
-
     /// Bytes that the peer itself keeps.
     pub(super) fn held_bytes(&self) -> usize {
         self.input.len() + self.session.buffered_bytes()

@@ -1,0 +1,45 @@
+//! Programs in the same process, see [`Handle`](crate::broker::Handle).
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Weak;
+
+use tokio::runtime::Handle;
+
+use crate::broker::{Host, Link, Shown};
+use crate::model::{CloseReason, Principal, Refusal};
+use crate::transport::memory::Pipe;
+use crate::transport::tcp::Plain;
+
+use super::connection::{self, Visitor};
+use super::pool::Pool;
+
+/// Lets programs in by a pipe to one of the workers.
+pub(super) struct PoolHost {
+    /// Weak: the broker, which the workers hold, holds this.
+    pub(super) pool: Weak<Pool>,
+    pub(super) api: Handle,
+}
+
+impl Host for PoolHost {
+    fn attach(&self, principal: Principal, stream: Pipe) -> Result<(), Refusal> {
+        let pool = self.pool.upgrade().ok_or(CloseReason::ShuttingDown)?;
+        let placed = pool.begin(move |worker| async move {
+            let shown = Shown::Vouched(Box::new(principal));
+            let visitor = Visitor { link: Link::Stream, shown, accepted: worker.now() };
+            connection::serve(worker, stream, Plain, visitor, &[]).await;
+        });
+        if placed { Ok(()) } else { Err(CloseReason::Unavailable.into()) }
+    }
+
+    fn spawn(&self, task: Pin<Box<dyn Future<Output = ()> + Send>>) {
+        self.api.spawn(task);
+    }
+}
+
+impl fmt::Debug for PoolHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PoolHost")
+    }
+}

@@ -1,0 +1,43 @@
+//! What stands behind the HTTP port of every worker.
+
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+
+use axum::Router;
+use tokio::runtime::Handle;
+
+use crate::policy::Origins;
+
+use super::http::{Front, HttpSettings, Mount, OriginCheck, SharedEndpoint, Template};
+use super::stomp::StompEndpoint;
+use super::worker::Worker;
+
+/// A WebSocket endpoint of the embedding program.
+#[derive(Clone)]
+pub(crate) struct Extra {
+    pub(crate) path: Template,
+    pub(crate) origins: OriginCheck,
+    pub(crate) endpoint: SharedEndpoint,
+}
+
+/// Everything an HTTP face is made of; each worker makes its own.
+#[derive(Clone)]
+pub(crate) struct Faces {
+    pub(crate) stomp: Template,
+    pub(crate) extras: Vec<Extra>,
+    pub(crate) origins: Arc<Origins>,
+    pub(crate) router: Router,
+}
+
+impl Faces {
+    pub(crate) fn front(self, worker: &Weak<Worker>, api: Handle) -> Front {
+        let stomp = Mount {
+            path: self.stomp,
+            origins: OriginCheck::Configured,
+            endpoint: Rc::new(StompEndpoint { worker: Weak::clone(worker) }),
+        };
+        let extra = |Extra { path, origins, endpoint }| Mount { path, origins, endpoint: Rc::new(endpoint) };
+        let mounts = std::iter::once(stomp).chain(self.extras.into_iter().map(extra)).collect();
+        Front::new(HttpSettings::default(), mounts, self.origins, self.router, api)
+    }
+}

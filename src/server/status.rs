@@ -1,0 +1,40 @@
+//! What the process says of itself over HTTP.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde_json::json;
+
+use crate::broker::Broker;
+
+use super::http::Status;
+
+/// Answers from the broker's own counters.
+#[derive(Debug)]
+pub(super) struct BrokerStatus {
+    pub(super) broker: Arc<Broker>,
+    pub(super) started: Instant,
+}
+
+impl Status for BrokerStatus {
+    fn ready(&self) -> Result<(), String> {
+        if self.broker.is_draining() { Err("shutting down".into()) } else { Ok(()) }
+    }
+
+    fn info(&self) -> serde_json::Value {
+        let counters = self.broker.counters();
+        json!({
+            "name": "stompede",
+            "version": env!("CARGO_PKG_VERSION"),
+            "uptimeSeconds": self.started.elapsed().as_secs(),
+            "connections": self.broker.connections().total(),
+            "subscriptions": self.broker.subscriptions(),
+            "destinations": self.broker.destinations(),
+            "heldBytes": self.broker.held_bytes(),
+            "sessionsOpened": counters.sessions_opened.value(),
+            "messagesAccepted": counters.messages_accepted.value(),
+            "deliveries": counters.deliveries.value(),
+            "deliveriesDropped": counters.deliveries_dropped.value(),
+        })
+    }
+}
