@@ -105,7 +105,7 @@ impl Server {
             stomp: Template::parse(STOMP_PATH).map_err(|error| ServerError::Config(error.to_string()))?,
             extras,
             origins: Arc::new(origins),
-            router: router(status),
+            router: router(status, axum::Router::new()),
         };
         let pool = Pool::start(workers, &broker, Clock::start(), api.handle(), &faces);
         let pool = Arc::new(pool.map_err(system("start the workers"))?);

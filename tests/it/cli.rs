@@ -55,6 +55,8 @@ fn version_and_help_succeed_and_every_command_shows_an_example() {
         &["token", "--help"],
         &["check", "--help"],
         &["hash", "--help"],
+        &["pub", "--help"],
+        &["sub", "--help"],
     ] {
         let help = stompede(command);
         assert_eq!(code(&help), 0, "{command:?}");

@@ -1,3 +1,11 @@
 //! The real binary and the real sockets, in one test program.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod cli;
+mod door;
+mod http;
+mod serve;
+mod shell;
+mod tls;
+mod websocket;

@@ -96,7 +96,7 @@ impl Peer {
             user_name: member.principal.user.as_deref(),
             headers: &[],
         };
-        self.session.accept(env.now.mono, &accepted);
+        self.session.accept(env.now.mono, accepted);
         tracing::info!(
             connection = %self.label(),
             user = member.principal.name(),

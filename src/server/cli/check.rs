@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::CliError;
+use super::{CliError, print};
 use crate::server::config::Loaded;
 
 /// What to check.
@@ -21,6 +21,5 @@ pub(super) struct CheckArguments {
 pub(super) fn check(arguments: &CheckArguments) -> Result<(), CliError> {
     let config = Loaded::read(Some(&arguments.file), [])?.check()?;
     let mode = if config.is_development() { "; no key is configured: development mode" } else { "" };
-    println!("{}: ok{mode}", arguments.file.display());
-    Ok(())
+    print(&format!("{}: ok{mode}", arguments.file.display())).map_err(CliError::failed)
 }

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use clap::Args;
 
-use super::CliError;
+use super::{CliError, print};
 use crate::policy::accounts::hash_passcode;
 
 /// No arguments: a passcode on the command line would stand in the shell's history.
@@ -32,8 +32,7 @@ pub(super) fn hash(_: &HashArguments) -> Result<(), CliError> {
     }
     let mut salt = [0; 16];
     getrandom::fill(&mut salt).map_err(CliError::failed)?;
-    println!("{}", hash_passcode(&passcode, salt).map_err(CliError::failed)?);
-    Ok(())
+    print(&hash_passcode(&passcode, salt).map_err(CliError::failed)?).map_err(CliError::failed)
 }
 
 /// More does not fit into what a client may send before CONNECTED.

@@ -1,13 +1,18 @@
 //! The command line. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
 
+use std::fmt;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 mod check;
+mod client;
 mod hash;
 mod holder;
+mod publish;
 mod serve;
+mod subscribe;
 mod token;
 
 use super::config::ConfigError;
@@ -41,6 +46,10 @@ enum Command {
     Check(check::CheckArguments),
     /// Read a passcode from standard input and print its hash for an account
     Hash(hash::HashArguments),
+    /// Publish one message
+    Pub(publish::PublishArguments),
+    /// Print the messages of a destination
+    Sub(subscribe::SubscribeArguments),
 }
 
 /// A command that did not do what was asked.
@@ -72,11 +81,13 @@ pub fn main() -> ExitCode {
         Command::Token(arguments) => token::token(arguments),
         Command::Check(arguments) => check::check(&arguments),
         Command::Hash(arguments) => hash::hash(&arguments),
+        Command::Pub(arguments) => publish::publish(arguments),
+        Command::Sub(arguments) => subscribe::subscribe(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("stompede: {error}");
+            note(&error);
             ExitCode::from(error.exit_code())
         }
     }
@@ -93,6 +104,18 @@ impl CliError {
     fn failed(error: impl std::fmt::Display) -> Self {
         Self::Failed(error.to_string())
     }
+}
+
+/// A line of output. Where nobody reads it any more, as in `stompede sub | head -1`, that is an error to be handled.
+fn print(line: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()
+}
+
+/// A line for the person at the terminal, if there still is one: `eprintln!` would panic.
+fn note(line: &dyn fmt::Display) {
+    let _ = writeln!(io::stderr(), "stompede: {line}");
 }
 
 /// Seconds since the Unix epoch.

@@ -33,7 +33,7 @@ pub(super) struct ServeArguments {
     /// Worker threads; 0 takes one for each core
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
-    /// File that gets the ports in use once they are open
+    /// File that gets the addresses in use, as JSON, once they are open
     #[arg(long, value_name = "FILE")]
     ports_file: Option<PathBuf>,
     /// Listen beyond this machine without any key

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Map, Value};
 
-use super::{CliError, now_s, serve};
+use super::{CliError, note, now_s, print, serve};
 use crate::policy::{JwtSigner, TokenOrder};
 use crate::server::config::Loaded;
 
@@ -38,7 +38,7 @@ pub(super) struct TokenArguments {
 pub(super) fn token(arguments: TokenArguments) -> Result<(), CliError> {
     let config = Loaded::read(arguments.config.as_deref(), serve::variables())?.config;
     if config.is_development() {
-        eprintln!("stompede: no key is configured: this token is good for development mode only");
+        note(&"no key is configured: this token is good for development mode only");
     }
     let usage = |error: crate::policy::PolicyError| CliError::Usage(error.to_string());
     config.jwt.check_secret_is_own().map_err(usage)?;
@@ -48,8 +48,7 @@ pub(super) fn token(arguments: TokenArguments) -> Result<(), CliError> {
         claims.insert("rooms".to_owned(), arguments.room.into());
     }
     let order = TokenOrder { user: arguments.sub, service: arguments.service, claims, ttl_s: arguments.ttl };
-    println!("{}", signer.sign(&order, now_s()).map_err(usage)?);
-    Ok(())
+    print(&signer.sign(&order, now_s()).map_err(usage)?).map_err(CliError::failed)
 }
 
 /// Seconds of a number with the unit s, m, h or d.

@@ -1,7 +1,7 @@
 //! From texts to the values that the broker works with.
 
 use super::error::Problem;
-use super::{AccessSection, Config, RoomEvents};
+use super::{AccessSection, Config};
 use crate::model::{DestinationRule, DestinationRules, Pattern};
 use crate::policy::access::default_rules;
 use crate::policy::authenticator::Mode;
@@ -121,17 +121,6 @@ impl Config {
         let topic = prefix("rooms.topic_prefix", &self.rooms.topic_prefix, "/topic/");
         let app = prefix("rooms.app_prefix", &self.rooms.app_prefix, "/app/");
         topic.into_iter().chain(app).collect()
-    }
-}
-
-impl RoomEvents {
-    /// The destination of a room's events; `None` when there are none.
-    pub fn destination(self, room_topic: &str) -> Option<String> {
-        match self {
-            Self::Topic => Some(room_topic.to_owned()),
-            Self::Separate => Some(format!("{room_topic}/events")),
-            Self::Off => None,
-        }
     }
 }
 

@@ -170,7 +170,7 @@ impl Front {
                 handover.replace(Some(accepted));
                 response
             }
-            Err(refused) => refused,
+            Err(refused) => *refused,
         })
     }
 
@@ -180,11 +180,11 @@ impl Front {
         params: Params,
         mut request: Request<Incoming>,
         peer: Peer,
-    ) -> Result<(Response<Body>, Handover), Response<Body>> {
+    ) -> Result<(Response<Body>, Handover), Box<Response<Body>>> {
         let stream = hyper::upgrade::on(&mut request);
         let (parts, _) = request.into_parts();
         let upgrade = handshake::check(&parts.method, parts.version, &parts.headers)
-            .map_err(handshake::Refused::answer)?;
+            .map_err(|refused| Box::new(refused.answer()))?;
         let subprotocol = handshake::choose(&parts.headers, mount.endpoint.subprotocols());
         let request = UpgradeRequest::new(&parts, params, subprotocol, peer.remote, peer.tls);
         if mount.origins == OriginCheck::Configured {
@@ -193,7 +193,7 @@ impl Front {
             let origin = request.origin.as_deref().or(named.then_some(""));
             self.origins.check(origin, request.host.as_deref(), peer.tls).map_err(|refused| {
                 tracing::warn!(remote = %peer.remote, path = %request.path, "refused: {refused}");
-                problem(StatusCode::FORBIDDEN, &refused.to_string())
+                Box::new(problem(StatusCode::FORBIDDEN, &refused.to_string()))
             })?;
         }
         let response = upgrade.answer(subprotocol);

@@ -25,13 +25,15 @@ pub trait Status: Send + Sync {
     fn info(&self) -> serde_json::Value;
 }
 
-/// The routes that every HTTP face has. Further ones are merged in by the caller, before a fallback is needed.
-pub fn router(status: Arc<dyn Status>) -> Router {
+/// The routes that every HTTP face has, and `more` that has no fallback of its own; the limits and headers here are for
+/// all of them.
+pub fn router(status: Arc<dyn Status>, more: Router) -> Router {
     Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/api/v1/info", get(info))
         .with_state(status)
+        .merge(more)
         .fallback(page::answer)
         .method_not_allowed_fallback(async || {
             problem(StatusCode::METHOD_NOT_ALLOWED, "The method does not fit this address.")

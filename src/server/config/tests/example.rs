@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use toml::{Table, Value};
 
 use super::*;
+use crate::model::Overflow;
 use crate::policy::access::{AccessRuleConfig, Action};
 use crate::policy::accounts::{AccountConfig, ClaimValue};
 

@@ -1,0 +1,156 @@
+//! A whole broker as a process, and the shell's own clients against it.
+
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// A broker on free ports; killed when the test is over.
+struct Broker {
+    child: Child,
+    stomp: String,
+}
+
+impl Broker {
+    fn start(directory: &Path, arguments: &[&str]) -> Self {
+        let ports = directory.join("ports.json");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_stompede"));
+        command.args(["serve", "--http-port", "0", "--stomp-port", "0", "--workers", "2", "--ports-file"]);
+        command.arg(&ports).args(arguments).env_clear().stdin(Stdio::null()).stdout(Stdio::null());
+        let child = command.stderr(std::fs::File::create(directory.join("log")).unwrap()).spawn().unwrap();
+        let mut broker = Self { child, stomp: String::new() };
+        let listening: Value = serde_json::from_slice(&broker.wait_for(&ports)).unwrap();
+        broker.stomp = listening["stomp"].as_str().unwrap().to_owned();
+        broker
+    }
+
+    /// The file appears whole, by a rename.
+    fn wait_for(&mut self, path: &Path) -> Vec<u8> {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            if let Ok(bytes) = std::fs::read(path) {
+                return bytes;
+            }
+            assert!(self.child.try_wait().unwrap().is_none(), "the broker ended early");
+            assert!(Instant::now() < deadline, "no ports file");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_stompede"));
+        command.args(arguments).args(["--url", &format!("stomp://{}", self.stomp), "--timeout", "20"]);
+        command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Reads a child's standard error up to the line that says it is subscribed.
+fn subscribed(child: &mut Child) {
+    use std::io::BufRead;
+    let mut lines = std::io::BufReader::new(child.stderr.take().unwrap()).lines();
+    let found = lines.any(|line| line.unwrap().contains("subscribed to"));
+    assert!(found, "the subscription was refused");
+}
+
+#[test]
+fn what_is_published_is_printed() {
+    let directory = tempfile::tempdir().unwrap();
+    let broker = Broker::start(directory.path(), &[]);
+    let mut listener = broker.command(&["sub", "/topic/a/*", "--count", "2", "--json"]).spawn().unwrap();
+    subscribed(&mut listener);
+    for body in ["one", "two"] {
+        let sent = broker.run(&["pub", "/topic/a/b", body, "--login", "alice", "--passcode", "guest"]);
+        assert!(sent.status.success(), "{}", err(&sent));
+    }
+    let output = listener.wait_with_output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let seen: Vec<_> = lines.iter().map(|line| (&line["destination"], &line["body"])).collect();
+    assert_eq!(seen, [(&"/topic/a/b".into(), &"one".into()), (&"/topic/a/b".into(), &"two".into())]);
+    assert!(lines.iter().all(|line| line["headers"]["user-name"] == "alice"));
+}
+
+#[test]
+fn a_configured_broker_takes_its_tokens_and_accounts_and_nobody_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("stompede.toml");
+    let hash = stompede::policy::accounts::hash_passcode("R1ght-passcode", [3; 16]).unwrap();
+    let account =
+        format!("[[account]]\nlogin = \"backend\"\npasscode_hash = \"{hash}\"\nrole = \"service\"\n");
+    let jwt = "[jwt]\nsecret = \"0123456789abcdef0123456789abcdef\"\n";
+    std::fs::write(&config, format!("{jwt}{account}")).unwrap();
+    let config = config.to_str().unwrap();
+    let broker = Broker::start(directory.path(), &["--config", config]);
+    let token = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_stompede"));
+        let output =
+            command.args(["token", "--config", config]).args(arguments).env_clear().output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let alice = token(&["--sub", "alice", "--room", "42"]);
+    let publish = |who: &[&str], destination: &str| {
+        let output =
+            broker.run(&[&["pub", destination, "{\"type\":\"TEXT\",\"content\":\"x\"}"], who].concat());
+        (output.status.code().unwrap(), err(&output))
+    };
+    let cases = [
+        (vec!["--token", &*alice], "/app/chat/42/send", None),
+        (vec!["--token", &*alice], "/app/chat/43/send", Some("forbidden")),
+        (vec!["--token", &*alice], "/topic/news", Some("forbidden")),
+        (vec!["--login", "backend", "--passcode", "R1ght-passcode"], "/topic/news", None),
+        (vec!["--login", "backend", "--passcode", "Wr0ng-passcode"], "/topic/news", Some("unauthorized")),
+        (vec!["--token", "Garb4ge"], "/topic/news", Some("unauthorized")),
+        (vec![], "/topic/news", Some("unauthorized")),
+    ];
+    for (who, destination, refused) in cases {
+        let (code, text) = publish(&who, destination);
+        assert_eq!(code, i32::from(refused.is_some()), "{who:?} {destination}: {text}");
+        assert!(text.contains(refused.unwrap_or_default()), "{who:?} {destination}: {text}");
+    }
+    let log = std::fs::read_to_string(directory.path().join("log")).unwrap();
+    for secret in [&*alice, "R1ght", "Wr0ng", "Garb4ge", "0123456789abcdef"] {
+        assert!(!log.contains(secret), "{log}");
+    }
+}
+
+#[test]
+fn a_taken_port_is_told_with_port_flag_and_holder() {
+    let directory = tempfile::tempdir().unwrap();
+    let broker = Broker::start(directory.path(), &[]);
+    let port = broker.stomp.rsplit_once(':').unwrap().1;
+    let mut second = Command::new(env!("CARGO_BIN_EXE_stompede"));
+    let second = second.args(["--http-port", "0", "--stomp-port", port]).env_clear().output().unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    for part in [port, "--stomp-port", &format!("process {}", broker.child.id())] {
+        assert!(err(&second).contains(part), "{}", err(&second));
+    }
+}
+
+#[test]
+fn a_broker_ends_with_0_when_it_is_asked_to() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut broker = Broker::start(directory.path(), &[]);
+    let mut listener = broker.command(&["sub", "/topic/a"]).spawn().unwrap();
+    subscribed(&mut listener);
+    let asked = Command::new("kill").args(["-TERM", &broker.child.id().to_string()]).status().unwrap();
+    assert!(asked.success());
+    assert_eq!(broker.child.wait().unwrap().code(), Some(0));
+    assert_eq!(listener.wait().unwrap().code(), Some(1));
+}
