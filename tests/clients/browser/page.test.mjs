@@ -3,12 +3,12 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { Broker } from '../broker.mjs';
-import { BROKER_DOWN, launch, Person, PICTURES } from './person.mjs';
+import { BROKER_DOWN, launch, Person, pictures } from './person.mjs';
 
 let browser;
 before(async () => (browser = await launch()));
 after(() => browser?.close());
-after(() => console.log(`pictures in ${PICTURES}`));
+after(() => console.log(`pictures in ${pictures()}`));
 
 describe('with a broker that stays', () => {
   let broker;

@@ -6,8 +6,13 @@ import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { chromium } from 'playwright-core';
 
-/** Where the pictures go. */
-export const PICTURES = process.env.CLIENT_TEST_PICTURES ?? mkdtempSync(join(tmpdir(), 'stompede-pictures-'));
+let folder;
+
+/** Where the pictures go; the variable CLIENT_TEST_PICTURES names another folder. */
+export function pictures() {
+  folder ??= process.env.CLIENT_TEST_PICTURES ?? mkdtempSync(join(tmpdir(), 'stompede-pictures-'));
+  return folder;
+}
 
 const ARGS = [
   '--headless',
@@ -101,7 +106,7 @@ export class Person {
   }
 
   async picture(name) {
-    await this.page.screenshot({ path: join(PICTURES, `${name}.png`) });
+    await this.page.screenshot({ path: join(pictures(), `${name}.png`) });
   }
 }
 

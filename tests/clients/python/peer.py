@@ -44,6 +44,7 @@ class Peer(stomp.ConnectionListener):
 
     def __init__(self, address, version="1.2", tls=False, **options):
         self.version = version
+        self.tls = tls
         self.inboxes = {}
         self.strays = Inbox("a MESSAGE of no subscription")
         self.connected = Inbox("CONNECTED")
@@ -104,7 +105,9 @@ class Peer(stomp.ConnectionListener):
     def ended(self):
         """The headers of the ERROR, after which the connection is closed."""
         error = self.errors.next()
-        self.disconnects.next()
+        # stomp.py over TLS takes the end of the stream for a pause; a test without it looks at the close there.
+        if not self.tls:
+            self.disconnects.next()
         return error.headers
 
     def _named(self, message):

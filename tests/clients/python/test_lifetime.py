@@ -1,11 +1,13 @@
 """Restarts: each test has a broker of its own."""
 
 import signal
+import socket
+import ssl
 
 import pytest
 
 from broker import Broker
-from peer import Peer, unique
+from peer import DEADLINE_S, Peer, unique
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=lambda how: how.name)
@@ -24,6 +26,19 @@ def test_a_client_reconnects_after_a_restart(how):
             assert inbox.next().body == b"back"
         finally:
             alice.drop()
+
+
+def test_over_tls_an_error_is_followed_by_the_close():
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with Broker("--tls-self-signed") as broker:
+        with socket.create_connection(broker.address("stomp_tls"), timeout=DEADLINE_S) as plain:
+            with context.wrap_socket(plain) as stream:
+                stream.sendall(b"JUMP\n\n\0")
+                received = b"".join(iter(lambda: stream.recv(4096), b""))
+    assert received.startswith(b"ERROR\n")
+    assert received.rstrip(b"\n").endswith(b"\0")
 
 
 def test_sigterm_says_why_and_ends_with_0():
