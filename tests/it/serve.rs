@@ -9,7 +9,10 @@ use serde_json::Value;
 /// A broker on free ports; killed when the test is over.
 struct Broker {
     child: Child,
+    http: String,
     stomp: String,
+    /// Empty without a certificate.
+    stomp_tls: String,
 }
 
 impl Broker {
@@ -19,9 +22,11 @@ impl Broker {
         command.args(["serve", "--http-port", "0", "--stomp-port", "0", "--workers", "2", "--ports-file"]);
         command.arg(&ports).args(arguments).env_clear().stdin(Stdio::null()).stdout(Stdio::null());
         let child = command.stderr(std::fs::File::create(directory.join("log")).unwrap()).spawn().unwrap();
-        let mut broker = Self { child, stomp: String::new() };
+        let mut broker = Self { child, http: String::new(), stomp: String::new(), stomp_tls: String::new() };
         let listening: Value = serde_json::from_slice(&broker.wait_for(&ports)).unwrap();
-        broker.stomp = listening["stomp"].as_str().unwrap().to_owned();
+        let address = |name: &str| listening[name].as_str().unwrap_or_default().to_owned();
+        (broker.http, broker.stomp, broker.stomp_tls) =
+            (address("http"), address("stomp"), address("stomp_tls"));
         broker
     }
 
@@ -39,8 +44,12 @@ impl Broker {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
+        Self::command_at(&format!("stomp://{}", self.stomp), arguments)
+    }
+
+    fn command_at(url: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_stompede"));
-        command.args(arguments).args(["--url", &format!("stomp://{}", self.stomp), "--timeout", "20"]);
+        command.args(arguments).args(["--url", url, "--timeout", "20"]);
         command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -85,6 +94,32 @@ fn what_is_published_is_printed() {
     let seen: Vec<_> = lines.iter().map(|line| (&line["destination"], &line["body"])).collect();
     assert_eq!(seen, [(&"/topic/a/b".into(), &"one".into()), (&"/topic/a/b".into(), &"two".into())]);
     assert!(lines.iter().all(|line| line["headers"]["user-name"] == "alice"));
+}
+
+#[test]
+fn every_door_leads_to_the_same_broker() {
+    let directory = tempfile::tempdir().unwrap();
+    let broker = Broker::start(directory.path(), &["--tls-self-signed"]);
+    let mut listener = broker.command(&["sub", "/topic/a", "--count", "3"]).spawn().unwrap();
+    subscribed(&mut listener);
+    let doors = [
+        ("plain", format!("stomp://{}", broker.stomp)),
+        ("tls", format!("stomps://{}", broker.stomp_tls)),
+        ("websocket", format!("wss://{}/ws", broker.http)),
+    ];
+    for (body, url) in &doors {
+        let sent = Broker::command_at(url, &["pub", "/topic/a", body, "--insecure"]).output().unwrap();
+        assert!(sent.status.success(), "{url}: {}", err(&sent));
+    }
+    assert_eq!(listener.wait_with_output().unwrap().stdout, b"plain\ntls\nwebsocket\n");
+    let own = Broker::command_at(&doors[1].1, &["pub", "/topic/a", "x"]).output().unwrap();
+    assert_eq!(own.status.code().map(|code| code > 0), Some(true), "nobody vouches for that certificate");
+    drop(broker);
+    let directory = tempfile::tempdir().unwrap();
+    let broker = Broker::start(directory.path(), &[]);
+    let url = format!("ws://{}/ws", broker.http);
+    let sent = Broker::command_at(&url, &["pub", "/topic/a", "x"]).output().unwrap();
+    assert!(sent.status.success(), "{url}: {}", err(&sent));
 }
 
 #[test]

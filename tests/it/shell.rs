@@ -147,7 +147,7 @@ fn talk(mut pipe: impl Pipe, tell: &Sender<Seen>, messages: &[&[u8]]) {
                     } else {
                         session.accept(
                             now,
-                            &Accepted { session: "s", server: "peer/1", user_name: None, headers: &[] },
+                            Accepted { session: "s", server: "peer/1", user_name: None, headers: &[] },
                         );
                     }
                 }
