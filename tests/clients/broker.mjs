@@ -1,6 +1,6 @@
 // Starts and stops one broker for a suite. It ends with the process that started it, whatever happens to that.
 
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { access, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 const ROOT = resolve(fileURLToPath(import.meta.url), '../../..');
 
 /** Path of the broker's binary. */
-export const BINARY = resolve(process.env.STOMPEDE_BIN ?? join(ROOT, 'target/debug/stompede'));
+const BINARY = resolve(process.env.STOMPEDE_BIN ?? join(ROOT, 'target/debug/stompede'));
 
 export class Broker {
   #args;
@@ -20,11 +20,13 @@ export class Broker {
   ports;
 
   /** A broker on free ports, accepting. `args` are added to `stompede serve`; `config` is a TOML text. */
-  static async start({ args = [], config } = {}) {
+  static async start({ args = [], config = '' } = {}) {
     const broker = new Broker();
     broker.#folder = await mkdtemp(join(tmpdir(), 'stompede-'));
     broker.#args = [...args];
-    if (config !== undefined) broker.#args.push('--config', await broker.write('stompede.toml', config));
+    const file = join(broker.#folder, 'stompede.toml');
+    await writeFile(file, config);
+    broker.#args.push('--config', file);
     await broker.#spawn(0, 0);
     return broker;
   }
@@ -39,11 +41,10 @@ export class Broker {
     return `${this.ports.stomp_tls ? 'wss' : 'ws'}://${this.http}/ws`;
   }
 
-  /** Puts a file into the broker's own temporary folder and tells its path. */
-  async write(name, text) {
-    const path = join(this.#folder, name);
-    await writeFile(path, text);
-    return path;
+  /** A token of `stompede token` for this person and room, signed with the configured secret. */
+  token(sub, room) {
+    const command = ['token', '--sub', sub, '--room', room, '--ttl', '1h', '--config', join(this.#folder, 'stompede.toml')];
+    return execFileSync(BINARY, command, { encoding: 'utf8', env: environment() }).trim();
   }
 
   /** Sends a signal and waits for the end; the exit code, or the signal's name. */
@@ -109,8 +110,11 @@ export class Broker {
   }
 }
 
+/** A configuration in which a token says who is who. */
+export const WITH_TOKENS = '[jwt]\nsecret = "an example secret of enough length, 0123456789"\n';
+
 /** The variables of this process without ours, which the broker would read as its configuration. */
-export function environment() {
+function environment() {
   const foreign = Object.entries(process.env).filter(([name]) => !name.startsWith('STOMPEDE_'));
   return { ...Object.fromEntries(foreign), STOMPEDE_STOMP_TLS_PORT: '0' };
 }

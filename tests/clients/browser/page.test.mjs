@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { Broker } from '../broker.mjs';
+import { Broker, WITH_TOKENS } from '../broker.mjs';
 import { BROKER_DOWN, launch, Person, pictures } from './person.mjs';
 
 let browser;
@@ -207,6 +207,35 @@ describe('with a broker that stays', () => {
     await bob.sees('afterwards');
     assert.deepEqual(await bob.messages(), ['only once', 'afterwards']);
   });
+});
+
+test('a token says who somebody is and which rooms are open', async (t) => {
+  const broker = await Broker.start({ config: WITH_TOKENS });
+  t.after(() => broker.stop());
+  const carol = await Person.open(t, browser, broker);
+  const join = async (room) => {
+    await carol.page.getByLabel('Room').fill(room);
+    await carol.page.getByRole('button', { name: 'Join the room' }).click();
+  };
+  await carol.page.getByText('I have a token').click();
+  await carol.page.getByLabel('JSON Web Token').fill(broker.token('carol', '42'));
+  await join('42');
+  await carol.is('online');
+  await carol.seesMembers('carol');
+  await carol.say('by token');
+  await carol.sees('by token');
+  assert.ok(!carol.page.url().includes('ey'), 'the token is not in the address');
+
+  await carol.page.getByRole('button', { name: 'Leave' }).click();
+  await join('43');
+  await carol.is('refused');
+  await carol.page.getByText('(forbidden)').first().waitFor();
+
+  await carol.page.getByRole('button', { name: 'Leave' }).click();
+  await carol.page.getByLabel('JSON Web Token').fill('');
+  await carol.page.getByLabel('Your name').fill('carol');
+  await join('42');
+  await carol.is('refused');
 });
 
 for (const signal of ['SIGTERM', 'SIGKILL']) {

@@ -1,9 +1,8 @@
 // Restarts and TLS: each test has a broker of its own.
 
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
-import { BINARY, Broker, environment } from '../broker.mjs';
+import { Broker, WITH_TOKENS } from '../broker.mjs';
 import { connect, Inbox, open, unique } from './peer.mjs';
 
 test('SIGTERM tells every client why, closes with 1012 and ends with 0', async (t) => {
@@ -49,12 +48,9 @@ test('wss with a self-signed certificate', async (t) => {
 });
 
 test('a token decides who is who and which room', async (t) => {
-  const config = '[jwt]\nsecret = "an example secret of enough length, 0123456789"\n';
-  const broker = await Broker.start({ config });
+  const broker = await Broker.start({ config: WITH_TOKENS });
   t.after(() => broker.stop());
-  const file = await broker.write('token.toml', config);
-  const command = ['token', '--sub', 'carol', '--room', '42', '--ttl', '1h', '--config', file];
-  const token = execFileSync(BINARY, command, { encoding: 'utf8', env: environment() }).trim();
+  const token = broker.token('carol', '42');
 
   const carol = await connect(t, broker, { login: undefined, headers: { Authorization: `Bearer ${token}` } });
   assert.equal(carol.connected['user-name'], 'carol');
