@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import css from '../src/style.css';
+import css from '../src/colours.css';
 
 /** Text and the ground it stands on, by the names of the style sheet. */
 const PAIRS = [
