@@ -1,0 +1,133 @@
+// Somebody at the page, in Chromium.
+
+import assert from 'node:assert/strict';
+import { accessSync, constants, mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { chromium } from 'playwright-core';
+
+let folder;
+
+/** Where the pictures go; the variable CLIENT_TEST_PICTURES names another folder. */
+export function pictures() {
+  folder ??= process.env.CLIENT_TEST_PICTURES ?? mkdtempSync(join(tmpdir(), 'stompede-pictures-'));
+  return folder;
+}
+
+const ARGS = [
+  '--headless',
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+];
+
+/** The browser of this machine; a test without one fails. */
+export async function launch() {
+  return chromium.launch({ executablePath: executable(), args: ARGS });
+}
+
+/** Stops the processes in which a browser runs its pages, as an operating system does; gives what lets them go on. */
+export async function freeze(browser) {
+  const cdp = await browser.newBrowserCDPSession();
+  const { processInfo } = await cdp.send('SystemInfo.getProcessInfo');
+  const renderers = processInfo.filter(({ type }) => type === 'renderer').map(({ id }) => id);
+  for (const id of renderers) process.kill(id, 'SIGSTOP');
+  return () => renderers.forEach((id) => process.kill(id, 'SIGCONT'));
+}
+
+export class Person {
+  page;
+  /** What the console complained of. */
+  complaints = [];
+
+  /** Opens the page in a window of its own; the test `t` closes it and fails on any complaint of the console. */
+  static async open(t, browser, broker, { path = '/', size = [1280, 800], mayFail = /^$/, prepare, ...context } = {}) {
+    const person = new Person();
+    const windows = await browser.newContext({ viewport: { width: size[0], height: size[1] }, ignoreHTTPSErrors: true, ...context });
+    person.page = await windows.newPage();
+    person.page.setDefaultTimeout(DEADLINE_MS);
+    person.page.on('console', (message) => {
+      const known = mayFail.test(message.text());
+      if (['error', 'warning'].includes(message.type()) && !known) person.complaints.push(message.text());
+    });
+    person.page.on('pageerror', (error) => person.complaints.push(String(error)));
+    t.after(async () => {
+      await windows.close();
+      assert.deepEqual(person.complaints, []);
+    });
+    await prepare?.(person.page);
+    await person.page.goto(new URL(path, `http://${broker.http}`).href);
+    return person;
+  }
+
+  /** Opens the page and joins by its address. */
+  static async join(t, browser, broker, name, room, options = {}) {
+    const path = `/?${new URLSearchParams({ name, room })}`;
+    const person = await Person.open(t, browser, broker, { path, ...options });
+    await person.is('online');
+    return person;
+  }
+
+  /** Waits for the connection to be `online`, `waiting`, `refused`, ... */
+  async is(state, timeout = DEADLINE_MS) {
+    await this.page.locator(`#status[data-is="${state}"]`).waitFor({ timeout });
+  }
+
+  async say(text) {
+    await this.page.locator('#say').fill(text);
+    await this.page.locator('#say').press('Enter');
+  }
+
+  /** Waits until a message with this text stands in the list, as sent. */
+  async sees(text, timeout = DEADLINE_MS) {
+    await this.page.locator('li.message.sent .body', { hasText: text }).first().waitFor({ timeout });
+  }
+
+  /** Waits until exactly these people are listed. */
+  async seesMembers(...names) {
+    const count = this.page.locator('#member-count');
+    await count.filter({ hasText: new RegExp(`^${names.length}$`) }).waitFor();
+    const listed = await this.page.locator('#members .who-name').allTextContents();
+    assert.deepEqual(listed.sort(), names.sort());
+  }
+
+  /** Texts of all messages, in order. */
+  messages() {
+    return this.page.locator('li.message .body').allTextContents();
+  }
+
+  /** How far the page is wider than its window, in px. */
+  overhang() {
+    return this.page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+  }
+
+  async picture(name) {
+    await this.page.screenshot({ path: join(pictures(), `${name}.png`) });
+  }
+}
+
+/** Longest wait for anything on the page. */
+export const DEADLINE_MS = 12_000;
+
+/** The browser says so itself while the broker is down. */
+export const BROKER_DOWN = /WebSocket connection to .* failed/;
+
+function executable() {
+  const names = [process.env.CHROMIUM, 'chromium', 'chromium-browser', 'google-chrome'].filter(Boolean);
+  for (const name of names) {
+    for (const folder of name.includes('/') ? [''] : (process.env.PATH ?? '').split(delimiter)) {
+      const path = join(folder, name);
+      try {
+        accessSync(path, constants.X_OK);
+        return path;
+      } catch {
+        // Not here.
+      }
+    }
+  }
+  throw new Error(`no browser: none of ${names.join(', ')} is installed`);
+}

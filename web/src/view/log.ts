@@ -1,0 +1,142 @@
+// The messages. Entries are immutable, so a row is painted again only when its entry, or whether it begins a group, differs.
+
+import { startsGroup, type Entry, type MessageEntry } from '../room.ts';
+import { avatar, clock, element, make } from './dom.ts';
+
+interface Row {
+  entry: Entry;
+  first: boolean;
+  item: HTMLLIElement;
+}
+
+export class Log {
+  readonly #scroll = element('log');
+  readonly #list = element('messages');
+  readonly #latest = element<HTMLButtonElement>('latest');
+  readonly #empty = element('empty');
+  readonly #retry: (id: string) => void;
+  #rows = new Map<string, Row>();
+  #shown: Entry[] = [];
+  #following = true;
+
+  constructor(retry: (id: string) => void) {
+    this.#retry = retry;
+    this.#scroll.addEventListener('scroll', () => {
+      const below = this.#scroll.scrollHeight - this.#scroll.scrollTop - this.#scroll.clientHeight;
+      this.#following = below < NEAR_END_PX;
+      if (this.#following) this.#latest.hidden = true;
+    });
+    this.#latest.addEventListener('click', () => {
+      this.follow();
+      element('say').focus();
+    });
+    // What was at the end stays at the end when the window or the keyboard takes room.
+    new ResizeObserver(() => this.#following && this.#toEnd()).observe(this.#scroll);
+  }
+
+  /** To the end, and stay there. */
+  follow(): void {
+    this.#following = true;
+    this.#latest.hidden = true;
+    this.#toEnd();
+  }
+
+  show(entries: Entry[], online: boolean): void {
+    this.#empty.hidden = !online || entries.some((entry) => entry.kind === 'message');
+    if (entries === this.#shown) return;
+    const news = entries.at(-1)?.id !== this.#shown.at(-1)?.id;
+    this.#shown = entries;
+    const rows = new Map(
+      entries.map((entry, index) => [entry.id, this.#row(entry, startsGroup(entries[index - 1], entry))]),
+    );
+    for (const { entry, item } of this.#rows.values()) if (rows.get(entry.id)?.item !== item) item.remove();
+    this.#rows = rows;
+    this.#arrange([...rows.values()].map(({ item }) => item));
+    if (this.#following) this.#toEnd();
+    else if (news) this.#latest.hidden = false;
+  }
+
+  /** Puts the items in order. Entries move towards the end only, so what stands too early is passed by, not around. */
+  #arrange(items: Element[]): void {
+    const rank = new Map(items.map((item, index) => [item, index]));
+    let place = this.#list.firstElementChild;
+    items.forEach((item, index) => {
+      while (item.isConnected && place && place !== item && (rank.get(place) ?? -1) > index) {
+        place = place.nextElementSibling;
+      }
+      if (item === place) place = place.nextElementSibling;
+      else this.#list.insertBefore(item, place);
+    });
+  }
+
+  #row(entry: Entry, first: boolean): Row {
+    const old = this.#rows.get(entry.id);
+    if (old?.entry === entry && old.first === first) return old;
+    if (entry.kind === 'note') return { entry, first, item: noteItem(entry.text, entry.at) };
+    const item = old?.item ?? messageItem(entry);
+    this.#paint(item, entry, first);
+    return { entry, first, item };
+  }
+
+  /** Changes only what can differ: a text that is already there must not be read out again. */
+  #paint(item: HTMLLIElement, entry: MessageEntry, first: boolean): void {
+    item.className = `message${entry.mine ? ' mine' : ''}${first ? ' first' : ''} ${entry.state}`;
+    item.querySelector('.head')?.remove();
+    item.querySelector('.fate')?.remove();
+    if (first) item.prepend(headOf(entry));
+    if (entry.state !== 'sent') item.append(this.#fate(entry));
+  }
+
+  #fate(entry: MessageEntry): HTMLElement {
+    const fate = make('p', 'fate');
+    if (entry.state === 'failed') {
+      fate.append(`Not sent: ${entry.why ?? 'refused'} `);
+      const again = make('button', 'link', 'Send again');
+      again.type = 'button';
+      again.addEventListener('click', () => {
+        this.#retry(entry.id);
+        // The button goes; the keyboard must not be lost with it.
+        element('say').focus();
+      });
+      fate.append(again);
+    } else {
+      fate.append(entry.state === 'sending' ? 'Sending…' : 'Waiting for the connection…');
+    }
+    return fate;
+  }
+
+  #toEnd(): void {
+    this.#scroll.scrollTop = this.#scroll.scrollHeight;
+  }
+}
+
+function messageItem(entry: MessageEntry): HTMLLIElement {
+  const item = make('li');
+  const body = make('p', 'body', entry.text);
+  body.dir = 'auto';
+  item.append(body);
+  return item;
+}
+
+function headOf({ sender, mine, at }: MessageEntry): HTMLElement {
+  const head = make('p', 'head');
+  const name = make('strong', 'sender', sender);
+  if (mine) name.append(make('span', 'tag', 'you'));
+  head.append(avatar(sender), name, timeOf(at));
+  return head;
+}
+
+function noteItem(text: string, at: number): HTMLLIElement {
+  const item = make('li', 'note');
+  item.append(make('span', '', text), timeOf(at));
+  return item;
+}
+
+function timeOf(at: number): HTMLTimeElement {
+  const time = make('time', '', clock(at));
+  time.dateTime = new Date(at).toISOString();
+  return time;
+}
+
+/** So near to the end counts as reading the latest. */
+const NEAR_END_PX = 80;
