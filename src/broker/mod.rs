@@ -15,7 +15,7 @@ pub mod settings;
 pub mod shard;
 mod wheel;
 
-pub use counters::Counters;
+pub use counters::{Census, Counters};
 pub use door::Broker;
 pub use peer::{Call, CallAnswer, Link};
 pub use settings::{Now, Parts, Settings};

@@ -8,5 +8,6 @@ mod person;
 mod queues;
 mod rooms;
 mod sessions;
+mod walk;
 mod wire;
 mod world;

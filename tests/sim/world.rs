@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Wake, Waker};
 
-use stompede::broker::{Broker, CallAnswer, Link, Now, Parts, Settings, Shard};
+use stompede::broker::{Broker, Census, CallAnswer, Link, Now, Parts, Settings, Shard};
 use stompede::features::Rooms;
 use stompede::features::rooms::Events;
 use stompede::model::{CloseReason, DestinationRules, Limits, Refusal, WorkerId};
@@ -286,7 +286,8 @@ impl World {
         for shard in &core.shards {
             assert_eq!((shard.connections(), shard.subscriptions()), (0, 0), "a connection is left");
         }
-        assert_eq!(core.broker.destinations(), 0, "interest is left");
+        let census = Census { queues: 0, ..core.broker.census() };
+        assert_eq!(census, Census::default());
     }
 }
 
