@@ -6,6 +6,7 @@ mod limits;
 mod line;
 mod person;
 mod queues;
+mod reasons;
 mod rooms;
 mod sessions;
 mod walk;

@@ -109,12 +109,13 @@ impl Walk {
     }
 
     fn acts(&mut self) {
-        if self.people.len() < 3 || self.people.len() < 12 && self.dice.below(8) == 0 {
+        let here: Vec<usize> = (0..self.people.len()).filter(|n| !self.people[*n].0.is_gone()).collect();
+        if here.len() < 3 || here.len() < 10 && self.dice.below(8) == 0 {
             return self.comes();
         }
-        let who = self.dice.below(self.people.len());
-        match self.dice.below(20) {
-            0..=4 => self.subscribes(who),
+        let who = here[self.dice.below(here.len())];
+        match self.dice.below(24) {
+            20..=23 | 0..=4 => self.subscribes(who),
             5 | 6 => self.unsubscribes(who),
             7..=14 => self.publishes(who),
             15 => self.people[who].0.stalls(),
@@ -131,7 +132,7 @@ impl Walk {
         let link = self.dice.one_of(&[Link::Stream, Link::WebSocket]);
         let shard = Some(self.dice.below(3));
         let person = self.world.knock(Guest { link, shard, ..Guest::named(&user) });
-        let piece = self.dice.one_of(&[3, 50, 65_536]);
+        let piece = self.dice.one_of(&[11, 300, 65_536, 65_536]);
         person.line(|line| line.piece_bytes = piece);
         let account = Account { name: format!("c{}", self.serial), user, ..Account::default() };
         self.people.push((person, account));
@@ -150,8 +151,9 @@ impl Walk {
     fn unsubscribes(&mut self, who: usize) {
         let (person, account) = &mut self.people[who];
         // Only what is known to be open, or the ERROR would end the session by rights.
-        let open: Vec<usize> =
-            (0..account.asked.len()).filter(|n| account.asked[*n].active_from.is_some() && !account.asked[*n].left).collect();
+        let open: Vec<usize> = (0..account.asked.len())
+            .filter(|n| account.asked[*n].active_from.is_some() && !account.asked[*n].left)
+            .collect();
         if !open.is_empty() {
             let n = open[self.dice.below(open.len())];
             account.asked[n].left = true;
@@ -210,16 +212,23 @@ impl Walk {
             .people
             .iter()
             .filter(|(person, _)| !person.is_gone())
-            .filter(|(_, account)| account.asked.iter().any(|asked| asked.name == "/topic/chat/42" && !asked.left))
+            .filter(|(_, account)| {
+                account.asked.iter().any(|asked| asked.name == "/topic/chat/42" && !asked.left)
+            })
             .map(|(_, account)| &*account.user)
             .collect();
         let observer = self.world.connect_as("observer");
         observer.subscribes("/app/chat/42/members");
         let answer: serde_json::Value = serde_json::from_slice(&observer.message().body).unwrap();
-        let members = answer["members"].as_array().unwrap().iter().filter_map(|member| member["userId"].as_str());
+        let members =
+            answer["members"].as_array().unwrap().iter().filter_map(|member| member["userId"].as_str());
         let members: BTreeSet<&str> = members.collect();
         observer.leaves();
-        if members == present { Ok(()) } else { Err(format!("present are {present:?}, the room says {members:?}")) }
+        if members == present {
+            Ok(())
+        } else {
+            Err(format!("present are {present:?}, the room says {members:?}"))
+        }
     }
 
     fn ends(self) {
@@ -240,7 +249,8 @@ fn judge(
     sent: &BTreeMap<String, (String, String)>,
     log: &[(String, String)],
 ) -> Result<(), String> {
-    let known: BTreeSet<(&str, &str)> = log.iter().map(|(destination, body)| (&**destination, &**body)).collect();
+    let known: BTreeSet<(&str, &str)> =
+        log.iter().map(|(destination, body)| (&**destination, &**body)).collect();
     let accepted: BTreeSet<&str> = accounts
         .iter()
         .flat_map(|account| &account.heard)
@@ -276,7 +286,10 @@ fn judge_deliveries(account: &Account, known: &BTreeSet<(&str, &str)>) -> Result
         let asked = account.asked.iter().find(|asked| asked.id == *subscription);
         let wanted = asked.is_some_and(|asked| matches(&asked.name, destination));
         if !wanted || !known.contains(&(destination, body)) {
-            return Err(format!("{} heard {destination} {body} by {subscription}, and wanted no such thing", account.name));
+            return Err(format!(
+                "{} heard {destination} {body} by {subscription}, and wanted no such thing",
+                account.name
+            ));
         }
         if !seen.insert((subscription, body)) {
             return Err(format!("{} heard {body} twice by {subscription}", account.name));
@@ -286,12 +299,17 @@ fn judge_deliveries(account: &Account, known: &BTreeSet<(&str, &str)>) -> Result
 }
 
 /// Who stayed to the end heard all that was accepted and sent after the RECEIPT of his SUBSCRIBE.
-fn judge_completeness(account: &Account, accepted: &BTreeSet<&str>, log: &[(String, String)]) -> Result<(), String> {
+fn judge_completeness(
+    account: &Account,
+    accepted: &BTreeSet<&str>,
+    log: &[(String, String)],
+) -> Result<(), String> {
     if account.ended || !account.connected {
         return Ok(());
     }
     for asked in account.asked.iter().filter(|asked| !asked.left) {
-        let from = asked.active_from.ok_or_else(|| format!("{} heard no receipt of {}", account.name, asked.id))?;
+        let from =
+            asked.active_from.ok_or_else(|| format!("{} heard no receipt of {}", account.name, asked.id))?;
         let heard: BTreeSet<&str> = account
             .heard
             .iter()
@@ -320,7 +338,10 @@ fn judge_order(accounts: &[&Account]) -> Result<(), String> {
             let before = last.entry((subscription, destination)).or_default();
             for earlier in before.iter() {
                 if follows.get(&**body).is_some_and(|later| later.contains(earlier)) {
-                    return Err(format!("{} heard {earlier} before {body}, somebody else after", account.name));
+                    return Err(format!(
+                        "{} heard {earlier} before {body}, somebody else after",
+                        account.name
+                    ));
                 }
                 follows.entry(earlier).or_default().insert(body);
             }
@@ -334,7 +355,8 @@ fn matches(name: &str, destination: &str) -> bool {
     if !name.contains('*') {
         return name == destination;
     }
-    let Ok(stompede::model::Address::Topic(destination)) = stompede::model::Address::of_send(destination) else {
+    let Ok(stompede::model::Address::Topic(destination)) = stompede::model::Address::of_send(destination)
+    else {
         return false;
     };
     let destination: Destination = destination;
@@ -370,7 +392,12 @@ fn the_judge_sees_each_broken_promise() {
     let account = |heard: Vec<Told>| Account {
         name: "c".to_owned(),
         connected: true,
-        asked: vec![Asked { id: "s1".to_owned(), name: "/topic/*".to_owned(), left: false, active_from: Some(0) }],
+        asked: vec![Asked {
+            id: "s1".to_owned(),
+            name: "/topic/*".to_owned(),
+            left: false,
+            active_from: Some(0),
+        }],
         heard,
         ..Account::default()
     };
