@@ -67,6 +67,9 @@ pub trait Presence: Send + Sync + Debug {
 
     /// Up to `count` users present in `room`, in their order of arrival, and how many there are in all.
     fn members(&self, room: &str, count: usize) -> (Vec<Arc<str>>, usize);
+
+    /// Number of rooms where somebody is present.
+    fn rooms(&self) -> usize;
 }
 
 /// A message that was taken from a queue and is not settled yet.
@@ -122,4 +125,12 @@ pub trait Queues: Send + Sync + Debug {
 
     /// Bytes that all queues hold in memory.
     fn bytes(&self) -> usize;
+
+    /// Number of queues that hold messages.
+    fn len(&self) -> usize;
+
+    /// Whether there is none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }

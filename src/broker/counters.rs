@@ -41,6 +41,28 @@ pub struct Counters {
     closes: [Counter; CloseReason::ALL.len()],
 }
 
+/// What the broker keeps at this moment, besides the connections themselves. When everybody has left and no message
+/// waits in a queue, every number is 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Census {
+    /// Destinations and patterns that somebody subscribes.
+    pub destinations: usize,
+    /// Reply addresses that lead to a session.
+    pub reply_addresses: usize,
+    /// Queues that somebody consumes.
+    pub consumed_queues: usize,
+    /// Queues that hold messages.
+    pub queues: usize,
+    /// Rooms where somebody is present.
+    pub rooms: usize,
+    /// Rooms that are told counts.
+    pub large_rooms: usize,
+    /// Users with a connection whose sending is metered.
+    pub metered_users: usize,
+    /// Items in the inboxes of all workers.
+    pub inbox_items: usize,
+}
+
 impl Counters {
     /// Something was refused for `reason`.
     pub fn refused(&self, reason: CloseReason) {

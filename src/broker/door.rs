@@ -14,7 +14,7 @@ use crate::features::{Attendance, Dispatcher, rooms};
 use crate::model::{ConnectionId, Destination, Message, MessageId, WorkerId};
 use crate::routing::{Directory, Inboxes, Replies};
 
-use super::counters::Counters;
+use super::counters::{Census, Counters};
 use super::handle::Host;
 use super::local::LocalSink;
 use super::settings::{Now, Parts, Settings};
@@ -91,6 +91,20 @@ impl Broker {
     /// Destinations and patterns that somebody subscribes.
     pub fn destinations(&self) -> usize {
         self.directory.len()
+    }
+
+    /// What is kept at this moment.
+    pub fn census(&self) -> Census {
+        Census {
+            destinations: self.directory.len(),
+            reply_addresses: self.replies.len(),
+            consumed_queues: self.queues.consumed_queues(),
+            queues: self.queue_store.len(),
+            rooms: self.attendance.rooms(),
+            large_rooms: self.attendance.large_rooms(),
+            metered_users: self.parts.user_rates.len(),
+            inbox_items: self.inboxes.workers().map(|worker| self.inboxes.of(worker).len()).sum(),
+        }
     }
 
     /// No new session is accepted from now on.

@@ -16,7 +16,7 @@ pub mod settings;
 pub mod shard;
 mod wheel;
 
-pub use counters::Counters;
+pub use counters::{Census, Counters};
 pub use door::Broker;
 pub use handle::{Handle, Host, Messages, Received};
 pub use peer::{Call, CallAnswer, Link, Shown};

@@ -59,6 +59,16 @@ impl Attendance {
         self.store.members(room, count)
     }
 
+    /// Rooms where somebody is present.
+    pub fn rooms(&self) -> usize {
+        self.store.rooms()
+    }
+
+    /// Rooms that are told counts.
+    pub fn large_rooms(&self) -> usize {
+        self.large.lock().len()
+    }
+
     /// Tells large rooms whose count has changed and that were last told a second ago. To be called several times a
     /// second.
     pub fn tick(&self, now_ms: u64, mut announce: impl FnMut(&str, Announcement<'_>)) {

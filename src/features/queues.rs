@@ -68,6 +68,11 @@ impl Dispatcher {
         self.groups.lock().get(queue).is_some_and(|group| !group.lock().members.is_empty())
     }
 
+    /// Queues that somebody on this node consumes.
+    pub fn consumed_queues(&self) -> usize {
+        self.groups.lock().len()
+    }
+
     /// Whether so many more messages of so many bytes in all have room.
     pub fn admit(&self, queue: &Destination, messages: usize, bytes: usize) -> Result<(), QueueError> {
         self.store.admit(queue, messages, bytes)

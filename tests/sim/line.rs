@@ -1,6 +1,6 @@
 //! One connection: the server's driver on one end, a client on the other, and a socket between that can be stalled.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::mem;
 use std::sync::Arc;
@@ -144,11 +144,11 @@ impl Line {
     }
 
     /// One turn of the driver; as `server/connection.rs` does it.
-    pub(crate) fn turn(&mut self, shards: &mut [Shard], now: Now, reasons: &mut BTreeSet<String>) {
+    pub(crate) fn turn(&mut self, shards: &mut [Shard], now: Now) {
         self.woken.lower();
         self.now = now.mono;
         loop {
-            let blocked = self.flush(shards, now, reasons);
+            let blocked = self.flush(shards, now);
             let shard = &mut shards[self.shard];
             let slot = self.id.slot;
             match shard.status(slot) {
@@ -170,7 +170,7 @@ impl Line {
         }
     }
 
-    fn flush(&mut self, shards: &mut [Shard], now: Now, reasons: &mut BTreeSet<String>) -> bool {
+    fn flush(&mut self, shards: &mut [Shard], now: Now) -> bool {
         let slot = self.id.slot;
         loop {
             let mut slices = [IoSlice::new(&[]); 8];
@@ -187,14 +187,14 @@ impl Line {
             }
             self.room = self.room.map(|room| room - bytes.len());
             shards[self.shard].wrote(slot, bytes.len(), now);
-            self.reads_from_server(&bytes, reasons);
+            self.reads_from_server(&bytes);
         }
     }
 
-    fn reads_from_server(&mut self, bytes: &[u8], reasons: &mut BTreeSet<String>) {
+    fn reads_from_server(&mut self, bytes: &[u8]) {
         for found in self.wire.receive(bytes) {
             match found {
-                Found::Stomp(stomp) => self.understands(&stomp, reasons),
+                Found::Stomp(stomp) => self.understands(&stomp),
                 Found::Ping if self.frozen => {}
                 Found::Ping => {
                     let pong = self.wire.pong();
@@ -205,14 +205,13 @@ impl Line {
         }
     }
 
-    fn understands(&mut self, mut stomp: &[u8], reasons: &mut BTreeSet<String>) {
+    fn understands(&mut self, mut stomp: &[u8]) {
         while let Some(event) = self.client.receive(self.now, &mut stomp) {
             match event {
                 ClientEvent::Connected(connected) => self.heard.push(Heard::Connected(connected)),
                 ClientEvent::Message(frame) => self.heard.push(Heard::Message(frame)),
                 ClientEvent::Receipt(id) => self.heard.push(Heard::Receipt(id.into())),
                 ClientEvent::Error(frame) => {
-                    reasons.extend(frame.headers.get("error-code").map(str::to_owned));
                     self.heard.push(Heard::Error(frame));
                 }
                 ClientEvent::HeartBeat => {}

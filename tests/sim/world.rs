@@ -6,13 +6,12 @@
 //! who takes a turn.
 
 use std::cell::{Ref, RefCell};
-use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Wake, Waker};
 
-use stompede::broker::{Broker, CallAnswer, Link, Now, Parts, Settings, Shard, Shown};
+use stompede::broker::{Broker, CallAnswer, Census, Link, Now, Parts, Settings, Shard, Shown};
 use stompede::features::Rooms;
 use stompede::features::rooms::Events;
 use stompede::model::{CloseReason, DestinationRules, Limits, Refusal, WorkerId};
@@ -90,8 +89,6 @@ pub(crate) struct Core {
     turn: usize,
     /// Answers to calls wait until asked for.
     pub(crate) slow_calls: bool,
-    /// Reasons of all ERRORs and closes that clients saw.
-    pub(crate) reasons: BTreeSet<String>,
 }
 
 /// Set when somebody calls.
@@ -163,9 +160,8 @@ impl World {
     /// CONNECT, whatever becomes of it.
     pub(crate) fn knock(&self, guest: Guest<'_>) -> Person {
         let person = self.stranger(guest.link, guest.shard);
-        let token = self.token(&guest);
         let guarded = self.core.borrow().guarded;
-        let bearer = format!("Bearer {token}");
+        let bearer = if guarded { format!("Bearer {}", self.token(&guest)) } else { String::new() };
         let shown = [("Authorization", &*bearer)];
         person.says(|client| {
             client.connect(&Introduction {
@@ -250,8 +246,8 @@ impl World {
         let mut core = self.core.borrow_mut();
         let now = core.now();
         let Some(n) = (0..core.lines.len()).find(|n| core.lines[*n].is_due()) else { return false };
-        let Core { lines, shards, reasons, .. } = &mut *core;
-        lines[n].turn(shards, now, reasons);
+        let Core { lines, shards, .. } = &mut *core;
+        lines[n].turn(shards, now);
         true
     }
 
@@ -286,7 +282,8 @@ impl World {
         for shard in &core.shards {
             assert_eq!((shard.connections(), shard.subscriptions()), (0, 0), "a connection is left");
         }
-        assert_eq!(core.broker.destinations(), 0, "interest is left");
+        let census = Census { queues: 0, ..core.broker.census() };
+        assert_eq!(census, Census::default());
     }
 }
 
@@ -339,7 +336,6 @@ impl Core {
             still: false,
             turn: 0,
             slow_calls: false,
-            reasons: BTreeSet::new(),
         }
     }
 
@@ -396,7 +392,7 @@ impl Core {
         let Some(turn) = turns.get(choice % turns.len().max(1)) else { return false };
         match *turn {
             Turn::Inbox(n) => self.empties(n, now),
-            Turn::Line(n) => self.lines[n].turn(&mut self.shards, now, &mut self.reasons),
+            Turn::Line(n) => self.lines[n].turn(&mut self.shards, now),
         }
         true
     }

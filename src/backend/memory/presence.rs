@@ -84,6 +84,10 @@ impl Presence for MemoryPresence {
         announce(Change { user_changed, present });
     }
 
+    fn rooms(&self) -> usize {
+        self.shards.iter().map(|rooms| rooms.lock().len()).sum()
+    }
+
     fn members(&self, room: &str, count: usize) -> (Vec<Arc<str>>, usize) {
         let rooms = self.shard(room).lock();
         let Some(room) = rooms.get(room) else { return (Vec::new(), 0) };

@@ -137,6 +137,10 @@ impl Queues for MemoryQueues {
         self.queues.lock().get(name).map_or(0, Queue::len)
     }
 
+    fn len(&self) -> usize {
+        self.queues.lock().len()
+    }
+
     fn bytes(&self) -> usize {
         self.total_bytes.load(Ordering::Relaxed)
     }
