@@ -31,8 +31,8 @@ pub trait Relay: Send + Sync + Debug {
     /// Publishes. `Ok` means that every interested node gets it; [`Full`] that nobody did.
     fn publish(&self, message: &Arc<Message>, from: Option<WorkerId>) -> Result<(), Full>;
 
-    /// Publishes an event of the broker itself. There is at most one per change of a subscription, so it may pass full
-    /// inboxes; nobody could wait for room.
+    /// Publishes what nobody could wait for, past full inboxes: an event of the broker itself, at most one per change of
+    /// a subscription, or the rest of a transaction whose sender is gone.
     fn announce(&self, message: &Arc<Message>);
 }
 
@@ -96,6 +96,9 @@ pub enum QueueError {
 
 /// Work queues: messages wait, are taken by one, and come back unless settled.
 pub trait Queues: Send + Sync + Debug {
+    /// Whether so many more messages of so many bytes in all have room.
+    fn admit(&self, queue: &Destination, messages: usize, bytes: usize) -> Result<(), QueueError>;
+
     /// Adds a message at the end.
     fn put(&self, queue: &Destination, message: Arc<Message>) -> Result<(), QueueError>;
 
@@ -104,6 +107,9 @@ pub trait Queues: Send + Sync + Debug {
 
     /// Gives a taken message back; it stands before everything newer again.
     fn release(&self, queue: &Destination, tag: u64);
+
+    /// As [`Queues::release`], of a message that nobody can have seen: it does not count as handed out.
+    fn give_back(&self, queue: &Destination, tag: u64);
 
     /// A taken message that stays taken, but counts as handed out from now on.
     fn retake(&self, queue: &Destination, tag: u64) -> Option<Taken>;

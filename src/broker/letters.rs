@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
 use stompede_protocol::{Headers, Send};
 
+use crate::backend::QueueError;
 use crate::features::rooms::{Utterance, Verb, enrich};
 use crate::features::users;
 use crate::model::message::forwarded_headers;
@@ -45,7 +47,7 @@ pub(super) enum Unposted {
     /// An inbox has no room; its worker tells.
     Full,
     /// Nobody handles it yet.
-    NoHandler,
+    NoHandler(Destination),
     /// It will never be posted.
     Refused(Refusal),
 }
@@ -109,17 +111,50 @@ impl Broker {
         }
     }
 
+    /// Whether all of `letters` can be posted, as things stand: a transaction begins only then.
+    pub(super) fn prepare<'a>(&self, letters: impl Iterator<Item = &'a Letter>) -> Result<(), Unposted> {
+        let mut queued: SmallVec<[(&Destination, usize, usize); 2]> = SmallVec::new();
+        for letter in letters {
+            let (Letter::Queue(message) | Letter::Handler(message)) = letter else { continue };
+            let queue = &message.destination;
+            if matches!(letter, Letter::Handler(_)) && !self.queues.has_consumers(queue) {
+                return Err(Unposted::NoHandler(queue.clone()));
+            }
+            match queued.iter_mut().find(|(known, ..)| *known == queue) {
+                Some((_, messages, bytes)) => {
+                    *messages += 1;
+                    *bytes += message.cost_bytes();
+                }
+                None => queued.push((queue, 1, message.cost_bytes())),
+            }
+        }
+        let mut rooms = queued.into_iter();
+        rooms.try_for_each(|(queue, messages, bytes)| {
+            self.queues.admit(queue, messages, bytes).map_err(|error| queue_full(queue, &error))
+        })
+    }
+
+    /// Posts what is left of a transaction whose sender is gone: what has begun is finished, room or not.
+    pub(super) fn post_anyway(&self, letter: &Letter, now: Now) {
+        let posted = match letter {
+            Letter::Topic(message) => Ok(self.relay.announce(message)),
+            Letter::Queue(message) | Letter::Handler(message) => self.enqueue(message, now),
+            Letter::Reply(route, message) => {
+                let item = Item::Reply { route: route.clone(), message: Arc::clone(message) };
+                Ok(self.inboxes.force(route.connection.worker, item))
+            }
+            Letter::Refresh(_) => Ok(()),
+        };
+        if let Err(Unposted::Refused(refusal)) = posted {
+            tracing::warn!(%refusal, "a message of a committed transaction is lost");
+        }
+    }
+
     /// Puts a letter on its way.
     pub(super) fn post(&self, letter: &Letter, from: WorkerId, now: Now) -> Result<(), Unposted> {
         match letter {
             Letter::Topic(message) => self.relay.publish(message, Some(from))?,
-            Letter::Queue(message) => self.enqueue(message, now)?,
-            Letter::Handler(message) => {
-                if !self.queues.has_consumers(&message.destination) {
-                    return Err(Unposted::NoHandler);
-                }
-                self.enqueue(message, now)?;
-            }
+            Letter::Queue(message) | Letter::Handler(message) => self.enqueue(message, now)?,
             Letter::Reply(route, message) => {
                 let item = Item::Reply { route: route.clone(), message: Arc::clone(message) };
                 self.inboxes.offer(route.connection.worker, item, Some(from))?;
@@ -147,10 +182,7 @@ impl Broker {
 
     fn enqueue(&self, message: &Arc<Message>, now: Now) -> Result<(), Unposted> {
         let queued = self.queues.publish(&message.destination, Arc::clone(message), now.mono);
-        queued.map_err(|error| {
-            let refusal = Refusal::new(CloseReason::QueueFull, error.to_string());
-            Unposted::Refused(refusal.at(message.destination.as_str()))
-        })
+        queued.map_err(|error| queue_full(&message.destination, &error))
     }
 
     fn room_command(
@@ -185,6 +217,10 @@ impl Broker {
         let message = self.message(destination, sender.principal.user.clone(), headers, body.into(), now);
         Ok(Letter::Topic(Arc::new(Message { id, ..message })))
     }
+}
+
+fn queue_full(queue: &Destination, error: &QueueError) -> Unposted {
+    Unposted::Refused(Refusal::new(CloseReason::QueueFull, error.to_string()).at(queue.as_str()))
 }
 
 /// The token is in `Authorization`, or it is the body: bare or `{"token":"..."}`.

@@ -9,6 +9,7 @@ use crate::policy::access::Action;
 use crate::routing::Topic;
 
 use super::door::Broker;
+use super::letters::REFRESH;
 
 /// What a subscription becomes.
 #[derive(Debug, PartialEq, Eq)]
@@ -85,11 +86,17 @@ impl Broker {
 
     fn application(&self, principal: &Principal, destination: Destination) -> Result<Route, Refusal> {
         let name = destination.as_str();
+        let sent_only = || {
+            let text = "this destination takes SEND, not SUBSCRIBE";
+            Err(Refusal::new(CloseReason::NoHandler, text).at(name))
+        };
+        if name == REFRESH {
+            return sent_only();
+        }
         if let Some(command) = self.parts.settings.rooms.of_command(name) {
             let (room, verb) = command?;
             if verb != Verb::Members {
-                let text = "this destination takes SEND, not SUBSCRIBE";
-                return Err(Refusal::new(CloseReason::NoHandler, text).at(name));
+                return sent_only();
             }
             let topic = self.parts.settings.rooms.topic(room);
             self.check(principal, Action::Presence, topic.as_str()).map_err(|refusal| refusal.at(name))?;

@@ -143,7 +143,7 @@ impl Shard {
 
     /// The socket is gone, or everything is said: forgets the connection.
     pub fn remove(&mut self, slot: u32, now: Now) {
-        self.with(slot, now, |peer, env| peer.release(env));
+        self.with(slot, now, |peer, env| peer.lose_socket(env));
         if let Some(peer) = self.peers.get_mut(slot as usize).and_then(Option::take) {
             self.peer_bytes -= peer.held_bytes();
             self.lanes.close(peer.id().slot);
@@ -270,6 +270,16 @@ impl Shard {
         self.drain(now);
     }
 
+    /// Subscriptions to topics and user queues.
+    pub fn subscriptions(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Deadlines that wait; a few for each connection.
+    pub fn timers(&self) -> usize {
+        self.wheel.len()
+    }
+
     /// Ids of all connections.
     pub fn ids(&self) -> Vec<ConnectionId> {
         self.peers.iter().flatten().map(|peer| peer.id()).collect()
@@ -277,13 +287,17 @@ impl Shard {
 
     fn timeout(&mut self, slot: u32, now: Now) {
         let mut fate = Fate::Lives;
+        // An entry that a sooner one has replaced: it would be renewed beside the other, for ever.
+        if self.peer(slot).is_some_and(|peer| peer.scheduled > now.mono) {
+            return;
+        }
         self.with(slot, now, |peer, env| {
             peer.scheduled = Millis(u64::MAX);
             if peer.deadline(env) <= env.now.mono {
                 fate = peer.handle_timeout(env);
             }
         });
-        if fate == Fate::Dead {
+        if fate == Fate::Dead && !self.dead.contains(&slot) {
             self.dead.push(slot);
             self.lanes.wake(slot);
         }
@@ -295,9 +309,8 @@ impl Shard {
         if !self.broker.is_over_memory() {
             return;
         }
-        if let Some(slot) = self.lanes.fullest()
-            && self.lanes.blocked_since(slot).is_some()
-        {
+        if let Some(slot) = self.lanes.fullest_blocked() {
+            self.broker.counters().refused(CloseReason::SlowConsumer);
             self.with(slot, now, |peer, env| peer.too_slow(env));
         }
     }
@@ -315,9 +328,6 @@ impl Shard {
             Item::Consume { to, key, tag, message, redelivered } => {
                 if self.is_current(to) {
                     self.with(to.slot, now, |peer, env| peer.consume_message(env, key, tag, &message, redelivered));
-                } else {
-                    let consumer = crate::features::Consumer { connection: to, key };
-                    self.broker.queues.unsubscribe(&message.destination, consumer, &[tag], now.mono);
                 }
             }
             Item::Reply { route, message } => {

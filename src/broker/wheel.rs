@@ -26,6 +26,11 @@ impl Wheel {
         Millis(tick * TICK_MS)
     }
 
+    /// Number of entries.
+    pub(super) fn len(&self) -> usize {
+        self.slots.iter().map(Vec::len).sum()
+    }
+
     /// Moves what is due until `now` to the end of `due`.
     pub(super) fn advance(&mut self, now: Millis, due: &mut Vec<Entry>) {
         let until = now.0 / TICK_MS;

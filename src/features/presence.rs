@@ -86,11 +86,16 @@ impl Attendance {
         if !change.user_changed {
             return;
         }
+        let mut large = self.large.lock();
         if change.present <= SINGLE_EVENTS_MAX {
+            // Who heard counts until now hears a last one, too: he cannot tell what happened since the one before.
+            if let Some(known) = large.get_mut(room) {
+                *known = Large { count: change.present, changed: true, ..*known };
+            }
+            drop(large);
             announce(single);
             return;
         }
-        let mut large = self.large.lock();
         let known = large.get_mut(room);
         match known {
             Some(known) if now_ms < known.told_ms + COUNT_EVERY_MS => {
@@ -117,6 +122,23 @@ mod tests {
     use super::*;
     use crate::backend::memory::MemoryPresence;
     use crate::model::{ConnectionId, WorkerId};
+
+    #[test]
+    fn a_room_that_is_large_no_more_hears_a_last_count_and_is_forgotten() {
+        let attendance = Attendance::new(Arc::new(MemoryPresence::new()));
+        let session = |slot| ConnectionId { worker: WorkerId(0), slot, serial: 0 };
+        let users: Vec<String> = (0..SINGLE_EVENTS_MAX + 2).map(|n| format!("u{n}")).collect();
+        for (n, user) in users.iter().enumerate() {
+            attendance.enter(Row { room: "42", user, session: session(n as u32) }, 5_000, &mut |_| {});
+        }
+        for (n, user) in users.iter().enumerate().skip(190) {
+            attendance.leave(Row { room: "42", user, session: session(n as u32) }, 5_100, &mut |_| {});
+        }
+        let mut counts = Vec::new();
+        attendance.tick(6_000, |_, a| counts.push(format!("{a:?}")));
+        assert_eq!(counts, ["Count(190)"]);
+        assert!(attendance.large.lock().is_empty());
+    }
 
     #[test]
     fn a_large_room_hears_a_count_at_most_once_a_second() {

@@ -1,6 +1,6 @@
 //! Work queues: each message to one of this node's consumers, in turn, as far as their credit goes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -43,7 +43,10 @@ struct Group {
 #[derive(Debug)]
 struct Member {
     consumer: Consumer,
+    /// Most messages that it may have at once.
     credit: usize,
+    /// Tags of the messages that it has, or that are on their way to it.
+    out: BTreeSet<u64>,
     paused: bool,
 }
 
@@ -65,6 +68,11 @@ impl Dispatcher {
         self.groups.lock().get(queue).is_some_and(|group| !group.lock().members.is_empty())
     }
 
+    /// Whether so many more messages of so many bytes in all have room.
+    pub fn admit(&self, queue: &Destination, messages: usize, bytes: usize) -> Result<(), QueueError> {
+        self.store.admit(queue, messages, bytes)
+    }
+
     /// Puts a message into the queue and hands out what can be.
     pub fn publish(&self, queue: &Destination, message: Arc<Message>, now: Millis) -> Result<(), QueueError> {
         self.store.put(queue, message)?;
@@ -77,15 +85,26 @@ impl Dispatcher {
 
     /// Adds a consumer that may have `credit` messages at once.
     pub fn subscribe(&self, queue: &Destination, consumer: Consumer, credit: usize, now: Millis) {
-        self.with_group(queue, now, |group| group.members.push(Member { consumer, credit, paused: false }));
+        self.with_group(queue, now, |group| group.members.push(Member::new(consumer, credit)));
     }
 
-    /// Removes a consumer; `returned` is what it had and did not settle, oldest first.
-    pub fn unsubscribe(&self, queue: &Destination, consumer: Consumer, returned: &[u64], now: Millis) {
-        for tag in returned {
-            self.store.release(queue, *tag);
-        }
-        self.with_group(queue, now, |group| group.members.retain(|member| member.consumer != consumer));
+    /// Removes a consumer. What it has and what is on its way to it goes back, oldest first, except what is `kept`: that
+    /// may still be written, and is settled or given back one day.
+    pub fn unsubscribe(&self, queue: &Destination, consumer: Consumer, kept: &[u64], now: Millis) {
+        self.with_group(queue, now, |group| {
+            let Some(place) = group.place(consumer) else { return };
+            for tag in group.members.remove(place).out.iter().filter(|tag| !kept.contains(tag)) {
+                self.store.release(queue, *tag);
+            }
+        });
+    }
+
+    /// Messages that were never written come back.
+    pub fn give_back(&self, queue: &Destination, consumer: Consumer, tags: &[u64], now: Millis) {
+        self.with_group(queue, now, |group| {
+            group.forget(consumer, tags);
+            tags.iter().for_each(|tag| self.store.give_back(queue, *tag));
+        });
     }
 
     /// The consumer is done with these messages.
@@ -93,7 +112,7 @@ impl Dispatcher {
         for tag in tags {
             self.store.settle(queue, *tag);
         }
-        self.with_group(queue, now, |group| group.credit(consumer, tags.len()));
+        self.with_group(queue, now, |group| group.forget(consumer, tags));
     }
 
     /// The consumer refuses these messages: another one gets them first, and after [`REST_MS`] whoever is there.
@@ -102,7 +121,7 @@ impl Dispatcher {
             let taken = tags.iter().filter_map(|tag| self.store.retake(queue, *tag));
             group.resting.extend(taken.map(|taken| Resting { taken, refused_by: consumer, due: now.after(REST_MS) }));
             group.resting.sort_by_key(|resting| resting.taken.tag);
-            group.credit(consumer, tags.len());
+            group.forget(consumer, tags);
         });
     }
 
@@ -117,17 +136,17 @@ impl Dispatcher {
                 lost += 1;
             }
         }
-        self.with_group(queue, now, |group| group.credit(consumer, tags.len()));
+        self.with_group(queue, now, |group| group.forget(consumer, tags));
         lost
     }
 
     /// A message could not be written to the consumer now: it goes back, and nothing more is handed to the consumer
     /// until [`Dispatcher::resume`].
     pub fn pause(&self, queue: &Destination, consumer: Consumer, tag: u64, now: Millis) {
-        self.store.release(queue, tag);
         self.with_group(queue, now, |group| {
-            group.credit(consumer, 1);
             group.set_paused(consumer, true);
+            group.forget(consumer, &[tag]);
+            self.store.give_back(queue, tag);
         });
     }
 
@@ -190,9 +209,9 @@ impl Dispatcher {
 
     fn hand(&self, group: &mut Group, member: usize, taken: Taken) {
         group.next = member + 1;
-        group.members[member].credit -= 1;
         let Consumer { connection, key } = group.members[member].consumer;
         let Taken { tag, message, redelivered } = taken;
+        group.members[member].out.insert(tag);
         self.inboxes.force(connection.worker, Item::Consume { to: connection, key, tag, message, redelivered });
     }
 }
@@ -203,20 +222,34 @@ impl Group {
         let count = self.members.len();
         (0..count).map(|step| (self.next + step) % count).find(|index| {
             let member = &self.members[*index];
-            member.credit > 0 && !member.paused && suits(member)
+            member.out.len() < member.credit && !member.paused && suits(member)
         })
     }
 
-    fn credit(&mut self, consumer: Consumer, count: usize) {
-        if let Some(member) = self.members.iter_mut().find(|member| member.consumer == consumer) {
-            member.credit += count;
+    /// The consumer does not have these messages any more.
+    fn forget(&mut self, consumer: Consumer, tags: &[u64]) {
+        if let Some(place) = self.place(consumer) {
+            let out = &mut self.members[place].out;
+            tags.iter().for_each(|tag| {
+                out.remove(tag);
+            });
         }
     }
 
     fn set_paused(&mut self, consumer: Consumer, paused: bool) {
-        if let Some(member) = self.members.iter_mut().find(|member| member.consumer == consumer) {
-            member.paused = paused;
+        if let Some(place) = self.place(consumer) {
+            self.members[place].paused = paused;
         }
+    }
+
+    fn place(&self, consumer: Consumer) -> Option<usize> {
+        self.members.iter().position(|member| member.consumer == consumer)
+    }
+}
+
+impl Member {
+    fn new(consumer: Consumer, credit: usize) -> Self {
+        Self { consumer, credit, out: BTreeSet::new(), paused: false }
     }
 }
 
@@ -229,10 +262,16 @@ fn dead_letter_queue(queue: &Destination) -> Destination {
 
 fn dead_letter(message: &Message, from: &Destination, to: &Destination) -> Message {
     let mut headers = message.headers.clone();
-    headers.push("stompede-dead-letter-reason", "rejected");
-    headers.push("stompede-dead-letter-from", from.as_str());
+    // Rejected again as a dead letter, it keeps what it says already.
+    if headers.get(DEAD_LETTER_FROM).is_none() {
+        headers.push("stompede-dead-letter-reason", "rejected");
+        headers.push(DEAD_LETTER_FROM, from.as_str());
+    }
     Message { destination: to.clone(), headers, body: message.body.clone(), sender: message.sender.clone(), ..*message }
 }
+
+/// The queue that a dead letter was rejected from first.
+const DEAD_LETTER_FROM: &str = "stompede-dead-letter-from";
 
 /// How long a refused message waits for another consumer before it is offered to the one that refused it, milliseconds.
 pub const REST_MS: u64 = 1_000;

@@ -80,7 +80,7 @@ fn what_a_leaving_consumer_had_goes_to_the_next_in_order_and_marked() {
     }
     bench.handed();
     bench.subscribe(2, 1);
-    bench.dispatcher.unsubscribe(&bench.queue, first, &[1, 2, 3], Millis(0));
+    bench.dispatcher.unsubscribe(&bench.queue, first, &[], Millis(0));
     assert_eq!(bench.handed(), [(2, 1, 1, true)]);
     bench.dispatcher.settle(&bench.queue, consumer(2), &[1], Millis(0));
     assert_eq!(bench.handed(), [(2, 2, 2, true)]);
@@ -132,7 +132,23 @@ fn a_paused_consumer_gets_nothing_until_it_resumes() {
     bench.dispatcher.pause(&bench.queue, only, 1, Millis(0));
     assert_eq!(bench.handed(), []);
     bench.dispatcher.resume(&bench.queue, only, Millis(0));
-    assert_eq!(bench.handed(), [(1, 1, 1, true)]);
+    assert_eq!(bench.handed(), [(1, 1, 1, false)]);
+}
+
+#[test]
+fn what_a_leaving_consumer_still_writes_is_kept_from_the_others() {
+    let mut bench = Bench::new();
+    let first = bench.subscribe(1, 10);
+    for _ in 0..3 {
+        bench.publish();
+    }
+    bench.subscribe(2, 10);
+    bench.handed();
+    bench.dispatcher.unsubscribe(&bench.queue, first, &[1, 2], Millis(0));
+    assert_eq!(bench.handed(), [(2, 3, 3, true)]);
+    bench.dispatcher.settle(&bench.queue, first, &[1], Millis(0));
+    bench.dispatcher.give_back(&bench.queue, first, &[2], Millis(0));
+    assert_eq!(bench.handed(), [(2, 2, 2, false)]);
 }
 
 #[test]

@@ -64,9 +64,10 @@ impl Lanes {
         self.ready_bytes + self.blocked_bytes
     }
 
-    /// The slot with the fullest outbox.
-    pub fn fullest(&self) -> Option<u32> {
-        self.lanes.iter().max_by_key(|(_, lane)| lane.outbox.bytes()).map(|(slot, _)| slot as u32)
+    /// Of the connections whose socket refuses bytes, the slot with the fullest outbox.
+    pub fn fullest_blocked(&self) -> Option<u32> {
+        let blocked = self.lanes.iter().filter(|(_, lane)| lane.blocked.is_some());
+        blocked.max_by_key(|(_, lane)| lane.outbox.bytes()).map(|(slot, _)| slot as u32)
     }
 
     /// Adds the broker's own frame.
@@ -96,11 +97,12 @@ impl Lanes {
         self.changed(slot, before);
     }
 
-    /// Drops what has not begun to leave.
-    pub fn abandon(&mut self, slot: u32) {
+    /// Drops what has not begun to leave; see [`Outbox::abandon`].
+    pub fn abandon(&mut self, slot: u32) -> u64 {
         let before = self.lanes[slot as usize].outbox.bytes();
-        self.lanes[slot as usize].outbox.abandon();
+        let kept = self.lanes[slot as usize].outbox.abandon();
         self.changed(slot, before);
+        kept
     }
 
     /// The socket refuses bytes since `since`, or takes them again.

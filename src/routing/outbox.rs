@@ -25,6 +25,8 @@ pub struct Piece {
     bytes: Bytes,
     priority: Priority,
     continued: bool,
+    /// Position after its last byte, counted from the connection's start.
+    end: u64,
 }
 
 /// Pending bytes of one connection, bounded. Empty, it owns no memory.
@@ -68,9 +70,11 @@ impl Outbox {
         self.pushed_total
     }
 
-    /// Position after the last byte that the socket has taken. Dropped deliveries count as taken.
+    /// Position after the last byte that the socket has taken. What was dropped before the next byte to be written
+    /// counts as taken.
     pub fn written_total(&self) -> u64 {
-        self.pushed_total - self.bytes as u64
+        let first = self.pieces.front();
+        first.map_or(self.pushed_total, |first| first.end - (first.bytes.len() - self.written) as u64)
     }
 
     /// Adds the broker's own frame; there is always room.
@@ -134,13 +138,19 @@ impl Outbox {
         self.shrink();
     }
 
-    /// Drops every frame that has not begun to leave: the connection is about to be closed with a last word.
-    pub fn abandon(&mut self) {
+    /// Drops every frame that has not begun to leave: the connection is about to be closed with a last word. Returns the
+    /// position up to which everything is written or still will be.
+    pub fn abandon(&mut self) -> u64 {
         let keep = self.begun_pieces();
+        let kept = match keep.checked_sub(1) {
+            Some(last) => self.pieces[last].end,
+            None => self.written_total(),
+        };
         for piece in self.pieces.drain(keep..) {
             self.bytes -= piece.bytes.len();
         }
         self.shrink();
+        kept
     }
 
     fn append(&mut self, bytes: Bytes, priority: Priority, continued: bool) {
@@ -149,7 +159,7 @@ impl Outbox {
         }
         self.bytes += bytes.len();
         self.pushed_total += bytes.len() as u64;
-        self.pieces.push_back(Piece { bytes, priority, continued });
+        self.pieces.push_back(Piece { bytes, priority, continued, end: self.pushed_total });
     }
 
     /// Pieces at the front that belong to a frame of which the socket has taken something.
@@ -229,12 +239,24 @@ mod tests {
         outbox.push(bytes(10), Some(bytes(30)), Overflow::Close, MAX);
         outbox.push(bytes(10), None, Overflow::Close, MAX);
         outbox.advance(10);
-        outbox.abandon();
+        assert_eq!(outbox.abandon(), 40);
         assert_eq!(outbox.bytes(), 30);
         outbox.advance(30);
         outbox.push(bytes(10), None, Overflow::Close, MAX);
-        outbox.abandon();
+        assert_eq!(outbox.abandon(), 50, "the position after what was dropped earlier");
         assert_eq!(outbox.bytes(), 0);
+    }
+
+    #[test]
+    fn a_drop_behind_the_next_byte_does_not_count_as_written() {
+        let mut outbox = Outbox::default();
+        outbox.push(bytes(50), None, Overflow::Close, MAX);
+        outbox.push(bytes(50), None, Overflow::DropOldest, MAX);
+        outbox.advance(10);
+        assert_eq!(outbox.push(bytes(60), None, Overflow::DropOldest, MAX), Pushed::Dropped(1));
+        assert_eq!(outbox.written_total(), 10);
+        outbox.advance(40);
+        assert_eq!(outbox.written_total(), 100, "what was dropped before the next byte counts");
     }
 
     proptest! {

@@ -108,6 +108,16 @@ impl Table {
         &self.lists[place.list as usize].subscribers[place.position as usize].1
     }
 
+    /// Numbers a delivery that reaches the subscriber past the fan-out; `None` in auto mode.
+    pub fn issue(&mut self, id: SubscriberId) -> Option<u64> {
+        let place = self.places[id.0 as usize];
+        let issued = &mut self.lists[place.list as usize].subscribers[place.position as usize].1.issued;
+        issued.as_mut().map(|issued| {
+            *issued += 1;
+            *issued
+        })
+    }
+
     /// Calls `visit` for each subscriber of `destination`: by name first, then by pattern.
     pub fn for_each(&mut self, destination: &Destination, mut visit: impl FnMut(&mut Subscriber)) {
         if let Some(list) = self.exact.get(destination) {

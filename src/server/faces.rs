@@ -3,12 +3,11 @@
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
-use axum::Router;
 use tokio::runtime::Handle;
 
 use crate::policy::Origins;
 
-use super::http::{Front, HttpSettings, Mount, OriginCheck, SharedEndpoint, Template};
+use super::http::{Front, HttpSettings, Mount, OriginCheck, Router, SharedEndpoint, Template};
 use super::stomp::StompEndpoint;
 use super::worker::Worker;
 

@@ -22,7 +22,7 @@ use super::config::{Config, Tls};
 use super::doorman::Doorman;
 use super::embed::PoolHost;
 use super::faces::{Extra, Faces};
-use super::http::{BadTemplate, Endpoint, OriginCheck, SharedEndpoint, Template, router};
+use super::http::{BadTemplate, Endpoint, OriginCheck, Router, SharedEndpoint, Template, router};
 use super::pool::Pool;
 use super::shutdown::Signals;
 use super::status::BrokerStatus;
@@ -105,7 +105,7 @@ impl Server {
             stomp: Template::parse(STOMP_PATH).map_err(|error| ServerError::Config(error.to_string()))?,
             extras,
             origins: Arc::new(origins),
-            router: router(status, axum::Router::new()),
+            router: router(status, Router::new()),
         };
         let pool = Pool::start(workers, &broker, Clock::start(), api.handle(), &faces);
         let pool = Arc::new(pool.map_err(system("start the workers"))?);

@@ -5,8 +5,6 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 
-use axum::extract::Query;
-use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::broker::{Link, Now, Shown};
@@ -74,16 +72,9 @@ async fn serve_counted<S, F>(
 }
 
 fn shown_by(request: &UpgradeRequest) -> Credentials {
-    #[derive(Deserialize)]
-    struct Token {
-        token: Option<Box<str>>,
-    }
-    let query = request.query.as_deref().unwrap_or("");
-    let uri = format!("/?{query}").parse();
-    let token = uri.ok().and_then(|uri| Query::<Token>::try_from_uri(&uri).ok()).and_then(|Query(query)| query.token);
     Credentials {
         handshake_authorization: request.authorization.clone(),
-        query_token: token.filter(|token| !token.is_empty()),
+        query_token: request.query_value("token").filter(|token| !token.is_empty()),
         ..Credentials::default()
     }
 }

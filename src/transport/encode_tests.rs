@@ -1,10 +1,8 @@
+use super::super::websocket::frame::open;
 use super::*;
 use crate::model::{Destination, Message};
 use proptest::prelude::*;
-use std::io::{Cursor, Read};
-use stompede_protocol::{AckId, Headers, SubscriptionKey};
-use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+use stompede_protocol::{AckId, Command, Decoder, Headers, Item, Limits, SubscriptionKey};
 
 fn message(headers: &[(&str, &str)], body: &[u8]) -> Message {
     Message {
@@ -30,17 +28,6 @@ fn delivery(message: &Message) -> Delivery<'_> {
 
 fn of(wire: Wire, version: Version) -> Box<dyn Encoder> {
     Box::new(StompEncoder { wire, version })
-}
-
-/// Opens one WebSocket frame: whether it is text, and its payload.
-fn open(frame: &[u8]) -> (bool, Vec<u8>) {
-    let mut cursor = Cursor::new(frame);
-    let (header, length) = FrameHeader::parse(&mut cursor).unwrap().unwrap();
-    assert!(header.is_final && header.mask.is_none());
-    let mut payload = Vec::new();
-    cursor.read_to_end(&mut payload).unwrap();
-    assert_eq!(payload.len() as u64, length);
-    (header.opcode == OpCode::Data(Data::Text), payload)
 }
 
 #[test]
@@ -152,6 +139,36 @@ proptest! {
                 if wire != Wire::Raw {
                     prop_assert_eq!(&open(&parts).1[..], &plain[..]);
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded_again(
+        body in prop::collection::vec(any::<u8>(), 0..300),
+        headers in prop::collection::vec(("[a-z:\\\\ü]{1,9}", "[a-z:\\\\ü\r\n]{0,30}"), 0..9),
+        subscription in "[a-z:]{1,20}",
+    ) {
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let message = message(&headers, &body);
+        let delivery = Delivery { subscription: Some(&subscription), ..delivery(&message) };
+        for version in Version::ALL {
+            let bytes = of(Wire::Raw, version).whole(&delivery);
+            let mut decoder = Decoder::new();
+            decoder.set_version(version);
+            let mut input = &bytes[..];
+            let decoded = decoder.decode(&Limits::default(), &mut input);
+            let Some(Ok(Item::Frame(frame))) = decoded else { panic!("{version}: {decoded:?}") };
+            prop_assert!(input.is_empty());
+            prop_assert_eq!(frame.command, Command::Message);
+            prop_assert_eq!(&frame.body[..], &body[..]);
+            prop_assert_eq!(frame.headers.get("subscription"), Some(&*subscription));
+            prop_assert_eq!(frame.headers.get("user-name"), Some("alice"));
+            if version == Version::V1_2 {
+                let own = frame.headers.len() - headers.len();
+                prop_assert_eq!(own, 6, "{:?}", frame.headers);
+                let sent: Vec<_> = frame.headers.iter().skip(3).take(headers.len()).collect();
+                prop_assert_eq!(sent, headers.clone());
             }
         }
     }

@@ -9,3 +9,4 @@ mod serve;
 mod shell;
 mod tls;
 mod websocket;
+mod wire_table;

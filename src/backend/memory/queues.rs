@@ -46,24 +46,42 @@ impl MemoryQueues {
             queues_max: limits.queues_max,
         }
     }
-}
 
-impl Queues for MemoryQueues {
-    fn put(&self, name: &Destination, message: Arc<Message>) -> Result<(), QueueError> {
-        let mut queues = self.queues.lock();
-        let count = queues.len();
-        let queue = match queues.get_mut(name) {
-            Some(queue) => queue,
-            None if count >= self.queues_max => return Err(QueueError::Queues(self.queues_max)),
-            None => queues.entry(name.clone()).or_default(),
+    fn check(
+        &self,
+        queues: &HashMap<Destination, Queue, RandomState>,
+        name: &Destination,
+        messages: usize,
+        bytes: usize,
+    ) -> Result<(), QueueError> {
+        let (depth, held_bytes) = match queues.get(name) {
+            Some(queue) => (queue.len(), queue.bytes),
+            None if queues.len() >= self.queues_max => return Err(QueueError::Queues(self.queues_max)),
+            None => (0, 0),
         };
-        if queue.len() >= self.messages_max {
+        if depth + messages > self.messages_max {
             return Err(QueueError::Messages(self.messages_max));
         }
         // A single message of any legal size fits an empty queue.
-        if queue.len() > 0 && queue.bytes + message.cost_bytes() > self.bytes_max {
+        if depth + messages > 1 && held_bytes + bytes > self.bytes_max {
             return Err(QueueError::Bytes(self.bytes_max));
         }
+        Ok(())
+    }
+}
+
+impl Queues for MemoryQueues {
+    fn admit(&self, name: &Destination, messages: usize, bytes: usize) -> Result<(), QueueError> {
+        self.check(&self.queues.lock(), name, messages, bytes)
+    }
+
+    fn put(&self, name: &Destination, message: Arc<Message>) -> Result<(), QueueError> {
+        let mut queues = self.queues.lock();
+        self.check(&queues, name, 1, message.cost_bytes())?;
+        let queue = match queues.get_mut(name) {
+            Some(queue) => queue,
+            None => queues.entry(name.clone()).or_default(),
+        };
         queue.bytes += message.cost_bytes();
         self.total_bytes.fetch_add(message.cost_bytes(), Ordering::Relaxed);
         queue.last_tag += 1;
@@ -85,6 +103,14 @@ impl Queues for MemoryQueues {
         let Some(queue) = queues.get_mut(name) else { return };
         if let Some(entry) = queue.out.remove(&tag) {
             queue.ready.insert(tag, Entry { redelivered: true, ..entry });
+        }
+    }
+
+    fn give_back(&self, name: &Destination, tag: u64) {
+        let mut queues = self.queues.lock();
+        let Some(queue) = queues.get_mut(name) else { return };
+        if let Some(entry) = queue.out.remove(&tag) {
+            queue.ready.insert(tag, entry);
         }
     }
 
@@ -160,6 +186,8 @@ mod tests {
         queues.release(&name, 1);
         assert_eq!(take(&queues, &name), Some((1, 1, true)));
         assert_eq!(take(&queues, &name), Some((2, 2, true)));
+        assert_eq!(take(&queues, &name), Some((3, 3, false)));
+        queues.give_back(&name, 3);
         assert_eq!(take(&queues, &name), Some((3, 3, false)));
         assert_eq!(take(&queues, &name), None);
         for tag in 1..=3 {

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use stompede_protocol::{AckId, AckMode, SubscriptionKey};
 
+use crate::features::Consumer;
 use crate::model::{Delivery, Message, Overflow};
 use crate::routing::{Listener, Pushed};
 
-use super::{Env, Listening, Peer};
+use super::{Env, Listening, Peer, Unwritten};
 
 impl Peer {
     /// A message of a work queue.
@@ -22,8 +23,7 @@ impl Peer {
         let consumer = self.consumer(key);
         let live = self.live.iter_mut().find(|live| live.key == key);
         let Some(Listening::Queue(share)) = live.map(|live| &mut live.what) else {
-            // Unsubscribed while the message was on its way.
-            env.broker.queues.unsubscribe(&message.destination, consumer, &[tag], env.now.mono);
+            // Unsubscribed while the message was on its way: the queue has it back.
             return;
         };
         let outbox_bytes = env.lanes.lane(self.id.slot).map_or(0, |lane| lane.outbox.bytes());
@@ -48,10 +48,8 @@ impl Peer {
         env.broker.counters().deliveries.add(1);
         if auto {
             let end = env.lanes.lane(self.id.slot).map_or(0, |lane| lane.outbox.pushed_total());
-            let live = self.live.iter_mut().find(|live| live.key == key);
-            if let Some(Listening::Queue(share)) = live.map(|live| &mut live.what) {
-                share.unwritten.push_back((end, tag));
-            }
+            let queue = message.destination.clone();
+            self.unwritten.push_back(Unwritten { end, tag, key, queue });
         }
     }
 
@@ -60,26 +58,57 @@ impl Peer {
         self.session.sent(env.now.mono);
         let Some(lane) = env.lanes.lane(self.id.slot) else { return };
         let (written, empty) = (lane.outbox.written_total(), lane.outbox.is_empty());
-        let id = self.id;
+        while let Some(first) = self.unwritten.pop_front_if(|first| first.end <= written) {
+            let mut tags = Tags::from_slice(&[first.tag]);
+            let more = |next: &mut Unwritten| next.key == first.key && next.end <= written;
+            while let Some(next) = self.unwritten.pop_front_if(more) {
+                tags.push(next.tag);
+            }
+            env.broker.queues.settle(&first.queue, self.consumer(first.key), &tags, env.now.mono);
+        }
+        if empty {
+            self.resume_paused(env);
+        }
+    }
+
+    /// The outbox has room: queues may hand out to this connection again.
+    fn resume_paused(&mut self, env: &Env<'_>) {
         for live in &mut self.live {
-            let Listening::Queue(share) = &mut live.what else { continue };
-            let consumer = crate::features::Consumer { connection: id, key: live.key };
-            let mut settled = smallvec::SmallVec::<[u64; 8]>::new();
-            while let Some((_, tag)) = share.unwritten.pop_front_if(|(end, _)| *end <= written) {
-                settled.push(tag);
-            }
-            if !settled.is_empty() {
-                env.broker.queues.settle(&share.queue, consumer, &settled, env.now.mono);
-            }
-            if empty && share.paused {
+            if let Listening::Queue(share) = &mut live.what
+                && share.paused
+            {
                 share.paused = false;
+                let consumer = Consumer { connection: self.id, key: live.key };
                 env.broker.queues.resume(&share.queue, consumer, env.now.mono);
             }
         }
     }
 
+    /// What waits in the outbox behind position `kept` will never be written: work queues get theirs back. The connection
+    /// ends with it, so those of live subscriptions go back when these end.
+    pub(super) fn lose_unwritten(&mut self, env: &Env<'_>, kept: u64) {
+        let written = self.unwritten.partition_point(|unwritten| unwritten.end <= kept);
+        let mut lost = Vec::from(self.unwritten.split_off(written));
+        lost.retain(|unwritten| !self.live.iter().any(|live| live.key == unwritten.key));
+        for of_one in lost.chunk_by(|a, b| a.key == b.key) {
+            let tags: Tags = of_one.iter().map(|unwritten| unwritten.tag).collect();
+            let Unwritten { key, queue, .. } = &of_one[0];
+            env.broker.queues.give_back(queue, self.consumer(*key), &tags, env.now.mono);
+        }
+    }
+
+    /// The socket takes nothing more.
+    pub(in crate::broker) fn lose_socket(&mut self, env: &mut Env<'_>) {
+        let written = env.lanes.lane(self.id.slot).map_or(0, |lane| lane.outbox.written_total());
+        self.lose_unwritten(env, written);
+        self.release(env);
+    }
+
     /// An answer to a request of this session.
     pub(in crate::broker) fn reply(&mut self, env: &mut Env<'_>, listener: &Listener, message: &Message) {
+        if self.is_closing() {
+            return;
+        }
         match listener {
             Listener::Request(key) => {
                 let live = self.live.iter_mut().find(|live| live.key == *key);
@@ -107,10 +136,15 @@ impl Peer {
         let Some(subscription) = self.session.subscription(key) else { return };
         let (id, shown, mode) = (subscription.id.clone(), subscription.destination.clone(), subscription.ack);
         let live = self.live.iter_mut().find(|live| live.key == key);
-        let ack = live.filter(|_| mode != AckMode::Auto).map(|live| {
-            live.issued += 1;
-            AckId { subscription: key, number: live.issued }
+        let number = live.filter(|_| mode != AckMode::Auto).and_then(|live| match live.what {
+            // One count for what comes by fan-out and what does not.
+            Listening::Topic { subscriber, .. } => env.table.issue(subscriber),
+            _ => {
+                live.issued += 1;
+                Some(live.issued)
+            }
         });
+        let ack = number.map(|number| AckId { subscription: key, number });
         self.deliver_as(env, id.as_deref(), &shown, ack, message);
     }
 
@@ -131,3 +165,6 @@ impl Peer {
         }
     }
 }
+
+/// Messages that are settled together.
+type Tags = smallvec::SmallVec<[u64; 8]>;

@@ -16,12 +16,13 @@ mod settle;
 mod subscribe;
 pub(super) mod timers;
 
+use std::collections::VecDeque;
 use std::mem;
 
 use bytes::Bytes;
 use stompede_protocol::{Event, Millis, Receipt, Session, SubscriptionKey};
 
-use crate::model::{CloseReason, ConnectionId, EncoderKind, Principal};
+use crate::model::{CloseReason, ConnectionId, Destination, EncoderKind, Principal};
 use crate::policy::{Credentials, Gcra};
 use crate::routing::{Lanes, SubscriberId, Table};
 use crate::transport::encode::{Wire, kind};
@@ -68,9 +69,9 @@ pub struct Peer {
     session: Session,
     identity: Identity,
     live: Vec<Live>,
-    /// The subscription that hears of refusals.
-    errors: Option<SubscriptionKey>,
     held: Option<Box<Held>>,
+    /// Messages of work queues that nobody acknowledges and that wait in the outbox, oldest first.
+    unwritten: VecDeque<Unwritten>,
     /// Bytes that came while nothing could be handled.
     input: Vec<u8>,
     wire: Wire,
@@ -106,7 +107,12 @@ struct Live {
 
 #[derive(Debug)]
 enum Listening {
-    Topic { subscriber: SubscriberId, room: Option<Box<str>> },
+    Topic {
+        subscriber: SubscriberId,
+        room: Option<Box<str>>,
+        /// It hears of refusals.
+        errors: bool,
+    },
     Queue(Box<QueueShare>),
     Temp(Box<str>),
     /// The token under which the answer will come; `None` when it came.
@@ -116,10 +122,18 @@ enum Listening {
 /// A consumer's view of a work queue.
 #[derive(Debug)]
 struct QueueShare {
-    queue: crate::model::Destination,
-    /// In auto mode: what waits in the outbox, by the position after its last byte.
-    unwritten: std::collections::VecDeque<(u64, u64)>,
+    queue: Destination,
     paused: bool,
+}
+
+/// A message that is settled when the socket has taken it.
+#[derive(Debug)]
+struct Unwritten {
+    /// Position after its last byte in the outbox.
+    end: u64,
+    tag: u64,
+    key: SubscriptionKey,
+    queue: Destination,
 }
 
 /// The session has ended; its last word is on the way.
@@ -145,8 +159,8 @@ impl Peer {
                 Shown::Vouched(principal) => Identity::Vouched(principal),
             },
             live: Vec::new(),
-            errors: None,
             held: None,
+            unwritten: VecDeque::new(),
             input: Vec::new(),
             wire,
             liveness: (link == Link::WebSocket).then(|| Liveness::new(now.mono, settings.websocket_ping_ms)),
@@ -291,10 +305,10 @@ impl Peer {
 
     /// Takes the connection out of everything that could reach it.
     pub(super) fn release(&mut self, env: &mut Env<'_>) {
-        self.held = None;
+        self.finish_begun(env);
         for live in mem::take(&mut self.live) {
-            let returned = self.session.cancel_subscription(live.key);
-            self.end_listening(env, live, &returned);
+            self.session.cancel_subscription(live.key);
+            self.end_listening(env, live);
         }
         self.forget_replies(env);
     }

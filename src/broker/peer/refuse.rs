@@ -1,12 +1,12 @@
 //! Saying no: on the errors queue where the session listens there, else by ERROR and close.
 
-use stompede_protocol::{ErrorFrame, Headers, Receipt, Violation, ViolationKind};
+use stompede_protocol::{ErrorFrame, Headers, Receipt, SubscriptionKey, Violation, ViolationKind};
 
 use crate::broker::door::JSON;
 use crate::features::users;
 use crate::model::{CloseReason, Destination, Refusal};
 
-use super::{Env, Peer};
+use super::{Env, Listening, Live, Peer};
 
 impl Peer {
     /// Refuses one frame.
@@ -15,7 +15,7 @@ impl Peer {
             return;
         }
         env.broker.counters().refused(refusal.reason);
-        let Some(key) = self.errors.filter(|_| refusal.reason.spares_session()) else {
+        let Some(key) = self.errors().filter(|_| refusal.reason.spares_session()) else {
             return self.close(env, &refusal, receipt);
         };
         tracing::info!(
@@ -35,6 +35,12 @@ impl Peer {
         self.deliver_direct(env, key, &message);
     }
 
+    /// The subscription that hears of refusals.
+    fn errors(&self) -> Option<SubscriptionKey> {
+        let hears = |live: &&Live| matches!(live.what, Listening::Topic { errors: true, .. });
+        self.live.iter().find(hears).map(|live| live.key)
+    }
+
     /// ERROR, then the end.
     pub(in crate::broker) fn close(&mut self, env: &mut Env<'_>, refusal: &Refusal, receipt: Option<Receipt>) {
         if self.is_closing() {
@@ -46,7 +52,7 @@ impl Peer {
             user = self.member().map_or("", |member| member.principal.name()),
             reason = refusal.reason.code(),
             destination = refusal.destination.as_deref().unwrap_or(""),
-            message = &*refusal.message,
+            detail = &*refusal.message,
             "session refused"
         );
         let retry_after = refusal.retry_after_value();
@@ -64,7 +70,8 @@ impl Peer {
 
     /// The outbox is full: what has not begun to leave is dropped, so that the reason can be told.
     pub(in crate::broker) fn too_slow(&mut self, env: &mut Env<'_>) {
-        env.lanes.abandon(self.id.slot);
+        let kept = env.lanes.abandon(self.id.slot);
+        self.lose_unwritten(env, kept);
         self.close(env, &CloseReason::SlowConsumer.into(), None);
     }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
-use stompede_protocol::{Commit, Millis, Receipt, Send, Settle, Step, SubscriptionKey};
+use stompede_protocol::{Command, Commit, Millis, Receipt, Send, Settle, Step, SubscriptionKey};
 
 use crate::broker::letters::{Letter, Sender, Unposted};
 use crate::model::{Address, CloseReason, Refusal};
@@ -19,6 +19,15 @@ pub(super) struct Work {
     pub(super) receipts: SmallVec<[Receipt; 1]>,
     /// The subscription that falls if the work is refused.
     pub(super) undo: Option<SubscriptionKey>,
+    /// A step is done: the others follow, whatever happens.
+    begun: bool,
+}
+
+impl Work {
+    pub(super) fn of_one(letter: Letter, receipt: Option<Receipt>, undo: Option<SubscriptionKey>) -> Self {
+        let steps = VecDeque::from([Stage::Post(letter)]);
+        Self { steps, receipts: receipt.into_iter().collect(), undo, begun: false }
+    }
 }
 
 /// One thing to do.
@@ -57,7 +66,7 @@ impl Peer {
         match self.admit_send(env, send) {
             Ok(letter) => self.work(
                 env,
-                Work { steps: VecDeque::from([Stage::Post(letter)]), receipts: receipt.into_iter().collect(), undo: None },
+                Work::of_one(letter, receipt, None),
             ),
             Err(refusal) => self.refuse(env, refusal, receipt),
         }
@@ -66,14 +75,19 @@ impl Peer {
     /// All SENDs of a transaction pass the door before the first is posted.
     pub(super) fn commit(&mut self, env: &mut Env<'_>, commit: Commit) {
         let mut work = Work::default();
+        let mut refused = None;
         for step in commit.steps {
             let stage = match step {
+                Step::Send(_) if refused.is_some() => continue,
                 Step::Send(mut send) => {
                     work.receipts.extend(send.receipt.take());
-                    let admitted = self.check_rate(env).and_then(|()| self.admit_send(env, send));
+                    let admitted = self.check_rate(env).and_then(|()| self.admit_send(env, send)).and_then(no_refresh);
                     match admitted {
                         Ok(letter) => Stage::Post(letter),
-                        Err(refusal) => return self.refuse(env, refusal, commit.receipt),
+                        Err(refusal) => {
+                            refused = Some(refusal);
+                            continue;
+                        }
                     }
                 }
                 Step::Ack(mut settle) => {
@@ -87,6 +101,10 @@ impl Peer {
             };
             work.steps.push_back(stage);
         }
+        if let Some(refusal) = refused {
+            self.return_unsettled(env, &work.steps);
+            return self.refuse(env, refusal, commit.receipt);
+        }
         work.receipts.extend(commit.receipt);
         self.work(env, work);
     }
@@ -94,26 +112,63 @@ impl Peer {
     /// Does what can be done now; holds the rest.
     pub(super) fn work(&mut self, env: &mut Env<'_>, work: Work) {
         self.work_since(env, work, env.now.mono);
+        env.broker.counters().sends_held.add(usize::from(self.is_held()));
     }
 
     fn work_since(&mut self, env: &mut Env<'_>, mut work: Work, since: Millis) {
-        while let Some(stage) = work.steps.front() {
-            match self.perform(env, stage) {
-                Ok(()) => {
-                    work.steps.pop_front();
+        match self.perform_all(env, &mut work) {
+            Ok(()) => {}
+            Err(Unposted::Refused(refusal)) => return self.refuse_work(env, work, refusal),
+            Err(Unposted::Full) => return self.hold(Held { work, since, why: Why::Room }),
+            Err(Unposted::NoHandler(destination)) => {
+                if env.now.mono.since(since) >= env.broker.settings().limits.hold_ms_max {
+                    let refusal = Refusal::from(CloseReason::NoHandler).at(destination.as_str());
+                    return self.refuse_work(env, work, refusal);
                 }
-                Err(Unposted::Refused(refusal)) => return self.refuse_work(env, work, refusal),
-                Err(Unposted::Full) => return self.hold(env, Held { work, since, why: Why::Room }),
-                Err(Unposted::NoHandler) => {
-                    if env.now.mono.since(since) >= env.broker.settings().limits.hold_ms_max {
-                        return self.refuse_work(env, work, CloseReason::NoHandler.into());
-                    }
-                    return self.hold(env, Held { work, since, why: Why::Handler });
-                }
+                return self.hold(Held { work, since, why: Why::Handler });
             }
         }
         for receipt in work.receipts {
             self.session.complete(receipt);
+        }
+    }
+
+    fn perform_all(&mut self, env: &mut Env<'_>, work: &mut Work) -> Result<(), Unposted> {
+        if !work.begun {
+            self.prepare(env, work)?;
+        }
+        while let Some(stage) = work.steps.front() {
+            self.perform(env, stage)?;
+            work.steps.pop_front();
+            work.begun = true;
+        }
+        Ok(())
+    }
+
+    /// Whether every step can be done, as things stand.
+    fn prepare(&self, env: &Env<'_>, work: &Work) -> Result<(), Unposted> {
+        let letters = work.steps.iter().filter_map(|stage| if let Stage::Post(letter) = stage { Some(letter) } else { None });
+        env.broker.prepare(letters)?;
+        work.steps.iter().try_for_each(|stage| {
+            match stage {
+                Stage::Ack(settle) => self.check_issued(env, settle, Command::Ack),
+                Stage::Nack(settle) => self.check_issued(env, settle, Command::Nack),
+                Stage::Post(_) => Ok(()),
+            }
+            .map_err(Unposted::Refused)
+        })
+    }
+
+    /// The client is gone. A transaction that has begun is finished; what has not begun was never accepted.
+    pub(super) fn finish_begun(&mut self, env: &mut Env<'_>) {
+        let Some(held) = self.held.take().filter(|held| held.work.begun) else { return };
+        for stage in &held.work.steps {
+            match stage {
+                Stage::Post(letter) => env.broker.post_anyway(letter, env.now),
+                // Checked before the first step; nothing is left to refuse.
+                Stage::Ack(settle) => drop(self.acknowledge(env, settle)),
+                Stage::Nack(settle) => drop(self.refuse_messages(env, settle)),
+            }
         }
     }
 
@@ -134,8 +189,7 @@ impl Peer {
         Ok(())
     }
 
-    fn hold(&mut self, env: &Env<'_>, held: Held) {
-        env.broker.counters().sends_held.add(1);
+    fn hold(&mut self, held: Held) {
         self.session.suspend();
         self.held = Some(Box::new(held));
     }
@@ -162,10 +216,7 @@ impl Peer {
         if let Some(key) = work.undo {
             self.drop_subscription(env, key);
         }
-        let refusal = match (&refusal.destination, work.steps.front()) {
-            (None, Some(Stage::Post(Letter::Handler(message)))) => refusal.at(message.destination.as_str()),
-            _ => refusal,
-        };
+        self.return_unsettled(env, &work.steps);
         self.refuse(env, refusal, work.receipts.into_iter().next_back());
     }
 
@@ -211,4 +262,12 @@ impl Peer {
         let sender = Sender { principal: &member.principal, session: &member.session };
         env.broker.admit(sender, send, address, reply_to.as_deref(), own_reply, env.now)
     }
+}
+
+/// It could be refused after other steps were done.
+fn no_refresh(letter: Letter) -> Result<Letter, Refusal> {
+    if matches!(letter, Letter::Refresh(_)) {
+        return Err(Refusal::new(CloseReason::BadContent, "a fresh token is not sent in a transaction"));
+    }
+    Ok(letter)
 }

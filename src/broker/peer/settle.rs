@@ -1,9 +1,12 @@
 //! ACK and NACK.
 
+use std::collections::VecDeque;
+
 use stompede_protocol::{Command, Settle, Violation};
 
 use crate::model::{CloseReason, Refusal};
 
+use super::send::Stage;
 use super::{Env, Listening, Peer};
 
 impl Peer {
@@ -47,6 +50,18 @@ impl Peer {
         Ok(())
     }
 
+    /// The transaction of these acknowledgements was refused; the session has forgotten the deliveries, so the messages
+    /// go back.
+    pub(super) fn return_unsettled(&self, env: &Env<'_>, stages: &VecDeque<Stage>) {
+        for stage in stages {
+            if let Stage::Ack(settle) | Stage::Nack(settle) = stage
+                && let Some(queue) = self.queue_of(settle)
+            {
+                env.broker.queues.refuse(&queue, self.consumer(settle.key), &settle.tags, env.now.mono);
+            }
+        }
+    }
+
     fn queue_of(&self, settle: &Settle) -> Option<crate::model::Destination> {
         let live = self.live.iter().find(|live| live.key == settle.key)?;
         match &live.what {
@@ -56,13 +71,14 @@ impl Peer {
     }
 
     /// Topics keep no ledger: there an id is known when it was ever issued.
-    fn check_issued(&self, env: &Env<'_>, settle: &Settle, command: Command) -> Result<(), Refusal> {
+    pub(super) fn check_issued(&self, env: &Env<'_>, settle: &Settle, command: Command) -> Result<(), Refusal> {
         let live = self.live.iter().find(|live| live.key == settle.key);
         let issued = match live.map(|live| (&live.what, live.issued)) {
             Some((Listening::Queue(_), _)) => return Ok(()),
             Some((Listening::Topic { subscriber, .. }, _)) => env.table.subscriber(*subscriber).issued.unwrap_or(0),
             Some((_, issued)) => issued,
-            None => 0,
+            // The session knew it at the ACK; it has ended since, before COMMIT.
+            None => return Ok(()),
         };
         if settle.id.number >= 1 && settle.id.number <= issued {
             return Ok(());

@@ -1,6 +1,5 @@
 //! SUBSCRIBE and UNSUBSCRIBE.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use stompede_protocol::{AckMode, Receipt, Subscribe, SubscriptionKey, Unsubscribe};
@@ -11,9 +10,9 @@ use crate::broker::routes::Route;
 use crate::features::{Consumer, rooms};
 use crate::model::{CloseReason, Destination, Refusal};
 use crate::policy::access::Action;
-use crate::routing::{Interest, Listener, ReplyRoute, Subscriber, Topic};
+use crate::routing::{Interest, Listener, ReplyRoute, Subscriber, SubscriberId, Topic};
 
-use super::send::{Stage, Work};
+use super::send::Work;
 use super::{Env, Listening, Live, Peer, QueueShare};
 
 impl Peer {
@@ -24,14 +23,7 @@ impl Peer {
         let begun = route.and_then(|route| self.begin(env, &subscribe, route));
         match begun {
             Ok(None) => self.complete(receipt),
-            Ok(Some(letter)) => self.work(
-                env,
-                Work {
-                    steps: VecDeque::from([Stage::Post(letter)]),
-                    receipts: receipt.into_iter().collect(),
-                    undo: Some(subscribe.key),
-                },
-            ),
+            Ok(Some(letter)) => self.work(env, Work::of_one(letter, receipt, Some(subscribe.key))),
             Err(refusal) => self.refuse_subscription(env, &subscribe, refusal, receipt),
         }
     }
@@ -40,9 +32,10 @@ impl Peer {
     fn begin(&mut self, env: &mut Env<'_>, subscribe: &Subscribe, route: Route) -> Result<Option<Letter>, Refusal> {
         match route {
             Route::Topic { topic, room, own, errors } => {
-                self.listen(env, subscribe, topic, room, own);
-                if errors {
-                    self.errors = Some(subscribe.key);
+                let subscriber = self.listen(env, subscribe, topic, own);
+                self.add(subscribe.key, Listening::Topic { subscriber, room: room.clone(), errors });
+                if let (Some(room), Some(member)) = (room, self.member()) {
+                    env.broker.enter_room(&room, member.principal.name(), self.id, env.now);
                 }
             }
             Route::Queue(queue) => self.consume(env, subscribe, queue)?,
@@ -60,13 +53,12 @@ impl Peer {
     }
 
     fn listen(
-        &mut self,
+        &self,
         env: &mut Env<'_>,
         subscribe: &Subscribe,
         topic: Topic,
-        room: Option<Box<str>>,
         own: bool,
-    ) {
+    ) -> SubscriberId {
         let subscriber = Subscriber {
             slot: self.id.slot,
             key: subscribe.key,
@@ -84,10 +76,7 @@ impl Peer {
                 Topic::Wildcard(pattern) => env.broker.directory.add_pattern(pattern, self.id.worker),
             }
         }
-        self.add(subscribe.key, Listening::Topic { subscriber, room: room.clone() });
-        if let (Some(room), Some(member)) = (room, self.member()) {
-            env.broker.enter_room(&room, member.principal.name(), self.id, env.now);
-        }
+        subscriber
     }
 
     fn consume(&mut self, env: &mut Env<'_>, subscribe: &Subscribe, queue: Destination) -> Result<(), Refusal> {
@@ -107,7 +96,7 @@ impl Peer {
         if subscribe.ack != AckMode::Auto {
             self.session.track(subscribe.key);
         }
-        let share = QueueShare { queue: queue.clone(), unwritten: VecDeque::new(), paused: false };
+        let share = QueueShare { queue: queue.clone(), paused: false };
         self.add(subscribe.key, Listening::Queue(Box::new(share)));
         env.broker.queues.subscribe(&queue, self.consumer(subscribe.key), credit, env.now.mono);
         Ok(())
@@ -152,7 +141,7 @@ impl Peer {
     }
 
     pub(super) fn unsubscribe(&mut self, env: &mut Env<'_>, unsubscribe: Unsubscribe) {
-        self.end_subscription(env, unsubscribe.subscription.key, &unsubscribe.returned);
+        self.end_subscription(env, unsubscribe.subscription.key);
         self.complete(unsubscribe.receipt);
     }
 
@@ -169,24 +158,22 @@ impl Peer {
 
     /// The broker ends a subscription: its id is free again.
     pub(super) fn drop_subscription(&mut self, env: &mut Env<'_>, key: SubscriptionKey) {
-        let returned = self.session.cancel_subscription(key);
-        self.end_subscription(env, key, &returned);
+        self.session.cancel_subscription(key);
+        self.end_subscription(env, key);
     }
 
-    fn end_subscription(&mut self, env: &mut Env<'_>, key: SubscriptionKey, returned: &[u64]) {
-        if self.errors == Some(key) {
-            self.errors = None;
-        }
+    fn end_subscription(&mut self, env: &mut Env<'_>, key: SubscriptionKey) {
         if let Some(place) = self.live.iter().position(|live| live.key == key) {
             let live = self.live.swap_remove(place);
-            self.end_listening(env, live, returned);
+            self.end_listening(env, live);
         }
     }
 
-    /// Takes a subscription out of whatever could deliver to it; `returned` goes back to its queue.
-    pub(super) fn end_listening(&mut self, env: &mut Env<'_>, live: Live, returned: &[u64]) {
+    /// Takes a subscription out of whatever could deliver to it. What it has not acknowledged goes back to its queue; what
+    /// waits in the outbox and will not be acknowledged stays, for it may still be written.
+    pub(super) fn end_listening(&mut self, env: &mut Env<'_>, live: Live) {
         match live.what {
-            Listening::Topic { subscriber, room } => {
+            Listening::Topic { subscriber, room, .. } => {
                 let (topic, interest) = env.table.remove(subscriber);
                 if interest == Interest::Lost {
                     match &topic {
@@ -201,11 +188,10 @@ impl Peer {
                 }
             }
             Listening::Queue(share) => {
-                let mut tags = returned.to_vec();
-                let written = env.lanes.lane(self.id.slot).map_or(0, |lane| lane.outbox.written_total());
-                tags.extend(share.unwritten.iter().filter(|(end, _)| *end > written).map(|(_, tag)| *tag));
+                let own = self.unwritten.iter().filter(|unwritten| unwritten.key == live.key);
+                let kept: Vec<u64> = own.map(|unwritten| unwritten.tag).collect();
                 let consumer = self.consumer(live.key);
-                env.broker.queues.unsubscribe(&share.queue, consumer, &tags, env.now.mono);
+                env.broker.queues.unsubscribe(&share.queue, consumer, &kept, env.now.mono);
             }
             Listening::Request(Some(token)) => env.broker.replies.remove(&token),
             Listening::Temp(_) | Listening::Request(None) => {}
@@ -218,9 +204,11 @@ impl Peer {
         let access = &env.broker.parts.access;
         for subscription in self.session.subscriptions() {
             let name = &*subscription.destination;
+            let works = |live: &Live| live.key == subscription.key && matches!(live.what, Listening::Queue(_));
+            let handles = name.starts_with("/app/") && self.live.iter().any(works);
             let own = name.starts_with("/user/") || name.starts_with("/app/");
-            let allowed = own
-                || match crate::model::Address::of_subscribe(name) {
+            let allowed = own && (!handles || access.may(&member.principal, Action::Handle, name))
+                || !own && match crate::model::Address::of_subscribe(name) {
                     Ok(crate::model::Address::Wildcard(pattern)) => {
                         access.may_pattern(&member.principal, Action::Subscribe, &pattern)
                     }

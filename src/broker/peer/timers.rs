@@ -53,7 +53,10 @@ impl Peer {
             self.close(env, &CloseReason::TokenExpired.into(), None);
             return Fate::Lives;
         }
+        let outbox_bytes = env.lanes.lane(self.id.slot).map_or(0, |lane| lane.outbox.bytes());
         match self.session.handle_timeout(now) {
+            // Nothing was read of it: what it sent meanwhile still waits.
+            Some(Timeout::Silent) if outbox_bytes > limits.outbox_bytes_max => self.session.touch(now),
             Some(Timeout::Silent) if self.liveness.is_some() => {
                 if let Some(liveness) = &mut self.liveness {
                     liveness.silent(now);
@@ -109,7 +112,7 @@ impl Peer {
                 "session abandoned"
             );
         }
-        self.release(env);
+        self.lose_socket(env);
         Fate::Dead
     }
 

@@ -14,12 +14,11 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -35,6 +34,7 @@ use super::socket::Socket;
 use crate::policy::Origins;
 use crate::transport::websocket::handshake;
 
+pub use axum::Router;
 pub use mount::{Endpoint, Mount, OriginCheck, SharedEndpoint, UpgradeRequest, Upgraded};
 pub use router::{Status, problem, router};
 pub use template::{BadTemplate, Params, Template};
@@ -88,6 +88,9 @@ struct Handover {
     stream: OnUpgrade,
 }
 
+/// An endpoint at work on one connection.
+type Serving = Pin<Box<dyn Future<Output = ()>>>;
+
 impl Front {
     /// WebSocket endpoints at `mounts`, the first that fits counts; everything else goes to `router` on `api`.
     pub fn new(
@@ -105,22 +108,37 @@ impl Front {
     ///
     /// # Errors
     /// The stream broke or the peer sent no valid HTTP. Nobody needs to act on it.
-    pub async fn serve(
+    pub fn serve(
         &self,
         socket: Socket,
         remote: IpAddr,
         closing: impl Future<Output = ()>,
-    ) -> io::Result<()> {
+    ) -> impl Future<Output = io::Result<()>> {
         // Boxed: what HTTP needs is given back before a WebSocket idles for hours.
-        let handover = Box::pin(self.converse(socket, remote, closing)).await?;
-        let Some(Handover { endpoint, request, stream }) = handover else { return Ok(()) };
+        let http = Box::pin(self.serve_http(socket, remote, closing));
+        async {
+            if let Some(websocket) = http.await? {
+                websocket.await;
+            }
+            Ok(())
+        }
+    }
+
+    /// Answers requests to the end of the connection, or to the upgrade: then it gives what goes on with the stream.
+    async fn serve_http(
+        &self,
+        socket: Socket,
+        remote: IpAddr,
+        closing: impl Future<Output = ()>,
+    ) -> io::Result<Option<Serving>> {
+        let handover = self.converse(socket, remote, closing).await?;
+        let Some(Handover { endpoint, request, stream }) = handover else { return Ok(None) };
         let upgraded = stream.await.map_err(io::Error::other)?;
         let Ok(parts) = upgraded.downcast::<TokioIo<Socket>>() else {
             return Err(io::Error::other("the upgraded stream is not the accepted one"));
         };
         let upgraded = Upgraded { stream: parts.io.into_inner(), read_ahead: parts.read_buf, request };
-        endpoint.serve(upgraded).await;
-        Ok(())
+        Ok(Some(endpoint.serve(upgraded)))
     }
 
     async fn converse(
@@ -223,5 +241,34 @@ struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
 impl<T> Drop for AbortOnDrop<T> {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::{TcpListener, TcpStream};
+
+    struct Silent;
+
+    impl Status for Silent {
+        fn ready(&self) -> Result<(), String> {
+            Ok(())
+        }
+
+        fn info(&self) -> serde_json::Value {
+            serde_json::Value::Null
+        }
+    }
+
+    #[tokio::test]
+    async fn the_http_part_leaves_nothing_with_an_idle_websocket() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let routes = router(Arc::new(Silent), Router::new());
+        let (settings, api) = (HttpSettings::default(), tokio::runtime::Handle::current());
+        let front = Front::new(settings, Vec::new(), Arc::default(), routes, api);
+        let serving = front.serve(stream.into(), [127, 0, 0, 1].into(), std::future::pending());
+        assert!(size_of_val(&serving) <= 96, "{} bytes", size_of_val(&serving));
     }
 }

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use axum::extract::Query;
 use bytes::Bytes;
 use hyper::header::{self, HeaderName};
 use hyper::http::request::Parts;
@@ -116,6 +117,15 @@ impl UpgradeRequest {
             remote,
             tls,
         }
+    }
+}
+
+impl UpgradeRequest {
+    /// The first value of `name` in the query, decoded; `None` when the query is not well-formed.
+    pub fn query_value(&self, name: &str) -> Option<Box<str>> {
+        let uri = format!("/?{}", self.query.as_deref()?).parse().ok()?;
+        let Query(pairs) = Query::<Vec<(Box<str>, Box<str>)>>::try_from_uri(&uri).ok()?;
+        pairs.into_iter().find(|(known, _)| **known == *name).map(|(_, value)| value)
     }
 }
 

@@ -1,13 +1,23 @@
-//! Where frames end, seen from outside: what the codec holds back, and when it holds nothing.
+//! Where frames end, seen from outside: what the codec holds back, when it holds nothing, and whether the text it
+//! holds can still become valid.
+
+use super::utf8::Utf8;
 
 /// Follows frame headers through any split of the bytes. Knows only lengths; whether a frame is right is the codec's
 /// business, and after its first error nobody asks here again.
 #[derive(Debug, Default)]
 pub(super) struct Boundary {
-    header: [u8; HEADER_START_BYTES],
+    header: [u8; HEADER_BYTES_MAX],
     header_len: u8,
-    /// Bytes of the header's rest (the mask) and the payload that are still to come.
+    /// Bytes of the payload that are still to come.
     remaining: u64,
+    /// Turned so that its first byte masks the next byte of the payload.
+    mask: [u8; 4],
+    /// What these bytes are part of.
+    payload: Payload,
+    /// The message in progress is text.
+    text: bool,
+    utf8: Utf8,
     /// Bytes of the message in progress, over all its frames and their headers.
     held: u64,
     /// The message in progress goes on with another frame.
@@ -16,25 +26,52 @@ pub(super) struct Boundary {
     largest: u64,
 }
 
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Payload {
+    /// Binary, a control frame, or a text that the codec gets whole at once and judges itself.
+    #[default]
+    Passed,
+    /// Text that comes in pieces.
+    Judged,
+}
+
 impl Boundary {
-    /// Follows `bytes`.
-    pub(super) fn feed(&mut self, mut bytes: &[u8]) {
+    /// Follows `bytes`; `false` when they hold a text that cannot become valid any more.
+    pub(super) fn feed(&mut self, mut bytes: &[u8]) -> bool {
         while let Some(first) = bytes.first() {
             if self.remaining > 0 {
-                let taken = self.remaining.min(bytes.len() as u64);
-                self.remaining -= taken;
-                self.held += taken;
-                bytes = &bytes[taken as usize..];
+                let count = self.remaining.min(bytes.len() as u64);
+                let (piece, rest) = bytes.split_at(count as usize);
+                self.remaining -= count;
+                self.held += count;
+                bytes = rest;
+                if self.payload == Payload::Judged && !self.judge(piece) {
+                    return false;
+                }
             } else {
                 self.header[usize::from(self.header_len)] = *first;
                 self.header_len += 1;
                 bytes = &bytes[1..];
-                self.read_header();
+                self.read_header(bytes.len() as u64);
             }
             if self.remaining == 0 && self.header_len == 0 && !self.fragmented {
                 self.held = 0;
             }
         }
+        true
+    }
+
+    fn judge(&mut self, masked: &[u8]) -> bool {
+        let mut plain = [0; JUDGED_BYTES];
+        masked.chunks(JUDGED_BYTES).all(|chunk| {
+            plain
+                .iter_mut()
+                .zip(chunk)
+                .enumerate()
+                .for_each(|(at, (plain, byte))| *plain = byte ^ self.mask[at % 4]);
+            self.mask.rotate_left(chunk.len() % 4);
+            self.utf8.feed(&plain[..chunk.len()])
+        })
     }
 
     /// Bytes of a message or header in progress; 0 between two messages.
@@ -47,34 +84,59 @@ impl Boundary {
         self.largest
     }
 
-    fn read_header(&mut self) {
+    /// Reads the header if it is complete; `following` bytes come after it in the piece at hand.
+    fn read_header(&mut self, following: u64) {
         let [first, second, ..] = self.header;
         let extended = match second & 0x7f {
             126 => 2,
             127 => 8,
             _ => 0,
         };
-        if usize::from(self.header_len) < 2 + extended {
+        let masked = second & 0x80 != 0;
+        let header_len = 2 + extended + if masked { 4 } else { 0 };
+        if usize::from(self.header_len) < header_len {
             return;
         }
-        let length = match extended {
+        self.remaining = match extended {
             0 => u64::from(second & 0x7f),
             _ => self.header[2..2 + extended].iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
         };
-        let mask_bytes = if second & 0x80 == 0 { 0 } else { 4 };
-        self.remaining = length.saturating_add(mask_bytes);
+        self.mask = [0; 4];
+        if masked {
+            self.mask.copy_from_slice(&self.header[header_len - 4..header_len]);
+        }
         self.largest = self.largest.max(self.remaining);
         self.held += u64::from(self.header_len);
         self.header_len = 0;
-        let is_control = first & 0x08 != 0;
-        if !is_control {
-            self.fragmented = first & 0x80 == 0;
+        self.begin_payload(first & 0x0f, first & 0x80 != 0, following);
+    }
+
+    fn begin_payload(&mut self, opcode: u8, last: bool, following: u64) {
+        self.payload = Payload::Passed;
+        if opcode >= CONTROL {
+            return;
         }
+        if opcode != CONTINUATION {
+            self.text = opcode == TEXT;
+            self.utf8 = Utf8::default();
+        }
+        let whole = opcode != CONTINUATION && last && self.remaining <= following;
+        if self.text && !whole {
+            self.payload = Payload::Judged;
+        }
+        self.fragmented = !last;
     }
 }
 
-/// Opcode, length and extended length; the mask that follows is counted with the payload.
-const HEADER_START_BYTES: usize = 10;
+/// Opcode, length, extended length and mask.
+const HEADER_BYTES_MAX: usize = 14;
+/// Unmasked on the stack at a time; a multiple of the mask's length.
+const JUDGED_BYTES: usize = 256;
+
+const CONTINUATION: u8 = 0;
+const TEXT: u8 = 1;
+/// Opcodes from here on are control frames.
+const CONTROL: u8 = 8;
 
 #[cfg(test)]
 mod tests {
@@ -84,7 +146,7 @@ mod tests {
     fn held(bytes: &[u8]) -> Vec<usize> {
         let mut boundary = Boundary::default();
         let each = bytes.iter().map(|byte| {
-            boundary.feed(&[*byte]);
+            assert!(boundary.feed(&[*byte]));
             boundary.held_bytes()
         });
         each.collect()
@@ -109,7 +171,7 @@ mod tests {
             bytes.extend([0x89, 0]);
             for cut in [1, 3, 9, 11, length / 2] {
                 let mut boundary = Boundary::default();
-                bytes.chunks(cut).for_each(|piece| boundary.feed(piece));
+                assert!(bytes.chunks(cut).all(|piece| boundary.feed(piece)));
                 assert_eq!(boundary.held_bytes(), 0);
                 boundary.feed(&bytes[..bytes.len() - 3]);
                 assert!(boundary.held_bytes() >= length - 1);

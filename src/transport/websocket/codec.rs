@@ -82,8 +82,11 @@ impl WebSocket {
 
 impl Framing for WebSocket {
     fn receive(&mut self, bytes: &[u8], sink: &mut dyn FnMut(Incoming<'_>)) -> Result<(), FramingError> {
-        self.boundary.feed(bytes);
+        let plausible = self.boundary.feed(bytes);
         self.pump(&mut Wire { unread: bytes, written: Vec::new() }, sink)?;
+        if !plausible && self.context.can_read() {
+            return Err(FramingError::NotUtf8);
+        }
         self.release();
         Ok(())
     }

@@ -111,6 +111,22 @@ fn each_misdeed_has_its_close_code() {
 }
 
 #[test]
+fn a_text_that_comes_in_pieces_fails_at_its_first_wrong_byte() {
+    let text = b"\xce\xba\xe1\xbd\xb9\xf4\x90\x80\x80 and much more that never comes".as_slice();
+    let whole = frame(1, true, text);
+    let fragments =
+        [frame(1, false, &text[..1]), frame(9, true, b"\xff"), frame(0, true, &text[1..])].concat();
+    for (bytes, wrong) in [(&whole, 6 + 6), (&fragments, 7 + 7 + 6 + 5)] {
+        let mut socket = WebSocket::new(1_000);
+        let failed =
+            bytes.iter().position(|byte| feed(&mut socket, &[*byte]).1 == Err(FramingError::NotUtf8));
+        assert_eq!(failed, Some(wrong));
+        assert_eq!(feed(&mut WebSocket::new(1_000), &bytes[..=wrong]).1, Err(FramingError::NotUtf8));
+        assert_eq!(feed(&mut WebSocket::new(1_000), &bytes[..wrong]).1, Ok(()));
+    }
+}
+
+#[test]
 fn what_came_before_a_misdeed_is_told() {
     let bytes = [frame(1, true, b"good"), frame(3, true, b"")].concat();
     let (told, result) = feed(&mut WebSocket::new(1_000), &bytes);

@@ -26,6 +26,8 @@ pub struct Connection<S> {
     end: Option<End>,
     outgoing: VecDeque<Bytes>,
     outgoing_bytes: usize,
+    /// Our close frame, which waits until the messages before it have been received and perhaps answered.
+    last_word: Option<Bytes>,
     close_sent: bool,
 }
 
@@ -66,6 +68,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             end: None,
             outgoing: VecDeque::new(),
             outgoing_bytes: 0,
+            last_word: None,
             close_sent: false,
         };
         connection.receive(read_ahead);
@@ -102,9 +105,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// # Errors
     /// The stream failed or the peer did not end it in time.
     pub async fn close(mut self, code: u16, reason: &str) -> io::Result<()> {
-        if !self.close_sent {
-            self.push_close(frame::close(code, reason));
-        }
+        let frame = self.last_word.take().unwrap_or_else(|| frame::close(code, reason));
+        self.push_close(frame);
         tokio::time::timeout(CLOSE_MAX, poll_fn(|cx| self.poll_close(cx))).await?
     }
 
@@ -112,6 +114,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         loop {
             if let Some(message) = self.received.pop_front() {
                 return Poll::Ready(Some(Ok(message)));
+            }
+            if let Some(frame) = self.last_word.take() {
+                self.push_close(frame);
             }
             let flushed = self.poll_flush(cx);
             if let Some(end) = &mut self.end {
@@ -145,22 +150,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn receive(&mut self, bytes: &[u8]) {
-        let Self { framing, received, outgoing, outgoing_bytes, end, close_sent, .. } = self;
+        let Self { framing, received, outgoing, outgoing_bytes, end, last_word, .. } = self;
+        let mut replies = VecDeque::new();
         let result = framing.receive(bytes, &mut |incoming| match incoming {
             Incoming::Payload { bytes, text, .. } => received.push_back(Message::copy(bytes, text)),
-            Incoming::Reply(frame) => {
-                *outgoing_bytes += frame.len();
-                outgoing.push_back(frame);
-            }
+            Incoming::Reply(frame) => replies.push_back(frame),
             Incoming::Closed { .. } => {
-                *close_sent = true;
+                *last_word = replies.pop_back();
                 *end = Some(End::Orderly);
             }
             Incoming::Alive => {}
         });
+        *outgoing_bytes += replies.iter().map(Bytes::len).sum::<usize>();
+        outgoing.append(&mut replies);
         if let Err(error) = result {
-            self.push_close(frame::close(error.close_code(), &error.to_string()));
-            self.end = Some(End::Broken(Some(error.into())));
+            *last_word = Some(frame::close(error.close_code(), &error.to_string()));
+            *end = Some(End::Broken(Some(error.into())));
         }
     }
 
@@ -210,9 +215,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn push_close(&mut self, frame: Bytes) {
-        self.push(frame);
-        self.close_sent = true;
-        self.framing.closing();
+        if !self.close_sent {
+            self.push(frame);
+            self.close_sent = true;
+            self.framing.closing();
+        }
     }
 }
 

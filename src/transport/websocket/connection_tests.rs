@@ -1,6 +1,7 @@
 use super::*;
 use crate::transport::memory::{Pipe, pipe};
 use futures_util::{SinkExt, StreamExt};
+use tokio::io::AsyncReadExt;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message as Sent;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -57,6 +58,27 @@ async fn a_misdeed_is_answered_with_its_code_and_told_once() {
     assert!(matches!(close, Sent::Close(Some(CloseFrame { code: CloseCode::Size, .. }))), "{close:?}");
     drop(client);
     closing.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn messages_before_the_end_are_answered_before_it() {
+    let text = [0x81, 0x81, 0, 0, 0, 0, b'x'];
+    let close = [0x88, 0x82, 0, 0, 0, 0, 3, 0xe8];
+    let reserved = [0x83, 0x80, 0, 0, 0, 0];
+    for (last, code) in [(&close[..], 1000u16), (&reserved[..], 1002)] {
+        let (mut client, server) = pipe(1 << 10);
+        let mut server = Connection::new(server, &[&text, last].concat(), 10);
+        let message = server.recv().await.unwrap().unwrap();
+        server.send(&message).await.unwrap();
+        assert!(!matches!(server.recv().await, Some(Ok(_))));
+        let closing = tokio::spawn(server.close(4000, "too late"));
+        let mut answer = [0; 7];
+        client.read_exact(&mut answer).await.unwrap();
+        assert_eq!(answer[..3], [0x81, 1, b'x']);
+        assert_eq!((answer[3], u16::from_be_bytes([answer[5], answer[6]])), (0x88, code));
+        drop(client);
+        closing.await.unwrap().unwrap();
+    }
 }
 
 #[tokio::test]

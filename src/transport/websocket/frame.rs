@@ -5,7 +5,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 /// Bytes to leave free before a payload that [`seal`] turns into a frame: the longest header of a server.
-pub const HEADER_BYTES_MAX: usize = 10;
+pub(crate) const HEADER_BYTES_MAX: usize = 10;
 
 /// Longest payload of a control frame (RFC 6455, section 5.5).
 pub const CONTROL_BYTES_MAX: usize = 125;
@@ -74,6 +74,17 @@ fn data(kind: Kind) -> OpCode {
         Kind::Text => Data::Text,
         Kind::Binary => Data::Binary,
     })
+}
+
+/// Opens one whole message of a server: whether it is text, and its payload.
+#[cfg(test)]
+pub(crate) fn open(frame: &[u8]) -> (bool, Vec<u8>) {
+    let mut cursor = std::io::Cursor::new(frame);
+    let (header, length) = FrameHeader::parse(&mut cursor).unwrap().unwrap();
+    assert!(header.is_final && header.mask.is_none());
+    let payload = frame[cursor.position() as usize..].to_vec();
+    assert_eq!(payload.len() as u64, length);
+    (header.opcode == data(Kind::Text), payload)
 }
 
 #[cfg(test)]

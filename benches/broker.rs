@@ -1,0 +1,254 @@
+//! What a publish costs: from the bytes of a SEND to the bytes in its receivers' sockets, and the parts of that way.
+//!
+//! `cargo bench --bench broker`; `-- --test` runs each once. Figures in `benches/README.md`.
+
+use std::hint::black_box;
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use stompede::broker::{Broker, Link, Now, Parts, Settings, Shard, Shown};
+use stompede::features::Rooms;
+use stompede::features::rooms::{Events, Utterance, enrich};
+use stompede::model::trie::Trie;
+use stompede::model::{
+    Address, Delivery, Destination, DestinationRules, Limits, Message, MessageId, Overflow, Pattern,
+    Principal, WorkerId,
+};
+use stompede::policy::authenticator::Mode;
+use stompede::policy::quota::ConnectionLimits;
+use stompede::policy::{Access, Accounts, Authenticator, Connections, UserRates};
+use stompede::routing::Outbox;
+use stompede::transport::encode::{Wire, encoders, kind};
+use stompede_protocol::{Headers, HeartBeat, Millis, Version};
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(4));
+    targets = route, encode, outbox, trie, chat
+}
+criterion_main!(benches);
+
+/// One SEND through a worker's core: decoded, checked, routed, delivered, and taken by every socket.
+fn route(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("route");
+    for (link, subscribers) in
+        [(Link::Stream, 1), (Link::Stream, 10), (Link::Stream, 1_000), (Link::WebSocket, 1_000)]
+    {
+        let mut room = Room::with(link, subscribers);
+        group.throughput(Throughput::Elements(subscribers));
+        group.bench_function(BenchmarkId::new(format!("{link:?}"), subscribers), |bencher| {
+            bencher.iter(|| room.say());
+        });
+        assert_eq!(room.shard.broker().counters().deliveries.value() % subscribers, 0, "a delivery was lost");
+    }
+    group.finish();
+}
+
+/// One message for a thousand receivers: encoded for each, or once and shared.
+fn encode(criterion: &mut Criterion) {
+    let all = encoders();
+    let encoder = all.of(kind(Wire::Text, Version::V1_2));
+    let message = message();
+    let delivery = Delivery {
+        message: &message,
+        subscription: Some("sub-0"),
+        shown: DESTINATION,
+        ack: None,
+        redelivered: None,
+    };
+    let mut group = criterion.benchmark_group("encode");
+    group.throughput(Throughput::Elements(RECEIVERS as u64));
+    let mut frames: Vec<Bytes> = Vec::with_capacity(RECEIVERS);
+    group.bench_function("for each receiver", |bencher| {
+        bencher.iter(|| {
+            frames.clear();
+            frames.extend((0..RECEIVERS).map(|_| encoder.whole(black_box(&delivery))));
+        });
+    });
+    group.bench_function("once for all", |bencher| {
+        bencher.iter(|| {
+            frames.clear();
+            let frame = encoder.whole(black_box(&delivery));
+            frames.extend((0..RECEIVERS).map(|_| frame.clone()));
+        });
+    });
+    group.bench_function("head for each, tail for all", |bencher| {
+        bencher.iter(|| {
+            frames.clear();
+            let tail = encoder.tail(black_box(&delivery));
+            frames.extend((0..RECEIVERS).map(|_| encoder.head(&delivery, &tail)));
+        });
+    });
+    group.finish();
+}
+
+/// What waits for one socket: pushed frame by frame, written in a few large writes.
+fn outbox(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("outbox");
+    group.throughput(Throughput::Elements(RECEIVERS as u64));
+    let frame = Bytes::from(vec![b'x'; 300]);
+    group.bench_function("push, gather, advance", |bencher| {
+        bencher.iter_batched_ref(
+            Outbox::default,
+            |outbox| {
+                for _ in 0..RECEIVERS {
+                    outbox.push(frame.clone(), None, Overflow::Close, usize::MAX);
+                }
+                while !outbox.is_empty() {
+                    let mut slices = [IoSlice::new(&[]); 256];
+                    let count = outbox.gather(&mut slices);
+                    let bytes = slices[..count].iter().map(|slice| slice.len()).sum();
+                    outbox.advance(black_box(bytes));
+                }
+            },
+            BatchSize::SmallInput,
+        );
+    });
+    group.finish();
+}
+
+/// Who of ten thousand patterns wants a destination.
+fn trie(criterion: &mut Criterion) {
+    let mut trie = Trie::new();
+    for n in 0..10_000_u32 {
+        let text = match n % 4 {
+            0 => format!("/topic/tenant-{n}/**"),
+            1 => format!("/topic/tenant-{n}/*/orders"),
+            2 => format!("/topic/*/{n}/orders"),
+            _ => format!("/topic/tenant-{}/eu/{n}", n % 100),
+        };
+        trie.insert(&Pattern::parse(&text).expect("a pattern"), n);
+    }
+    let destination = destination("/topic/tenant-4000/eu/orders");
+    let mut matches = 0;
+    trie.for_each_match(&destination, |_| matches += 1);
+    assert_eq!(matches, 1);
+    criterion.bench_function("trie/match among 10,000 patterns", |bencher| {
+        bencher.iter(|| {
+            let mut found = 0;
+            trie.for_each_match(black_box(&destination), |n| found = *n);
+            found
+        });
+    });
+}
+
+/// A chat message: checked, and told who, when and where.
+fn chat(criterion: &mut Criterion) {
+    let utterance = Utterance {
+        room: "4711",
+        sender: "alice",
+        service: false,
+        id: MessageId { node: 0xfeed, number: 12_345 },
+        timestamp_ms: 1_800_000_000_000,
+    };
+    assert!(enrich(CHAT, &utterance).is_ok());
+    let mut group = criterion.benchmark_group("chat");
+    group.throughput(Throughput::Bytes(CHAT.len() as u64));
+    group.bench_function("enrich", |bencher| bencher.iter(|| enrich(black_box(CHAT), &utterance)));
+    group.finish();
+}
+
+/// A publisher and its subscribers on one worker.
+struct Room {
+    shard: Shard,
+    publisher: u32,
+    subscribers: Vec<u32>,
+    send: Vec<u8>,
+}
+
+impl Room {
+    fn with(link: Link, subscribers: u64) -> Self {
+        let broker = Arc::new(Broker::new(parts()));
+        let mut shard = Shard::new(WorkerId(0), broker, NOW);
+        let mut open = |link| {
+            let slot = shard.open(link, Shown::Vouched(Box::new(Principal::service("bench"))), NOW).slot;
+            shard.receive(slot, b"CONNECT\naccept-version:1.2\nhost:bench\n\n\0", true, NOW);
+            slot
+        };
+        let publisher = open(Link::Stream);
+        let subscribers: Vec<u32> = (0..subscribers).map(|_| open(link)).collect();
+        let subscribe = format!("SUBSCRIBE\nid:sub-0\ndestination:{DESTINATION}\n\n\0");
+        for slot in &subscribers {
+            shard.receive(*slot, subscribe.as_bytes(), true, NOW);
+        }
+        let head = format!("SEND\ndestination:{DESTINATION}\ncontent-length:{}\n\n", CHAT.len());
+        let mut room = Self { shard, publisher, subscribers, send: [head.as_bytes(), CHAT, b"\0"].concat() };
+        room.empty();
+        room.say();
+        let delivered = room.shard.broker().counters().deliveries.value();
+        assert_eq!(delivered, room.subscribers.len() as u64, "the room does not work");
+        room
+    }
+
+    fn say(&mut self) {
+        self.shard.receive(self.publisher, &self.send, true, NOW);
+        self.empty();
+    }
+
+    /// Every socket takes what waits for it.
+    fn empty(&mut self) {
+        for slot in self.subscribers.iter().chain([&self.publisher]) {
+            let mut slices = [IoSlice::new(&[]); 16];
+            let count = self.shard.gather(*slot, &mut slices);
+            let bytes = slices[..count].iter().map(|slice| slice.len()).sum();
+            if bytes > 0 {
+                self.shard.wrote(*slot, black_box(bytes), NOW);
+            }
+        }
+    }
+}
+
+fn parts() -> Parts {
+    let limits = Limits { sends_per_second: 0, ..Limits::default() };
+    Parts {
+        settings: Settings {
+            limits,
+            heart_beat: HeartBeat { send_ms: 0, receive_ms: 0 },
+            websocket_ping_ms: 25_000,
+            pong_ms: 10_000,
+            rules: DestinationRules::default(),
+            rooms: Rooms::new("/topic/chat/", "/app/chat/", Events::Topic),
+            server_name: "bench".into(),
+            memory_bytes_max: usize::MAX,
+        },
+        authenticator: Authenticator::new(None, Accounts::new(&[]).expect("no accounts"), Mode::Development),
+        access: Access::defaults(),
+        connections: Connections::new(ConnectionLimits::default()),
+        user_rates: UserRates::new(),
+        encoders: encoders(),
+        workers: 1,
+        node: 0xfeed,
+        random: Box::new(|| 42),
+    }
+}
+
+fn message() -> Message {
+    let mut headers = Headers::new();
+    headers.push("content-type", "application/json");
+    Message {
+        id: MessageId { node: 0xfeed, number: 12_345 },
+        destination: destination(DESTINATION),
+        timestamp_ms: 1_800_000_000_000,
+        sender: Some("alice".into()),
+        headers,
+        body: Bytes::from_static(CHAT),
+        text: true,
+    }
+}
+
+fn destination(text: &str) -> Destination {
+    match Address::of_send(text) {
+        Ok(Address::Topic(destination)) => destination,
+        other => unreachable!("{other:?}"),
+    }
+}
+
+const DESTINATION: &str = "/topic/news/4711";
+const RECEIVERS: usize = 1_000;
+const NOW: Now = Now { mono: Millis(1_000), wall_ms: 1_800_000_000_000 };
+
+/// 128 bytes, as a page sends them.
+const CHAT: &[u8] = br#"{"type":"TEXT","content":"Hello, is anybody there? The kettle is on and the door is open.","clientId":"0b7f3c1e-55","locale":"en"}"#;

@@ -1,0 +1,12 @@
+//! The broker in virtual time: the real door, peers and shards, clients in memory, and sockets that do as they are told.
+
+mod destinations;
+mod flow;
+mod limits;
+mod line;
+mod person;
+mod queues;
+mod rooms;
+mod sessions;
+mod wire;
+mod world;

@@ -1,0 +1,141 @@
+//! The client's end of a link: STOMP as it is, or in WebSocket frames.
+
+use stompede::broker::Link;
+use stompede::transport::tcp::Plain;
+use stompede::transport::websocket::WebSocket;
+use stompede::transport::{Framing, FramingError, Incoming};
+
+/// The server's framing of a link, chosen at run time.
+pub(crate) enum ServerFraming {
+    Stream(Plain),
+    WebSocket(Box<WebSocket>),
+}
+
+impl ServerFraming {
+    pub(crate) fn new(link: Link, message_bytes_max: usize) -> Self {
+        match link {
+            Link::Stream => Self::Stream(Plain),
+            Link::WebSocket => Self::WebSocket(Box::new(WebSocket::new(message_bytes_max))),
+        }
+    }
+
+    fn framing(&mut self) -> &mut dyn Framing {
+        match self {
+            Self::Stream(plain) => plain,
+            Self::WebSocket(socket) => &mut **socket,
+        }
+    }
+
+    pub(crate) fn receive(
+        &mut self,
+        bytes: &[u8],
+        sink: &mut dyn FnMut(Incoming<'_>),
+    ) -> Result<(), FramingError> {
+        self.framing().receive(bytes, sink)
+    }
+
+    pub(crate) fn set_message_bytes_max(&mut self, bytes_max: usize) {
+        self.framing().set_message_bytes_max(bytes_max);
+    }
+
+    pub(crate) fn closing(&mut self) {
+        self.framing().closing();
+    }
+}
+
+/// What a client finds in the bytes of the server.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    Stomp(Vec<u8>),
+    Ping,
+    Close(u16),
+}
+
+/// The client's framing.
+#[derive(Debug)]
+pub(crate) enum ClientFraming {
+    Stream,
+    /// Bytes of a frame that is not complete.
+    WebSocket(Vec<u8>),
+}
+
+impl ClientFraming {
+    pub(crate) fn new(link: Link) -> Self {
+        match link {
+            Link::Stream => Self::Stream,
+            Link::WebSocket => Self::WebSocket(Vec::new()),
+        }
+    }
+
+    /// A STOMP frame as the client writes it.
+    pub(crate) fn wrap(&self, stomp: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Stream => stomp.to_vec(),
+            Self::WebSocket(_) => {
+                client_frame(if std::str::from_utf8(stomp).is_ok() { 0x1 } else { 0x2 }, stomp)
+            }
+        }
+    }
+
+    /// The answer to a ping.
+    pub(crate) fn pong(&self) -> Vec<u8> {
+        client_frame(0xa, &[])
+    }
+
+    /// What the server's bytes are. Panics on what no client would accept.
+    pub(crate) fn receive(&mut self, bytes: &[u8]) -> Vec<Found> {
+        let Self::WebSocket(buffer) = self else { return vec![Found::Stomp(bytes.to_vec())] };
+        buffer.extend_from_slice(bytes);
+        let mut found = Vec::new();
+        let mut closed = false;
+        while let Some((opcode, payload, length)) = server_frame(buffer) {
+            assert!(!closed, "the server wrote after its close frame");
+            found.push(match opcode {
+                0x1 => {
+                    assert!(std::str::from_utf8(payload).is_ok(), "a text message must be UTF-8");
+                    Found::Stomp(payload.to_vec())
+                }
+                0x2 => Found::Stomp(payload.to_vec()),
+                0x8 => Found::Close(payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code))),
+                0x9 => Found::Ping,
+                other => panic!("opcode {other:#x} of the server"),
+            });
+            closed = matches!(found.last(), Some(Found::Close(_)));
+            buffer.drain(..length);
+        }
+        found
+    }
+}
+
+/// A masked frame (RFC 6455, section 5.3); the key 0 leaves the payload readable in a failing test.
+fn client_frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0x80 | opcode];
+    match payload.len() {
+        length @ 0..=125 => frame.push(0x80 | length as u8),
+        length @ 126..=0xffff => {
+            frame.push(0x80 | 126);
+            frame.extend_from_slice(&(length as u16).to_be_bytes());
+        }
+        length => {
+            frame.push(0x80 | 127);
+            frame.extend_from_slice(&(length as u64).to_be_bytes());
+        }
+    }
+    frame.extend_from_slice(&[0; 4]);
+    frame.extend_from_slice(payload);
+    frame
+}
+
+/// Opcode, payload and whole length of the first complete frame.
+fn server_frame(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
+    let [first, second, rest @ ..] = bytes else { return None };
+    assert_eq!(first & 0xf0, 0x80, "whole messages without extensions");
+    assert_eq!(second & 0x80, 0, "servers do not mask");
+    let (header, length) = match second {
+        126 => (4, usize::from(u16::from_be_bytes(*rest.first_chunk()?))),
+        127 => (10, u64::from_be_bytes(*rest.first_chunk()?) as usize),
+        length => (2, usize::from(*length)),
+    };
+    let payload = bytes.get(header..header + length)?;
+    Some((first & 0x0f, payload, header + length))
+}

@@ -1,0 +1,452 @@
+//! One broker, its shards, a clock that stands still until it is told to go on, and clients in memory.
+//!
+//! Each connection is driven as the server's own driver does it: it looks at its connection only when it was woken or
+//! when its socket has changed, so a wake-up that the broker forgets is a test that fails. After each verb everything
+//! runs until nobody has more to do, unless the world is held ([`World::holds_still`]); then [`World::steps`] decides
+//! who takes a turn.
+
+use std::cell::{Ref, RefCell};
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Wake, Waker};
+
+use stompede::broker::{Broker, CallAnswer, Link, Now, Parts, Settings, Shard, Shown};
+use stompede::features::Rooms;
+use stompede::features::rooms::Events;
+use stompede::model::{CloseReason, DestinationRules, Limits, Refusal, WorkerId};
+use stompede::policy::authenticator::Mode;
+use stompede::policy::quota::ConnectionLimits;
+use stompede::policy::{
+    Access, Accounts, Authenticator, Connections, JwtConfig, JwtSigner, JwtVerifier, Secret,
+    TokenOrder, UserRates,
+};
+use stompede::transport::encode::encoders;
+use stompede_protocol::{Client, HeartBeat, Introduction, Millis, Version};
+
+use crate::line::{Heard, Line};
+use crate::person::Person;
+use crate::wire::ServerFraming;
+
+/// The world's own settings; tests change what they are about.
+pub(crate) struct Setup {
+    pub(crate) limits: Limits,
+    pub(crate) shards: usize,
+    /// Tokens and access rules count; else anybody may be anybody.
+    pub(crate) guarded: bool,
+    pub(crate) rules: DestinationRules,
+    pub(crate) events: Events,
+    pub(crate) memory_bytes_max: usize,
+    pub(crate) heart_beat: HeartBeat,
+}
+
+/// Who comes, and how.
+#[derive(Clone)]
+pub(crate) struct Guest<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) service: bool,
+    /// Claim `rooms`.
+    pub(crate) rooms: &'a [&'a str],
+    pub(crate) link: Link,
+    pub(crate) versions: &'a [Version],
+    pub(crate) heart_beat: HeartBeat,
+    /// The shard; by turns otherwise.
+    pub(crate) shard: Option<usize>,
+    /// How long the token is good, seconds.
+    pub(crate) ttl_s: u64,
+}
+
+impl<'a> Guest<'a> {
+    /// A user over TCP with the newest version and no heart-beats. Whose name begins with `service` is one.
+    pub(crate) fn named(name: &'a str) -> Self {
+        Self {
+            name,
+            service: name.starts_with("service"),
+            rooms: &[],
+            link: Link::Stream,
+            versions: &Version::ALL,
+            heart_beat: HeartBeat::default(),
+            shard: None,
+            ttl_s: 3_600,
+        }
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) core: Rc<RefCell<Core>>,
+}
+
+/// Everything that lives in the world.
+pub(crate) struct Core {
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) shards: Vec<Shard>,
+    inboxes: Vec<Arc<Flag>>,
+    pub(crate) lines: Vec<Line>,
+    now_ms: u64,
+    signer: JwtSigner,
+    guarded: bool,
+    still: bool,
+    turn: usize,
+    /// Answers to calls wait until asked for.
+    pub(crate) slow_calls: bool,
+    /// Reasons of all ERRORs and closes that clients saw.
+    pub(crate) reasons: BTreeSet<String>,
+}
+
+/// Set when somebody calls.
+pub(crate) struct Flag(AtomicBool);
+
+impl Flag {
+    pub(crate) fn raised() -> Arc<Self> {
+        Arc::new(Self(AtomicBool::new(true)))
+    }
+
+    pub(crate) fn raise(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_raised(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn lower(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
+    }
+}
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.raise();
+    }
+}
+
+impl World {
+    /// Two shards, nobody restricted, no rates.
+    pub(crate) fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// Tokens and the default access rules count.
+    pub(crate) fn guarded() -> Self {
+        Self::with(|setup| setup.guarded = true)
+    }
+
+    pub(crate) fn with(change: impl FnOnce(&mut Setup)) -> Self {
+        let mut setup = Setup {
+            limits: Limits { sends_per_second: 0, user_sends_per_second: 0, ..Limits::default() },
+            shards: 2,
+            guarded: false,
+            rules: DestinationRules::default(),
+            events: Events::Topic,
+            memory_bytes_max: usize::MAX,
+            heart_beat: HeartBeat { send_ms: 10_000, receive_ms: 10_000 },
+        };
+        change(&mut setup);
+        Self { core: Rc::new(RefCell::new(Core::new(setup))) }
+    }
+
+    /// CONNECT, and CONNECTED is expected.
+    #[track_caller]
+    pub(crate) fn connect_as(&self, name: &str) -> Person {
+        self.connect(Guest::named(name))
+    }
+
+    #[track_caller]
+    pub(crate) fn connect(&self, guest: Guest<'_>) -> Person {
+        let person = self.knock(guest);
+        let heard = person.line(|line| line.take_heard());
+        assert!(matches!(&heard[..], [Heard::Connected(_)]), "not accepted: {heard:?}");
+        person
+    }
+
+    /// CONNECT, whatever becomes of it.
+    pub(crate) fn knock(&self, guest: Guest<'_>) -> Person {
+        let person = self.stranger(guest.link, guest.shard);
+        let token = self.token(&guest);
+        let guarded = self.core.borrow().guarded;
+        let bearer = format!("Bearer {token}");
+        let shown = [("Authorization", &*bearer)];
+        person.says(|client| {
+            client.connect(&Introduction {
+                versions: guest.versions,
+                login: (!guarded).then_some(if guest.service { "guest" } else { guest.name }),
+                passcode: (!guarded).then_some("guest"),
+                heart_beat: guest.heart_beat,
+                headers: if guarded { &shown } else { &[] },
+                ..Introduction::default()
+            });
+        });
+        person
+    }
+
+    /// A connection that has said nothing.
+    pub(crate) fn stranger(&self, link: Link, shard: Option<usize>) -> Person {
+        let mut core = self.core.borrow_mut();
+        let at = core.open(link, shard);
+        drop(core);
+        let person = Person::new(Rc::clone(&self.core), at);
+        self.goes_on();
+        person
+    }
+
+    pub(crate) fn token(&self, guest: &Guest<'_>) -> String {
+        let core = self.core.borrow();
+        let mut claims = serde_json::Map::new();
+        claims.insert("rooms".to_owned(), guest.rooms.into());
+        let order =
+            TokenOrder { user: guest.name.to_owned(), service: guest.service, claims, ttl_s: guest.ttl_s };
+        core.signer.sign(&order, core.now().wall_s()).unwrap()
+    }
+
+    /// Time passes, in the worker's own ticks.
+    pub(crate) fn runs_for(&self, ms: u64) {
+        let until = self.core.borrow().now_ms + ms;
+        loop {
+            let mut core = self.core.borrow_mut();
+            let step = TICK_MS.min(until - core.now_ms);
+            if step == 0 {
+                return;
+            }
+            core.passes(step);
+            core.settle();
+        }
+    }
+
+    /// Nothing happens but by [`World::steps`], until [`World::goes_on`] is told to all.
+    pub(crate) fn holds_still(&self) {
+        self.core.borrow_mut().still = true;
+    }
+
+    /// Everybody takes turns again, until there is nothing to do.
+    pub(crate) fn moves_again(&self) {
+        self.core.borrow_mut().still = false;
+        self.goes_on();
+    }
+
+    fn goes_on(&self) {
+        self.core.borrow_mut().settle();
+    }
+
+    /// One of those who have something to do takes a turn; `choice` picks who. `false` when nobody has.
+    pub(crate) fn steps(&self, choice: usize) -> bool {
+        self.core.borrow_mut().step(choice)
+    }
+
+    /// As [`World::steps`], but these connections get no turn.
+    pub(crate) fn steps_except(&self, slow: &[&Person]) -> bool {
+        let mut core = self.core.borrow_mut();
+        let slow: Vec<usize> = slow.iter().map(|person| person.number()).collect();
+        core.step_of(0, |n| !slow.contains(&n))
+    }
+
+    /// Timers that wait in all shards.
+    pub(crate) fn timers(&self) -> usize {
+        self.core.borrow().shards.iter().map(Shard::timers).sum()
+    }
+
+    /// As [`World::steps`], but no shard looks into its inbox by its own turn.
+    pub(crate) fn steps_line(&self) -> bool {
+        let mut core = self.core.borrow_mut();
+        let now = core.now();
+        let Some(n) = (0..core.lines.len()).find(|n| core.lines[*n].is_due()) else { return false };
+        let Core { lines, shards, reasons, .. } = &mut *core;
+        lines[n].turn(shards, now, reasons);
+        true
+    }
+
+    pub(crate) fn broker(&self) -> Ref<'_, Arc<Broker>> {
+        Ref::map(self.core.borrow(), |core| &core.broker)
+    }
+
+    /// How often sessions were ended for `reason`.
+    pub(crate) fn closes(&self, reason: CloseReason) -> u64 {
+        self.broker().counters().closes(reason)
+    }
+
+    /// Answers to calls are held back, or given.
+    pub(crate) fn answers_slowly(&self, slowly: bool) {
+        self.core.borrow_mut().slow_calls = slowly;
+        self.goes_on();
+    }
+
+    /// An operator ends the session of `person`.
+    pub(crate) fn ends(&self, person: &Person, refusal: &Refusal) {
+        let mut core = self.core.borrow_mut();
+        let now = core.now();
+        let (shard, slot) = person.place(&core);
+        core.shards[shard].end(slot, refusal, now);
+        core.settle();
+    }
+
+    /// Nobody is here and nothing of anybody is left.
+    #[track_caller]
+    pub(crate) fn is_deserted(&self) {
+        let core = self.core.borrow();
+        for shard in &core.shards {
+            assert_eq!((shard.connections(), shard.subscriptions()), (0, 0), "a connection is left");
+        }
+        assert_eq!(core.broker.destinations(), 0, "interest is left");
+    }
+}
+
+impl Core {
+    fn new(setup: Setup) -> Self {
+        let secret = Secret::new("a secret of at least thirty-two bytes");
+        let jwt = JwtConfig { secret: Some(secret), leeway_s: 0, ..JwtConfig::default() };
+        let access = Access::defaults();
+        let verifier = JwtVerifier::new(&jwt, access.claims()).unwrap();
+        let mode = if setup.guarded { Mode::Closed } else { Mode::Development };
+        let connections = Connections::new(ConnectionLimits {
+            total: setup.limits.connections_max,
+            per_address: setup.limits.address_connections_max,
+            per_user: setup.limits.user_connections_max,
+        });
+        let seed = AtomicU64::new(1);
+        let random = move || u128::from(mixed(seed.fetch_add(1, Ordering::Relaxed))) << 64 | 7;
+        let broker = Arc::new(Broker::new(Parts {
+            settings: Settings {
+                heart_beat: setup.heart_beat,
+                websocket_ping_ms: 25_000,
+                pong_ms: 10_000,
+                rules: setup.rules,
+                rooms: Rooms::new("/topic/chat/", "/app/chat/", setup.events),
+                server_name: "stompede/test".into(),
+                memory_bytes_max: setup.memory_bytes_max,
+                limits: setup.limits,
+            },
+            authenticator: Authenticator::new(Some(verifier), Accounts::default(), mode),
+            access,
+            connections,
+            user_rates: UserRates::new(),
+            encoders: encoders(),
+            workers: setup.shards,
+            node: 0xbeef,
+            random: Box::new(random),
+        }));
+        let now_ms = 1_000;
+        let now = both(now_ms);
+        let shards =
+            (0..setup.shards).map(|n| Shard::new(WorkerId(n as u8), Arc::clone(&broker), now)).collect();
+        Self {
+            shards,
+            inboxes: (0..setup.shards).map(|_| Flag::raised()).collect(),
+            broker,
+            lines: Vec::new(),
+            now_ms,
+            signer: JwtSigner::new(&jwt).unwrap(),
+            guarded: setup.guarded,
+            still: false,
+            turn: 0,
+            slow_calls: false,
+            reasons: BTreeSet::new(),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        both(self.now_ms)
+    }
+
+    fn open(&mut self, link: Link, shard: Option<usize>) -> usize {
+        let shard = shard.unwrap_or(self.turn % self.shards.len());
+        self.turn += 1;
+        let now = self.now();
+        let id = self.shards[shard].open(link, Shown::Credentials(Box::default()), now);
+        let limits = &self.broker.settings().limits;
+        let framing = ServerFraming::new(link, limits.unconnected_bytes_max);
+        self.lines.push(Line::new(shard, id, link, framing, Client::new(limits.protocol())));
+        self.lines.len() - 1
+    }
+
+    fn passes(&mut self, ms: u64) {
+        self.now_ms += ms;
+        let now = self.now();
+        for shard in &mut self.shards {
+            shard.tick(now);
+        }
+        for line in &mut self.lines {
+            line.beats(now.mono);
+        }
+    }
+
+    /// Everybody takes turns until nobody has anything to do.
+    pub(crate) fn settle(&mut self) {
+        if self.still {
+            return;
+        }
+        for _ in 0..TURNS_MAX {
+            if !self.step(0) {
+                return;
+            }
+        }
+        panic!("the world does not come to rest");
+    }
+
+    /// Who has something to do: the shards' inboxes, calls, and connections.
+    fn step(&mut self, choice: usize) -> bool {
+        self.step_of(choice, |_| true)
+    }
+
+    fn step_of(&mut self, choice: usize, may: impl Fn(usize) -> bool) -> bool {
+        let now = self.now();
+        self.answer_calls(now);
+        let inboxes = (0..self.shards.len()).filter(|n| self.inboxes[*n].is_raised()).map(Turn::Inbox);
+        let lines = (0..self.lines.len()).filter(|n| self.lines[*n].is_due() && may(*n)).map(Turn::Line);
+        let turns: Vec<Turn> = inboxes.chain(lines).collect();
+        let Some(turn) = turns.get(choice % turns.len().max(1)) else { return false };
+        match *turn {
+            Turn::Inbox(n) => self.empties(n, now),
+            Turn::Line(n) => self.lines[n].turn(&mut self.shards, now, &mut self.reasons),
+        }
+        true
+    }
+
+    /// As the worker's loop: a batch when something is there, else it waits to be woken.
+    fn empties(&mut self, n: usize, now: Now) {
+        let flag = Arc::clone(&self.inboxes[n]);
+        flag.lower();
+        if self.shards[n].watch_inbox(&Waker::from(Arc::clone(&flag))) {
+            self.shards[n].drain(now);
+            flag.raise();
+        }
+    }
+
+    fn answer_calls(&mut self, now: Now) {
+        if self.slow_calls {
+            return;
+        }
+        for shard in &mut self.shards {
+            for (connection, call) in shard.take_calls() {
+                let stompede::broker::Call::Authenticate(credentials) = call;
+                let answer = self.broker.authenticator().authenticate(&credentials, now.wall_s());
+                shard.answer(connection, CallAnswer::Authenticated(answer), now);
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Turn {
+    Inbox(usize),
+    Line(usize),
+}
+
+fn both(ms: u64) -> Now {
+    Now { mono: Millis(ms), wall_ms: EPOCH_MS + ms }
+}
+
+/// SplitMix64: spreads a counter over all bits.
+pub(crate) fn mixed(seed: u64) -> u64 {
+    let mut z = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ z >> 31
+}
+
+const TICK_MS: u64 = 100;
+
+/// A day in 2026, in milliseconds.
+const EPOCH_MS: u64 = 1_780_000_000_000;
+
+/// More turns than any conversation takes.
+const TURNS_MAX: usize = 2_000_000;
