@@ -253,6 +253,7 @@ impl Shard {
 
     /// To be called about every [`TICK_MS`](super::wheel::TICK_MS).
     pub fn tick(&mut self, now: Now) {
+        self.lanes.tick(now.mono, self.broker.settings().limits.outbox_bytes_max);
         let mut due = std::mem::take(&mut self.due);
         self.wheel.advance(now.mono, &mut due);
         for (slot, serial) in due.drain(..) {
@@ -369,7 +370,7 @@ impl Shard {
     }
 
     fn is_backlogged(&mut self) -> bool {
-        let backlogged = self.lanes.backlog_bytes() > self.backlog_bytes_max();
+        let backlogged = self.lanes.is_backlogged(self.backlog_bytes_max());
         self.over |= backlogged;
         backlogged
     }
@@ -402,7 +403,7 @@ impl Shard {
             self.held.push(peer.id());
         }
         self.peer_bytes = self.peer_bytes + peer.held_bytes() - bytes_before;
-        self.over |= self.lanes.backlog_bytes() > self.backlog_bytes_max();
+        self.over |= self.lanes.is_backlogged(self.backlog_bytes_max());
         self.peers[slot as usize] = Some(peer);
     }
 }

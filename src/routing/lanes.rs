@@ -20,6 +20,8 @@ pub struct Lane {
     woken: bool,
     /// Since when the socket has taken no byte although some waited.
     blocked: Option<Millis>,
+    /// Since when the socket has never taken all.
+    lagging: Option<Millis>,
 }
 
 /// All lanes of a worker, by connection slot.
@@ -32,6 +34,10 @@ pub struct Lanes {
     ready_bytes: usize,
     blocked_bytes: usize,
     blocked_count: usize,
+    /// Consumers lag for a common cause: publishers must give way.
+    congested: bool,
+    /// The time of the last tick.
+    now: Millis,
 }
 
 impl Lanes {
@@ -80,11 +86,14 @@ impl Lanes {
 
     /// Adds a delivery.
     pub fn push(&mut self, slot: u32, head: Bytes, tail: Option<Bytes>, overflow: Overflow, bytes_max: usize) -> Pushed {
-        let lane = &mut self.lanes[slot as usize];
-        let before = lane.outbox.bytes();
+        let lane = &self.lanes[slot as usize];
+        let (before, wanted) = (lane.outbox.bytes(), head.len() + tail.as_ref().map_or(0, Bytes::len));
         // Without a refusing socket the limit would blame the consumer for the worker's own delay.
-        let bytes_max = if lane.blocked.is_some() { bytes_max } else { usize::MAX };
-        let pushed = lane.outbox.push(head, tail, overflow, bytes_max);
+        let mut limit = if lane.blocked.is_some() { bytes_max } else { usize::MAX };
+        if before > 0 && before + wanted > limit && self.is_common_cause(bytes_max) {
+            limit = usize::MAX;
+        }
+        let pushed = self.lanes[slot as usize].outbox.push(head, tail, overflow, limit);
         self.changed(slot, before);
         self.wake(slot);
         pushed
@@ -93,8 +102,45 @@ impl Lanes {
     /// The socket took `count` bytes.
     pub fn advance(&mut self, slot: u32, count: usize) {
         let before = self.lanes[slot as usize].outbox.bytes();
-        self.lanes[slot as usize].outbox.advance(count);
+        let lane = &mut self.lanes[slot as usize];
+        lane.outbox.advance(count);
+        if lane.outbox.is_empty() {
+            lane.lagging = None;
+        }
         self.changed(slot, before);
+    }
+
+    /// Whether publishers must wait: for this worker's turn, or because many consumers lag at once.
+    pub fn is_backlogged(&self, backlog_bytes_max: usize) -> bool {
+        self.congested || self.backlog_bytes() > backlog_bytes_max
+    }
+
+    /// Looks again whether consumers lag for a common cause. To be called several times a second.
+    pub fn tick(&mut self, now: Millis, outbox_bytes_max: usize) {
+        self.now = now;
+        // Once begun it lasts until they have caught up well below the mark at which it began.
+        self.congested = self.congested && self.many_lag(outbox_bytes_max / 4);
+    }
+
+    /// An outbox is full. One consumer that lags is slow and must go; when many that do read lag at once, it is what
+    /// they share: the machine, the network. Then nobody is blamed, and publishing stops until they have caught up.
+    fn is_common_cause(&mut self, outbox_bytes_max: usize) -> bool {
+        self.congested = self.congested || self.many_lag(outbox_bytes_max / 2);
+        self.congested
+    }
+
+    /// Whether many connections with more than `bytes_min` waiting still take bytes. Who lags for long counts only
+    /// while most do: a few cannot hold up publishers for good.
+    fn many_lag(&self, bytes_min: usize) -> bool {
+        let lags = |lane: &&Lane| lane.outbox.bytes() > bytes_min;
+        let reads = |lane: &&Lane| lane.blocked.is_none_or(|since| self.now.since(since) <= PROGRESS_MS);
+        let (mut lately, mut all) = (0, 0);
+        for lane in self.lanes.iter().map(|(_, lane)| lane).filter(lags).filter(reads) {
+            let Some(since) = lane.lagging else { continue };
+            all += 1;
+            lately += usize::from(self.now.since(since) <= LAG_MS_MAX);
+        }
+        all >= MANY_MIN && (all * 2 >= self.lanes.len() || lately * MANY_SHARE >= self.lanes.len())
     }
 
     /// Drops what has not begun to leave; see [`Outbox::abandon`].
@@ -123,6 +169,7 @@ impl Lanes {
             _ => {}
         }
         lane.blocked = since;
+        lane.lagging = lane.lagging.or(since);
     }
 
     /// Since when the socket refuses bytes.
@@ -167,6 +214,18 @@ impl Lanes {
     }
 }
 
+/// A socket that took bytes so lately belongs to somebody who reads, milliseconds.
+const PROGRESS_MS: u64 = 1_000;
+
+/// Who lags for longer counts only together with most others, milliseconds.
+const LAG_MS_MAX: u64 = 10_000;
+
+/// Fewer lagging consumers than this are slow, never congested.
+const MANY_MIN: usize = 4;
+
+/// One connection in so many that lags is many.
+const MANY_SHARE: usize = 20;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,6 +251,48 @@ mod tests {
         assert_eq!(lanes.total_bytes(), 60);
         lanes.close(slow);
         assert_eq!(lanes.total_bytes(), 0);
+    }
+
+    #[test]
+    fn a_common_cause_stops_publishing_and_closes_nobody() {
+        let mut lanes = Lanes::default();
+        let slots: Vec<u32> = (0..10).map(|_| lanes.open()).collect();
+        lanes.tick(Millis(1_000), 100);
+        for slot in &slots[..5] {
+            push(&mut lanes, *slot, 90);
+            lanes.set_blocked(*slot, Some(Millis(900)));
+        }
+        assert_eq!(push(&mut lanes, slots[0], 20), Pushed::Taken);
+        assert!(lanes.is_backlogged(usize::MAX));
+        for slot in &slots[..5] {
+            let bytes = lanes.lane(*slot).unwrap().outbox.bytes();
+            lanes.advance(*slot, bytes - 20);
+        }
+        lanes.tick(Millis(1_100), 100);
+        assert!(!lanes.is_backlogged(usize::MAX));
+    }
+
+    #[test]
+    fn who_does_not_read_at_all_is_slow_however_many_they_are() {
+        let mut lanes = Lanes::default();
+        let slots: Vec<u32> = (0..10).map(|_| lanes.open()).collect();
+        lanes.tick(Millis(2_500), 100);
+        for slot in &slots {
+            push(&mut lanes, *slot, 90);
+            lanes.set_blocked(*slot, Some(Millis(1_000)));
+        }
+        assert_eq!(push(&mut lanes, slots[0], 20), Pushed::Full);
+    }
+
+    #[test]
+    fn a_few_who_lag_are_slow() {
+        let mut lanes = Lanes::default();
+        let slots: Vec<u32> = (0..3).map(|_| lanes.open()).collect();
+        for slot in &slots {
+            push(&mut lanes, *slot, 90);
+            lanes.set_blocked(*slot, Some(Millis(0)));
+        }
+        assert_eq!(push(&mut lanes, slots[0], 20), Pushed::Full);
     }
 
     #[test]

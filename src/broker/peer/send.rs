@@ -176,7 +176,7 @@ impl Peer {
         match stage {
             Stage::Post(Letter::Refresh(token)) => self.refresh(env, token).map_err(Unposted::Refused)?,
             Stage::Post(letter) => {
-                let backlog = env.lanes.backlog_bytes() > env.broker.settings().limits.backlog_bytes_max;
+                let backlog = env.lanes.is_backlogged(env.broker.settings().limits.backlog_bytes_max);
                 if backlog || env.broker.is_over_memory() {
                     return Err(Unposted::Full);
                 }
