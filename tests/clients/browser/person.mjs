@@ -30,13 +30,16 @@ export async function launch() {
   return chromium.launch({ executablePath: executable(), args: ARGS });
 }
 
-/** Stops the processes in which a browser runs its pages, as an operating system does; gives what lets them go on. */
+/**
+ * Stops the processes in which a browser runs its pages, as an operating system does; gives what lets them go on, which
+ * may be called again.
+ */
 export async function freeze(browser) {
   const cdp = await browser.newBrowserCDPSession();
   const { processInfo } = await cdp.send('SystemInfo.getProcessInfo');
   const renderers = processInfo.filter(({ type }) => type === 'renderer').map(({ id }) => id);
-  for (const id of renderers) process.kill(id, 'SIGSTOP');
-  return () => renderers.forEach((id) => process.kill(id, 'SIGCONT'));
+  for (const id of renderers) signal(id, 'SIGSTOP');
+  return () => renderers.splice(0).forEach((id) => signal(id, 'SIGCONT'));
 }
 
 export class Person {
@@ -115,6 +118,15 @@ export const DEADLINE_MS = 12_000;
 
 /** The browser says so itself while the broker is down. */
 export const BROKER_DOWN = /WebSocket connection to .* failed/;
+
+/** The browser ends a process that it kept in reserve when it likes. */
+function signal(id, name) {
+  try {
+    process.kill(id, name);
+  } catch (error) {
+    if (error.code !== 'ESRCH') throw error;
+  }
+}
 
 function executable() {
   const names = [process.env.CHROMIUM, 'chromium', 'chromium-browser', 'google-chrome'].filter(Boolean);
