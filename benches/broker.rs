@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use stompede::backend::memory::embedded;
 use stompede::broker::{Broker, Link, Now, Parts, Settings, Shard, Shown};
 use stompede::features::Rooms;
 use stompede::features::rooms::{Events, Utterance, enrich};
@@ -161,7 +162,7 @@ struct Room {
 
 impl Room {
     fn with(link: Link, subscribers: u64) -> Self {
-        let broker = Arc::new(Broker::new(parts()));
+        let broker = Arc::new(Broker::new(parts(), embedded(&Limits::default())));
         let mut shard = Shard::new(WorkerId(0), broker, NOW);
         let mut open = |link| {
             let slot = shard.open(link, Shown::Vouched(Box::new(Principal::service("bench"))), NOW).slot;

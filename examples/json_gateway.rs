@@ -95,7 +95,8 @@ impl Gateway {
         match request {
             Request::Ping => Ok(json!({"type": "pong"})),
             Request::Auth { token, login, passcode } => {
-                let credentials = Credentials { query_token: token, login, passcode, ..Credentials::default() };
+                let credentials =
+                    Credentials { query_token: token, login, passcode, ..Credentials::default() };
                 self.sign_in(&credentials).await
             }
             Request::JoinSession { session_id } => {
@@ -166,7 +167,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             "--http-port" => config.http_port = value.parse()?,
             "--stomp-port" => config.stomp_port = value.parse()?,
             "--ports-file" => config.ports_file = Some(value.into()),
-            _ => return Err(format!("unknown flag {flag}: there are --http-port, --stomp-port, --ports-file").into()),
+            _ => {
+                return Err(
+                    format!("unknown flag {flag}: there are --http-port, --stomp-port, --ports-file").into()
+                );
+            }
         }
     }
     let server = Server::new(config)?;

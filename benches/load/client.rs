@@ -155,7 +155,11 @@ fn decode(client: &mut Client, mut bytes: &[u8], sink: &mut dyn FnMut(ClientEven
 }
 
 /// Reads all connections in turn until `is_complete` for the one that is furthest behind, or nothing came for long.
-pub(super) fn read_all(connections: &mut [Connection], publishers: usize, is_complete: &dyn Fn(u64) -> bool) -> Tally {
+pub(super) fn read_all(
+    connections: &mut [Connection],
+    publishers: usize,
+    is_complete: &dyn Fn(u64) -> bool,
+) -> Tally {
     let mut tally = Tally::default();
     for connection in connections.iter_mut() {
         connection.stream.set_nonblocking(true).unwrap();

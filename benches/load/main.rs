@@ -58,7 +58,9 @@ fn main() {
 
 fn run(plan: &Plan) -> Report {
     let shared = Arc::new(Shared::default());
-    let share = |thread: usize| plan.subscribers / plan.threads + usize::from(thread < plan.subscribers % plan.threads);
+    let share = |thread: usize| {
+        plan.subscribers / plan.threads + usize::from(thread < plan.subscribers % plan.threads)
+    };
     let readers: Vec<_> = (0..plan.threads)
         .map(|thread| {
             let (plan, shared, count) = (plan.clone(), Arc::clone(&shared), share(thread));
@@ -119,7 +121,8 @@ fn publish(plan: &Plan, shared: &Shared, begin: Instant) -> u64 {
 
 /// Connects `count` subscribers and reads until all have everything, or nothing more comes for a while.
 fn read(plan: &Plan, shared: &Shared, count: usize) -> report::Tally {
-    let mut connections: Vec<Connection> = (0..count).map(|n| Connection::open(plan, &format!("subscriber{n}"))).collect();
+    let mut connections: Vec<Connection> =
+        (0..count).map(|n| Connection::open(plan, &format!("subscriber{n}"))).collect();
     for connection in &mut connections {
         connection.subscribe(&plan.topic);
         shared.ready.fetch_add(1, Ordering::SeqCst);

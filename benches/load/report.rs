@@ -55,7 +55,12 @@ impl fmt::Display for Report {
         let tally = &self.tally;
         let expected = self.sent * self.subscribers;
         writeln!(f, "published            {} in {:.2} s", self.sent, self.sending.as_secs_f64())?;
-        writeln!(f, "delivered            {} of {expected} in {:.2} s", tally.received, self.elapsed.as_secs_f64())?;
+        writeln!(
+            f,
+            "delivered            {} of {expected} in {:.2} s",
+            tally.received,
+            self.elapsed.as_secs_f64()
+        )?;
         writeln!(f, "deliveries a second  {:.0}", tally.received as f64 / self.elapsed.as_secs_f64())?;
         writeln!(f, "gaps                 {}", tally.gaps)?;
         writeln!(f, "doubled or late      {}", tally.doubled_or_late)?;
@@ -73,7 +78,9 @@ pub(super) fn cpu_seconds(pid: u32) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     // The name in parentheses may hold blanks.
     let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
-    let ticks = |n: usize| fields.split_whitespace().nth(n).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
+    let ticks = |n: usize| {
+        fields.split_whitespace().nth(n).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0)
+    };
     (ticks(11) + ticks(12)) / TICKS_PER_SECOND
 }
 

@@ -2,12 +2,31 @@
 //!
 //! A port is declared here in the words of its users. [`memory`] is not a mock: it is what a single broker runs on.
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::sync::Arc;
 
 use crate::model::{ConnectionId, Destination, Full, Message, WorkerId};
 
 pub mod memory;
+
+/// Everything a broker keeps its state in.
+pub struct Backend {
+    /// Who is where.
+    pub presence: Arc<dyn Presence>,
+    /// Work queues.
+    pub queues: Arc<dyn Queues>,
+    /// Makes the bus, once it is known where its messages go.
+    pub relay: Box<dyn FnOnce(Arc<dyn Sink>) -> Arc<dyn Relay>>,
+}
+
+impl Debug for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Backend")
+            .field("presence", &self.presence)
+            .field("queues", &self.queues)
+            .finish_non_exhaustive()
+    }
+}
 
 /// What comes back from the bus to this node.
 #[derive(Debug, Clone)]

@@ -1,16 +1,15 @@
 //! The door: what every frame and every request passes, whichever way it came.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use stompede_protocol::Headers;
 
-use crate::backend::memory::{MemoryPresence, MemoryQueues, MemoryRelay};
-use crate::backend::{Queues, Relay, Row};
+use crate::backend::{Backend, Queues, Relay, Row};
 use crate::features::presence::Announcement;
-use crate::features::{Attendance, Dispatcher, rooms};
+use crate::features::{Attendance, Dispatcher, Idempotency, rooms};
 use crate::model::{ConnectionId, Destination, Message, MessageId, WorkerId};
 use crate::routing::{Directory, Inboxes, Replies};
 
@@ -29,6 +28,7 @@ pub struct Broker {
     pub(super) relay: Arc<dyn Relay>,
     pub(super) attendance: Attendance,
     pub(super) queues: Dispatcher,
+    pub(super) idempotency: Idempotency,
     queue_store: Arc<dyn Queues>,
     counters: Counters,
     next_message: AtomicU64,
@@ -38,19 +38,21 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// A broker on the embedded backend.
-    pub fn new(parts: Parts) -> Self {
+    /// A broker of these parts on this backend.
+    pub fn new(parts: Parts, backend: Backend) -> Self {
         let limits = &parts.settings.limits;
         let directory = Arc::new(Directory::new());
-        let inboxes = Arc::new(Inboxes::new(parts.workers, limits.inbox_messages_max, limits.inbox_bytes_max));
+        let inboxes =
+            Arc::new(Inboxes::new(parts.workers, limits.inbox_messages_max, limits.inbox_bytes_max));
         let sink = LocalSink { directory: Arc::clone(&directory), inboxes: Arc::clone(&inboxes) };
-        let queue_store: Arc<dyn Queues> = Arc::new(MemoryQueues::new(limits));
+        let Backend { presence, queues: queue_store, relay } = backend;
         Self {
             protocol_limits: Arc::new(limits.protocol()),
-            relay: Arc::new(MemoryRelay::new(Arc::new(sink))),
-            attendance: Attendance::new(Arc::new(MemoryPresence::new())),
+            relay: relay(Arc::new(sink)),
+            attendance: Attendance::new(presence),
             queues: Dispatcher::new(Arc::clone(&queue_store), Arc::clone(&inboxes)),
             queue_store,
+            idempotency: Idempotency::default(),
             replies: Replies::default(),
             counters: Counters::default(),
             next_message: AtomicU64::new(0),
@@ -120,7 +122,7 @@ impl Broker {
     /// Bytes in buffers and queues of the whole process.
     pub fn held_bytes(&self) -> usize {
         let workers: usize = self.worker_loads.iter().map(|load| load.bytes.load(Ordering::Relaxed)).sum();
-        workers + self.queue_store.bytes()
+        workers + self.queue_store.bytes() + self.idempotency.bytes()
     }
 
     /// Whether buffers and queues hold more than they may.
@@ -171,6 +173,7 @@ impl Broker {
     /// What comes due with time, whichever worker notices. To be called several times a second by one worker.
     pub(super) fn tick(&self, now: Now) {
         self.queues.tick(now.mono);
+        self.idempotency.tick(now.mono);
         self.attendance.tick(now.wall_ms, |room, announcement| self.announce(room, announcement, now));
     }
 

@@ -6,12 +6,11 @@ use smallvec::SmallVec;
 use stompede_protocol::{Headers, Send};
 
 use crate::backend::QueueError;
+use crate::features::idempotency::Seen;
 use crate::features::rooms::{Utterance, Verb, enrich};
 use crate::features::users;
 use crate::model::message::forwarded_headers;
-use crate::model::{
-    Address, CloseReason, Destination, Full, Message, Principal, Refusal, WorkerId,
-};
+use crate::model::{Address, CloseReason, Destination, Full, Message, Principal, Refusal, WorkerId};
 use crate::policy::access::Action;
 use crate::routing::{Item, ReplyRoute};
 
@@ -41,6 +40,15 @@ pub(super) enum Letter {
     Refresh(Box<str>),
 }
 
+impl Letter {
+    fn idempotency_key(&self) -> Option<(&Message, &str)> {
+        let (Self::Topic(message) | Self::Queue(message) | Self::Handler(message)) = self else {
+            return None;
+        };
+        message.headers.get("idempotency-key").map(|key| (&**message, key))
+    }
+}
+
 /// Why a letter is still here.
 #[derive(Debug)]
 pub(super) enum Unposted {
@@ -50,6 +58,8 @@ pub(super) enum Unposted {
     NoHandler(Destination),
     /// It will never be posted.
     Refused(Refusal),
+    /// After this the session may not go on.
+    Ended(Refusal),
 }
 
 impl From<Full> for Unposted {
@@ -79,7 +89,13 @@ impl Broker {
             headers.push("reply-to", reply_to);
         }
         let make = |destination, headers| {
-            Arc::new(self.message(destination, sender.principal.user.clone(), headers, send.body.clone(), now))
+            Arc::new(self.message(
+                destination,
+                sender.principal.user.clone(),
+                headers,
+                send.body.clone(),
+                now,
+            ))
         };
         match address {
             Address::Topic(destination) => Ok(Letter::Topic(make(destination, headers))),
@@ -150,8 +166,21 @@ impl Broker {
         }
     }
 
-    /// Puts a letter on its way.
+    /// Puts a letter on its way, unless it is there already.
     pub(super) fn post(&self, letter: &Letter, from: WorkerId, now: Now) -> Result<(), Unposted> {
+        let Some((message, key)) = letter.idempotency_key() else { return self.post_new(letter, from, now) };
+        let user = message.sender.as_deref().unwrap_or("");
+        if self.idempotency.check(&message.destination, user, key, now.mono) == Seen::Before {
+            return Ok(());
+        }
+        let posted = self.post_new(letter, from, now);
+        if posted.is_err() {
+            self.idempotency.forget(&message.destination, user, key);
+        }
+        posted
+    }
+
+    fn post_new(&self, letter: &Letter, from: WorkerId, now: Now) -> Result<(), Unposted> {
         match letter {
             Letter::Topic(message) => self.relay.publish(message, Some(from))?,
             Letter::Queue(message) | Letter::Handler(message) => self.enqueue(message, now)?,
@@ -166,7 +195,12 @@ impl Broker {
     }
 
     /// Refuses what `principal` may not.
-    pub(super) fn check(&self, principal: &Principal, action: Action, destination: &str) -> Result<(), Refusal> {
+    pub(super) fn check(
+        &self,
+        principal: &Principal,
+        action: Action,
+        destination: &str,
+    ) -> Result<(), Refusal> {
         if self.parts.access.may(principal, action, destination) {
             return Ok(());
         }
@@ -177,7 +211,8 @@ impl Broker {
             Action::Presence => "see who is in",
             Action::History => "read the history of",
         };
-        Err(Refusal::new(CloseReason::Forbidden, format!("not allowed to {verb} {destination}")).at(destination))
+        Err(Refusal::new(CloseReason::Forbidden, format!("not allowed to {verb} {destination}"))
+            .at(destination))
     }
 
     fn enqueue(&self, message: &Arc<Message>, now: Now) -> Result<(), Unposted> {

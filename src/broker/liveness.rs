@@ -40,7 +40,13 @@ impl Liveness {
 
     /// What is due. `answerable` is false while the answer could not be seen (we do not read) or the question would
     /// stand behind other bytes: then nobody is given up.
-    pub(super) fn poll(&mut self, now: Millis, ping_ms: u64, pong_ms: u64, answerable: bool) -> Option<Demand> {
+    pub(super) fn poll(
+        &mut self,
+        now: Millis,
+        ping_ms: u64,
+        pong_ms: u64,
+        answerable: bool,
+    ) -> Option<Demand> {
         match self.pong_due {
             Some(due) if due <= now && answerable => return Some(Demand::GiveUp),
             Some(due) if due <= now => self.pong_due = Some(now.after(pong_ms)),

@@ -79,7 +79,8 @@ impl Broker {
 
     fn topic(&self, principal: &Principal, name: &str) -> Route {
         let room = self.parts.settings.rooms.of_topic(name);
-        let room = room.filter(|_| principal.user.is_some() && self.parts.access.may(principal, Action::Presence, name));
+        let room = room
+            .filter(|_| principal.user.is_some() && self.parts.access.may(principal, Action::Presence, name));
         let topic = Topic::Exact(Destination::internal(name));
         Route::Topic { topic, room: room.map(Into::into), own: false, errors: false }
     }

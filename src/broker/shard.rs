@@ -3,6 +3,9 @@
 //! A shard knows no runtime and no socket. The driver feeds it what came, writes what waits, calls it when woken and
 //! when time has passed.
 
+mod inbox;
+mod time;
+
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -11,12 +14,10 @@ use std::task::Waker;
 use bytes::Bytes;
 use stompede_protocol::Millis;
 
-use crate::model::{CloseReason, ConnectionId, Refusal, WorkerId};
-use crate::routing::fanout::{Report, fan_out};
+use crate::model::{ConnectionId, Refusal, WorkerId};
 use crate::routing::{Item, Lanes, Table};
 
 use super::door::Broker;
-use super::peer::timers::Fate;
 use super::peer::{Call, CallAnswer, Env, Link, Peer, Shown};
 use super::settings::Now;
 use super::wheel::Wheel;
@@ -113,7 +114,8 @@ impl Shard {
 
     /// A frame of the transport's own, such as the answer to a ping.
     pub fn push_control(&mut self, slot: u32, frame: Bytes) {
-        if self.lanes.lane(slot).is_some() {
+        // Nothing may follow the close frame of a closing connection.
+        if self.peer(slot).is_some_and(|peer| !peer.is_closing()) {
             self.lanes.push_control(slot, frame);
         }
     }
@@ -133,6 +135,13 @@ impl Shard {
     /// The client sends nothing more: its session ends without a word once what waits is written.
     pub fn hang_up(&mut self, slot: u32, now: Now) {
         self.with(slot, now, |peer, env| peer.hang_up(env));
+    }
+
+    /// The transport's own goodbye is in the outbox already.
+    pub fn said_goodbye(&mut self, slot: u32) {
+        if let Some(Some(peer)) = self.peers.get_mut(slot as usize) {
+            peer.said_goodbye();
+        }
     }
 
     /// Ends the session from outside.
@@ -227,50 +236,6 @@ impl Shard {
         self.drain(now);
     }
 
-    /// Does some of what waits in the inbox, as far as the backlog allows. Whatever is left wakes the driver.
-    pub fn drain(&mut self, now: Now) {
-        let broker = Arc::clone(&self.broker);
-        if self.is_backlogged() {
-            return;
-        }
-        let mut batch = std::mem::take(&mut self.batch);
-        let waiting = broker.inboxes().of(self.worker).take(&mut batch, ITEMS_AT_ONCE);
-        for worker in waiting.iter() {
-            broker.inboxes().force(worker, Item::Room);
-        }
-        for item in batch.drain(..) {
-            self.handle(item, now);
-        }
-        self.batch = batch;
-        broker.inboxes().of(self.worker).rouse();
-    }
-
-    /// Registers who is woken when the inbox has something that may be done; `true` when it has already.
-    pub fn watch_inbox(&mut self, waker: &Waker) -> bool {
-        let filled = self.broker.inboxes().of(self.worker).watch(waker);
-        filled && !self.is_backlogged()
-    }
-
-    /// To be called about every [`TICK_MS`](super::wheel::TICK_MS).
-    pub fn tick(&mut self, now: Now) {
-        self.lanes.tick(now.mono, self.broker.settings().limits.outbox_bytes_max);
-        let mut due = std::mem::take(&mut self.due);
-        self.wheel.advance(now.mono, &mut due);
-        for (slot, serial) in due.drain(..) {
-            let id = ConnectionId { worker: self.worker, slot, serial };
-            if self.is_current(id) {
-                self.timeout(slot, now);
-            }
-        }
-        self.due = due;
-        if self.worker == WorkerId(0) {
-            self.broker.tick(now);
-        }
-        self.guard_memory(now);
-        self.retry_held(now);
-        self.drain(now);
-    }
-
     /// Subscriptions to topics and user queues.
     pub fn subscriptions(&self) -> usize {
         self.table.len()
@@ -284,85 +249,6 @@ impl Shard {
     /// Ids of all connections.
     pub fn ids(&self) -> Vec<ConnectionId> {
         self.peers.iter().flatten().map(|peer| peer.id()).collect()
-    }
-
-    fn timeout(&mut self, slot: u32, now: Now) {
-        let mut fate = Fate::Lives;
-        // An entry that a sooner one has replaced: it would be renewed beside the other, for ever.
-        if self.peer(slot).is_some_and(|peer| peer.scheduled > now.mono) {
-            return;
-        }
-        self.with(slot, now, |peer, env| {
-            peer.scheduled = Millis(u64::MAX);
-            if peer.deadline(env) <= env.now.mono {
-                fate = peer.handle_timeout(env);
-            }
-        });
-        if fate == Fate::Dead && !self.dead.contains(&slot) {
-            self.dead.push(slot);
-            self.lanes.wake(slot);
-        }
-    }
-
-    /// Above the limit no SEND is read; what is still too much at the next tick is taken from the fullest outbox.
-    fn guard_memory(&mut self, now: Now) {
-        self.broker.report(self.worker, self.lanes.total_bytes() + self.peer_bytes, self.table.len());
-        if !self.broker.is_over_memory() {
-            return;
-        }
-        if let Some(slot) = self.lanes.fullest_blocked() {
-            self.broker.counters().refused(CloseReason::SlowConsumer);
-            self.with(slot, now, |peer, env| peer.too_slow(env));
-        }
-    }
-
-    fn handle(&mut self, item: Item, now: Now) {
-        match item {
-            Item::Publish(message) => {
-                let limits = &self.broker.settings().limits;
-                let overflow = self.broker.settings().rules.overflow(&message.destination);
-                let encoders = &self.broker.parts.encoders;
-                let (table, lanes) = (&mut self.table, &mut self.lanes);
-                let report = fan_out(table, lanes, encoders, &message, overflow, limits.outbox_bytes_max);
-                self.account(report, now);
-            }
-            Item::Consume { to, key, tag, message, redelivered } => {
-                if self.is_current(to) {
-                    self.with(to.slot, now, |peer, env| peer.consume_message(env, key, tag, &message, redelivered));
-                }
-            }
-            Item::Reply { route, message } => {
-                if self.is_current(route.connection) {
-                    self.with(route.connection.slot, now, |peer, env| peer.reply(env, &route.listener, &message));
-                }
-            }
-            Item::End { connection, refusal } => {
-                if self.is_current(connection) {
-                    self.end(connection.slot, &refusal, now);
-                }
-            }
-            Item::Room => self.retry_held(now),
-        }
-    }
-
-    fn account(&mut self, report: Report, now: Now) {
-        self.broker.counters().deliveries.add(report.delivered);
-        if report.dropped > 0 {
-            self.broker.counters().deliveries_dropped.add(report.dropped);
-        }
-        for slot in report.slow {
-            self.broker.counters().refused(CloseReason::SlowConsumer);
-            self.with(slot, now, |peer, env| peer.too_slow(env));
-        }
-    }
-
-    fn retry_held(&mut self, now: Now) {
-        for id in std::mem::take(&mut self.held) {
-            if self.is_current(id) {
-                self.with(id.slot, now, |peer, env| peer.retry(env));
-                self.lanes.wake(id.slot);
-            }
-        }
     }
 
     fn backlog_bytes_max(&self) -> usize {
@@ -407,6 +293,3 @@ impl Shard {
         self.peers[slot as usize] = Some(peer);
     }
 }
-
-/// Items taken from the inbox at a time.
-const ITEMS_AT_ONCE: usize = 64;

@@ -3,11 +3,13 @@
 //! Features speak through the ports of [`crate::backend`] and the mechanisms of [`crate::routing`]; they know neither
 //! connections nor frames, and not each other.
 
+pub mod idempotency;
 pub mod presence;
 pub mod queues;
 pub mod rooms;
 pub mod users;
 
+pub use idempotency::Idempotency;
 pub use presence::Attendance;
 pub use queues::{Consumer, Dispatcher};
 pub use rooms::Rooms;

@@ -157,7 +157,9 @@ mod tests {
         for n in 0..SINGLE_EVENTS_MAX as u32 + 50 {
             let user = format!("u{n}");
             let session = ConnectionId { worker: WorkerId(0), slot: n, serial: 0 };
-            attendance.enter(Row { room: "42", user: &user, session }, 5_000, &mut |a| heard.push(format!("{a:?}")));
+            attendance.enter(Row { room: "42", user: &user, session }, 5_000, &mut |a| {
+                heard.push(format!("{a:?}"))
+            });
         }
         assert_eq!(heard.len(), SINGLE_EVENTS_MAX + 1);
         assert_eq!(heard[SINGLE_EVENTS_MAX], "Count(201)");

@@ -124,7 +124,11 @@ impl Dispatcher {
     pub fn refuse(&self, queue: &Destination, consumer: Consumer, tags: &[u64], now: Millis) {
         self.with_group(queue, now, |group| {
             let taken = tags.iter().filter_map(|tag| self.store.retake(queue, *tag));
-            group.resting.extend(taken.map(|taken| Resting { taken, refused_by: consumer, due: now.after(REST_MS) }));
+            group.resting.extend(taken.map(|taken| Resting {
+                taken,
+                refused_by: consumer,
+                due: now.after(REST_MS),
+            }));
             group.resting.sort_by_key(|resting| resting.taken.tag);
             group.forget(consumer, tags);
         });
@@ -164,7 +168,8 @@ impl Dispatcher {
     pub fn tick(&self, now: Millis) {
         let resting: Vec<_> = {
             let groups = self.groups.lock();
-            let due = |group: &Arc<Mutex<Group>>| group.lock().resting.iter().any(|resting| resting.due <= now);
+            let due =
+                |group: &Arc<Mutex<Group>>| group.lock().resting.iter().any(|resting| resting.due <= now);
             groups.iter().filter(|(_, group)| due(group)).map(|(name, _)| name.clone()).collect()
         };
         for queue in resting {
@@ -217,7 +222,8 @@ impl Dispatcher {
         let Consumer { connection, key } = group.members[member].consumer;
         let Taken { tag, message, redelivered } = taken;
         group.members[member].out.insert(tag);
-        self.inboxes.force(connection.worker, Item::Consume { to: connection, key, tag, message, redelivered });
+        self.inboxes
+            .force(connection.worker, Item::Consume { to: connection, key, tag, message, redelivered });
     }
 }
 
@@ -272,7 +278,13 @@ fn dead_letter(message: &Message, from: &Destination, to: &Destination) -> Messa
         headers.push("stompede-dead-letter-reason", "rejected");
         headers.push(DEAD_LETTER_FROM, from.as_str());
     }
-    Message { destination: to.clone(), headers, body: message.body.clone(), sender: message.sender.clone(), ..*message }
+    Message {
+        destination: to.clone(),
+        headers,
+        body: message.body.clone(),
+        sender: message.sender.clone(),
+        ..*message
+    }
 }
 
 /// The queue that a dead letter was rejected from first.

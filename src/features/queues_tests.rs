@@ -44,7 +44,9 @@ impl Bench {
         let mut items = VecDeque::new();
         self.inboxes.of(WorkerId(0)).take(&mut items, usize::MAX);
         let row = |item| match item {
-            Item::Consume { to, tag, message, redelivered, .. } => (to.slot, tag, message.id.number, redelivered),
+            Item::Consume { to, tag, message, redelivered, .. } => {
+                (to.slot, tag, message.id.number, redelivered)
+            }
             other => panic!("{other:?}"),
         };
         items.into_iter().map(row).collect()

@@ -73,7 +73,10 @@ impl Rooms {
             "members" => Ok((room, Verb::Members)),
             _ => Err(Refusal::new(
                 CloseReason::NoHandler,
-                format!("a room takes {0}{{room}}/send and, in SUBSCRIBE, {0}{{room}}/members", self.app_prefix),
+                format!(
+                    "a room takes {0}{{room}}/send and, in SUBSCRIBE, {0}{{room}}/members",
+                    self.app_prefix
+                ),
             )
             .at(destination)),
         })
@@ -101,13 +104,17 @@ impl Rooms {
 /// `forbidden` for `SYSTEM` from anyone but a service.
 pub fn enrich(body: &[u8], utterance: &Utterance<'_>) -> Result<Vec<u8>, Refusal> {
     let fields: Fields<'_> = serde_json::from_slice(body).map_err(|error| {
-        bad(format!("a chat message is a JSON object like {{\"type\":\"TEXT\",\"content\":\"...\"}}: {error}"))
+        bad(format!(
+            "a chat message is a JSON object like {{\"type\":\"TEXT\",\"content\":\"...\"}}: {error}"
+        ))
     })?;
     let kind = fields.text("type")?;
     match &*kind {
         "TEXT" | "IMAGE" | "VOICE" => {}
         "SYSTEM" if utterance.service => {}
-        "SYSTEM" => return Err(Refusal::new(CloseReason::Forbidden, "only services send messages of type SYSTEM")),
+        "SYSTEM" => {
+            return Err(Refusal::new(CloseReason::Forbidden, "only services send messages of type SYSTEM"));
+        }
         other => {
             let shown: String = other.chars().take(32).collect();
             return Err(bad(format!("the type of a chat message is TEXT, IMAGE or VOICE, not {shown:?}")));
@@ -141,14 +148,14 @@ pub fn enrich(body: &[u8], utterance: &Utterance<'_>) -> Result<Vec<u8>, Refusal
 
 /// The body of a JOIN or LEAVE event.
 pub fn presence_event(kind: &str, room: &str, user: &str, timestamp_ms: u64) -> Vec<u8> {
-    let event = serde_json::json!({"type": kind, "chatRoomId": room, "userId": user, "timestamp": timestamp_ms});
+    let event =
+        serde_json::json!({"type": kind, "chatRoomId": room, "userId": user, "timestamp": timestamp_ms});
     event.to_string().into_bytes()
 }
 
 /// The body of a PRESENCE_COUNT event.
 pub fn count_event(room: &str, count: usize, timestamp_ms: u64) -> Vec<u8> {
-    let event =
-        serde_json::json!({"type": "PRESENCE_COUNT", "chatRoomId": room, "count": count, "timestamp": timestamp_ms});
+    let event = serde_json::json!({"type": "PRESENCE_COUNT", "chatRoomId": room, "count": count, "timestamp": timestamp_ms});
     event.to_string().into_bytes()
 }
 
@@ -224,7 +231,8 @@ pub const FIELDS_MAX: usize = 64;
 const ENRICHMENT_BYTES: usize = 160;
 
 /// Fields that the broker sets whatever the client sent.
-const OWN_FIELDS: [&str; 7] = ["messageId", "chatRoomId", "senderId", "type", "content", "timestamp", "offset"];
+const OWN_FIELDS: [&str; 7] =
+    ["messageId", "chatRoomId", "senderId", "type", "content", "timestamp", "offset"];
 
 #[cfg(test)]
 mod tests {
@@ -247,7 +255,8 @@ mod tests {
 
     #[test]
     fn the_broker_says_who_when_and_where_whatever_the_client_sent() {
-        let body = r#"{"type":"TEXT","content":{"a":[1]},"senderId":"eve","offset":9,"timestamp":1,"x":"y\n"}"#;
+        let body =
+            r#"{"type":"TEXT","content":{"a":[1]},"senderId":"eve","offset":9,"timestamp":1,"x":"y\n"}"#;
         let expected = serde_json::json!({
             "messageId": "ab-7", "chatRoomId": "4\"2", "senderId": "alice", "type": "TEXT", "content": {"a": [1]},
             "timestamp": 1_000, "x": "y\n",
@@ -258,14 +267,24 @@ mod tests {
     #[test]
     fn anything_else_is_refused() {
         for body in [
-            "", "[]", "{}", "\u{0}", r#"{"type":"TEXT"}"#, r#"{"content":"x"}"#, r#"{"type":"HTML","content":"x"}"#,
-            r#"{"type":7,"content":"x"}"#, r#"{"type":"TEXT","type":"SYSTEM","content":"x"}"#,
+            "",
+            "[]",
+            "{}",
+            "\u{0}",
+            r#"{"type":"TEXT"}"#,
+            r#"{"content":"x"}"#,
+            r#"{"type":"HTML","content":"x"}"#,
+            r#"{"type":7,"content":"x"}"#,
+            r#"{"type":"TEXT","type":"SYSTEM","content":"x"}"#,
             r#"{"type":"TEXT","content":"x"} "#.trim_end().strip_suffix('}').unwrap_or(""),
         ] {
             assert_eq!(enriched(body), Err(CloseReason::BadContent), "{body}");
         }
         let many: String = (0..FIELDS_MAX).map(|n| format!(",\"f{n}\":0")).collect();
-        assert_eq!(enriched(&format!(r#"{{"type":"TEXT","content":""{many}}}"#)), Err(CloseReason::BadContent));
+        assert_eq!(
+            enriched(&format!(r#"{{"type":"TEXT","content":""{many}}}"#)),
+            Err(CloseReason::BadContent)
+        );
         assert!(enrich(b"{\"type\":\"TEXT\",\"content\":\"\xff\"}", &utterance(false)).is_err());
     }
 

@@ -1,6 +1,6 @@
 //! `/user/...` is a translation: a user's queue is a destination of its own that all sessions of the user subscribe.
 
-use crate::model::{Address, Destination, Principal, Refusal, CloseReason};
+use crate::model::{Address, CloseReason, Destination, Principal, Refusal};
 
 /// The path under which refusals reach a session that asks for them.
 pub const ERRORS_PATH: &str = "errors";
@@ -43,7 +43,8 @@ pub fn token_of(body: &str) -> Option<Box<str>> {
 /// What a session that subscribes `/user/queue/errors` reads instead of an ERROR.
 pub fn refusal_body(refusal: &Refusal, receipt_id: Option<&str>) -> Vec<u8> {
     let retry_after = refusal.retry_after_value();
-    let retry_after = retry_after.map(|value| value.parse::<u32>().map_or(serde_json::json!(value), Into::into));
+    let retry_after =
+        retry_after.map(|value| value.parse::<u32>().map_or(serde_json::json!(value), Into::into));
     let body = serde_json::json!({
         "code": refusal.reason.code(),
         "message": refusal.message,
@@ -86,7 +87,10 @@ mod tests {
     #[test]
     fn nobody_listens_to_somebody_elses_queue() {
         let address = Address::of_subscribe("/user/bob/queue/m").unwrap();
-        assert_eq!(own_queue(&address, &Principal::user("alice")).unwrap_err().reason, CloseReason::Forbidden);
+        assert_eq!(
+            own_queue(&address, &Principal::user("alice")).unwrap_err().reason,
+            CloseReason::Forbidden
+        );
         let own = Address::of_subscribe("/user/queue/m").unwrap();
         assert_eq!(own_queue(&own, &Principal::anonymous()).unwrap_err().reason, CloseReason::Forbidden);
     }

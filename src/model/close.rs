@@ -89,10 +89,30 @@ impl CloseReason {
     pub const ALL: [CloseReason; 24] = {
         use CloseReason::*;
         [
-            BadFrame, UnsupportedVersion, LoginTimeout, Unauthorized, TokenExpired, TokenRevoked, Forbidden,
-            BadDestination, NoHandler, NoSuchReply, BadContent, TooLarge, TooManySubscriptions, TooManyUnacked,
-            RateLimited, TooManyConnections, QueueFull, StoreFull, SlowConsumer, HeartBeatLost, Kicked, Unavailable,
-            ShuttingDown, Internal,
+            BadFrame,
+            UnsupportedVersion,
+            LoginTimeout,
+            Unauthorized,
+            TokenExpired,
+            TokenRevoked,
+            Forbidden,
+            BadDestination,
+            NoHandler,
+            NoSuchReply,
+            BadContent,
+            TooLarge,
+            TooManySubscriptions,
+            TooManyUnacked,
+            RateLimited,
+            TooManyConnections,
+            QueueFull,
+            StoreFull,
+            SlowConsumer,
+            HeartBeatLost,
+            Kicked,
+            Unavailable,
+            ShuttingDown,
+            Internal,
         ]
     };
 
@@ -110,19 +130,41 @@ impl CloseReason {
             Forbidden => row("forbidden", "not allowed", 1008, 403, Never),
             BadDestination => row("bad-destination", "the destination is not valid", 1008, 422, Never),
             NoHandler => row("no-handler", "nobody handles this destination", 1008, 404, AfterMs(5_000)),
-            NoSuchReply => row("no-such-reply", "the reply address is unknown or its session has ended", 1008, 404, Never),
+            NoSuchReply => row(
+                "no-such-reply",
+                "the reply address is unknown or its session has ended",
+                1008,
+                404,
+                Never,
+            ),
             BadContent => row("bad-content", "the body is not what the destination takes", 1008, 400, Never),
             TooLarge => row("too-large", "a size limit was crossed", 1009, 413, Never),
-            TooManySubscriptions => row("too-many-subscriptions", "too many subscriptions", 1008, 429, Changed),
-            TooManyUnacked => row("too-many-unacked", "too many messages are not acknowledged", 1008, 429, Changed),
+            TooManySubscriptions => {
+                row("too-many-subscriptions", "too many subscriptions", 1008, 429, Changed)
+            }
+            TooManyUnacked => {
+                row("too-many-unacked", "too many messages are not acknowledged", 1008, 429, Changed)
+            }
             RateLimited => row("rate-limited", "sent faster than allowed", 1008, 429, AfterMs(1_000)),
-            TooManyConnections => row("too-many-connections", "too many connections", 1008, 429, AfterMs(5_000)),
+            TooManyConnections => {
+                row("too-many-connections", "too many connections", 1008, 429, AfterMs(5_000))
+            }
             QueueFull => row("queue-full", "the queue is full", 1013, 503, AfterMs(1_000)),
             StoreFull => row("store-full", "the store is full", 1013, 503, AfterMs(10_000)),
-            SlowConsumer => row("slow-consumer", "the client does not read fast enough", 4500, 503, AfterMs(1_000)),
-            HeartBeatLost => row("heart-beat-lost", "nothing was heard from the client for too long", 1002, 408, AfterMs(1_000)),
+            SlowConsumer => {
+                row("slow-consumer", "the client does not read fast enough", 4500, 503, AfterMs(1_000))
+            }
+            HeartBeatLost => row(
+                "heart-beat-lost",
+                "nothing was heard from the client for too long",
+                1002,
+                408,
+                AfterMs(1_000),
+            ),
             Kicked => row("kicked", "the session was ended by an operator", 1008, 403, Never),
-            Unavailable => row("unavailable", "the broker cannot do this at the moment", 1013, 503, AfterMs(2_000)),
+            Unavailable => {
+                row("unavailable", "the broker cannot do this at the moment", 1013, 503, AfterMs(2_000))
+            }
             ShuttingDown => row("shutting-down", "the broker is shutting down", 1012, 503, AfterMs(1_000)),
             Internal => row("internal", "the broker failed", 1011, 500, AfterMs(1_000)),
         }

@@ -143,7 +143,10 @@ fn plain(text: &str, rest: &str) -> Result<Destination, Refusal> {
 fn check_characters(text: &str) -> Result<(), Refusal> {
     if text.len() > DESTINATION_BYTES_MAX {
         let shown: String = text.chars().take(64).collect();
-        return Err(bad(&shown, &format!("a destination has at most {DESTINATION_BYTES_MAX} bytes, this has {}", text.len())));
+        return Err(bad(
+            &shown,
+            &format!("a destination has at most {DESTINATION_BYTES_MAX} bytes, this has {}", text.len()),
+        ));
     }
     if text.chars().any(char::is_control) {
         return Err(bad(&text.escape_debug().to_string(), "a destination has no control characters"));
@@ -172,7 +175,10 @@ fn unknown_prefix(text: &str) -> Refusal {
 }
 
 fn wildcard_in_send(text: &str) -> Refusal {
-    bad(text, "a SEND goes to one destination; wildcards (* one segment, ** the rest) are for SUBSCRIBE to /topic")
+    bad(
+        text,
+        "a SEND goes to one destination; wildcards (* one segment, ** the rest) are for SUBSCRIBE to /topic",
+    )
 }
 
 pub(super) fn bad(text: &str, why: &str) -> Refusal {
@@ -192,12 +198,18 @@ mod tests {
 
     #[test]
     fn each_form_is_told_apart() {
-        assert!(matches!(Address::of_send("/topic/a/b"), Ok(Address::Topic(d)) if d.as_str() == "/topic/a/b"));
+        assert!(
+            matches!(Address::of_send("/topic/a/b"), Ok(Address::Topic(d)) if d.as_str() == "/topic/a/b")
+        );
         assert!(matches!(Address::of_send("/queue/a"), Ok(Address::Queue(_))));
         assert!(matches!(Address::of_send("/app/a"), Ok(Address::App(_))));
         assert!(matches!(Address::of_send("/temp-queue/x"), Ok(Address::TempQueue(n)) if &*n == "x"));
-        assert!(matches!(Address::of_send("/user/queue/a/b"), Ok(Address::OwnQueue { path }) if &*path == "a/b"));
-        let Ok(Address::UserQueue { user, path }) = Address::of_send("/user/a%2Fb%25/queue/m") else { panic!() };
+        assert!(
+            matches!(Address::of_send("/user/queue/a/b"), Ok(Address::OwnQueue { path }) if &*path == "a/b")
+        );
+        let Ok(Address::UserQueue { user, path }) = Address::of_send("/user/a%2Fb%25/queue/m") else {
+            panic!()
+        };
         assert_eq!((&*user, &*path), ("a/b%", "m"));
         assert!(matches!(Address::of_subscribe("/topic/a/*/c"), Ok(Address::Wildcard(_))));
     }

@@ -50,16 +50,12 @@ pub struct Limits {
     pub replies_max: usize,
     /// How long a SEND to `/app` waits for a handler, and any SEND for a part that is not available, milliseconds.
     pub hold_ms_max: u64,
-    /// Calls (authentication and the like) under way for one connection.
-    pub calls_max: usize,
     /// Messages that wait in a worker's inbox.
     pub inbox_messages_max: usize,
     /// Bytes that wait in a worker's inbox.
     pub inbox_bytes_max: usize,
     /// Bytes that wait for a worker's own turn; above, it stops reading publishers until half of it is left.
     pub backlog_bytes_max: usize,
-    /// Distinct rooms a user may be present in.
-    pub user_rooms_max: usize,
     /// Members listed in one answer.
     pub members_listed_max: usize,
 }
@@ -92,11 +88,9 @@ impl Default for Limits {
             queues_max: 10_000,
             replies_max: 128,
             hold_ms_max: 10_000,
-            calls_max: 64,
             inbox_messages_max: 16_384,
             inbox_bytes_max: 16 << 20,
             backlog_bytes_max: 32 << 20,
-            user_rooms_max: 1_000,
             members_listed_max: 1_000,
         }
     }

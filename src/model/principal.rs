@@ -38,7 +38,13 @@ pub struct Principal {
 impl Principal {
     /// Nobody in particular.
     pub fn anonymous() -> Self {
-        Self { user: None, role: Role::Anonymous, claims: Claims::new(), expires_s: None, unrestricted: false }
+        Self {
+            user: None,
+            role: Role::Anonymous,
+            claims: Claims::new(),
+            expires_s: None,
+            unrestricted: false,
+        }
     }
 
     /// A signed-in user without further claims.

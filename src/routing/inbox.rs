@@ -130,7 +130,8 @@ impl Inbox {
 
     // One item larger than the limit is taken by an empty inbox.
     fn has_room(&self, state: &State, bytes: usize) -> bool {
-        state.items.is_empty() || state.items.len() < self.messages_max && state.bytes + bytes <= self.bytes_max
+        state.items.is_empty()
+            || state.items.len() < self.messages_max && state.bytes + bytes <= self.bytes_max
     }
 }
 
@@ -163,7 +164,12 @@ impl Inboxes {
     }
 
     /// Hands `message` to all of `workers` or to none. `from` is told when room comes.
-    pub fn publish(&self, workers: WorkerSet, message: &Arc<Message>, from: Option<WorkerId>) -> Result<(), Full> {
+    pub fn publish(
+        &self,
+        workers: WorkerSet,
+        message: &Arc<Message>,
+        from: Option<WorkerId>,
+    ) -> Result<(), Full> {
         // Ascending order: two publishers never wait for each other.
         let mut states: SmallVec<[(&Inbox, MutexGuard<'_, State>); 4]> =
             workers.iter().map(|worker| (self.of(worker), self.of(worker).state.lock())).collect();

@@ -85,7 +85,14 @@ impl Lanes {
     }
 
     /// Adds a delivery.
-    pub fn push(&mut self, slot: u32, head: Bytes, tail: Option<Bytes>, overflow: Overflow, bytes_max: usize) -> Pushed {
+    pub fn push(
+        &mut self,
+        slot: u32,
+        head: Bytes,
+        tail: Option<Bytes>,
+        overflow: Overflow,
+        bytes_max: usize,
+    ) -> Pushed {
         let lane = &self.lanes[slot as usize];
         let (before, wanted) = (lane.outbox.bytes(), head.len() + tail.as_ref().map_or(0, Bytes::len));
         // Without a refusing socket the limit would blame the consumer for the worker's own delay.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use stompede_protocol::HeartBeat;
 
+use crate::backend::memory::embedded;
 use crate::broker::{Broker, Parts, Settings};
 use crate::features::Rooms;
 use crate::features::rooms::Events;
@@ -59,7 +60,8 @@ pub(super) fn build(config: &Config) -> Result<Built, ServerError> {
         node: random() as u64,
         random: Box::new(random),
     };
-    Ok(Built { broker: Arc::new(Broker::new(parts)), origins: policy.origins, workers })
+    let backend = embedded(&parts.settings.limits);
+    Ok(Built { broker: Arc::new(Broker::new(parts, backend)), origins: policy.origins, workers })
 }
 
 /// An unguessable number.
@@ -74,6 +76,7 @@ fn random() -> u128 {
 }
 
 fn fault(problems: &[Problem]) -> ServerError {
-    let texts: Vec<String> = problems.iter().map(|problem| format!("{}: {}", problem.key, problem.fault)).collect();
+    let texts: Vec<String> =
+        problems.iter().map(|problem| format!("{}: {}", problem.key, problem.fault)).collect();
     ServerError::Config(texts.join("; "))
 }

@@ -26,8 +26,13 @@ pub(crate) struct Visitor {
 }
 
 /// Serves STOMP on `stream` until either side has ended it. `read_ahead` is what was read of the client already.
-pub(crate) async fn serve<S, F>(worker: Rc<Worker>, stream: S, framing: F, visitor: Visitor, read_ahead: &[u8])
-where
+pub(crate) async fn serve<S, F>(
+    worker: Rc<Worker>,
+    stream: S,
+    framing: F,
+    visitor: Visitor,
+    read_ahead: &[u8],
+) where
     S: AsyncRead + AsyncWrite + Unpin,
     F: Framing,
 {
@@ -37,8 +42,13 @@ where
 }
 
 /// Tells a client why it is not served.
-pub(crate) async fn refuse<S, F>(worker: Rc<Worker>, stream: S, framing: F, visitor: Visitor, refusal: &Refusal)
-where
+pub(crate) async fn refuse<S, F>(
+    worker: Rc<Worker>,
+    stream: S,
+    framing: F,
+    visitor: Visitor,
+    refusal: &Refusal,
+) where
     S: AsyncRead + AsyncWrite + Unpin,
     F: Framing,
 {
@@ -172,6 +182,7 @@ impl<F: Framing> Driver<F> {
         if bytes.is_empty() {
             return;
         }
+        self.see_who_it_is();
         let now = self.worker.now();
         let mut shard = self.worker.shard.borrow_mut();
         let slot = self.slot;
@@ -185,18 +196,23 @@ impl<F: Framing> Driver<F> {
         if let Err(error) = taken {
             shard.end(slot, &refusal_of(&error), now);
         } else if closed {
+            // The framing has answered the close; a second one must not follow.
+            shard.said_goodbye(slot);
             self.hung_up = true;
         }
-        if !self.connected && shard.is_connected(slot) {
+        drop(shard);
+        self.see_who_it_is();
+        self.worker.see_to_calls();
+    }
+
+    /// A stranger may send small messages only; who is accepted, also while slow work was done, may send any.
+    fn see_who_it_is(&mut self) {
+        let shard = self.worker.shard.borrow();
+        if !self.connected && shard.is_connected(self.slot) {
             self.connected = true;
             let limits = &shard.broker().settings().limits;
             self.framing.set_message_bytes_max(limits.body_bytes_max + limits.head_bytes_max);
         }
-        if shard.status(slot) != Status::Open {
-            self.framing.closing();
-        }
-        drop(shard);
-        self.worker.see_to_calls();
     }
 }
 

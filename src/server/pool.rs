@@ -37,7 +37,14 @@ impl Pool {
         let hashing = Arc::new(Semaphore::new(HASHES_AT_ONCE));
         let ids = (0..count).map(|n| WorkerId(u8::try_from(n).unwrap_or(u8::MAX)));
         let start = |id| {
-            WorkerHandle::start(id, Arc::clone(broker), clock, api.clone(), Arc::clone(&hashing), faces.clone())
+            WorkerHandle::start(
+                id,
+                Arc::clone(broker),
+                clock,
+                api.clone(),
+                Arc::clone(&hashing),
+                faces.clone(),
+            )
         };
         ids.map(start).collect::<io::Result<_>>().map(Self)
     }

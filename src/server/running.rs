@@ -98,7 +98,8 @@ impl Server {
         let http_tls = certificate(&config.tls, Face::Http)?;
         let stomp_tls = certificate(&config.tls, Face::Stomp)?;
         let listeners = bind(&config, http_tls.is_some())?;
-        let api = Builder::new_multi_thread().worker_threads(API_THREADS).thread_name("api").enable_all().build();
+        let api =
+            Builder::new_multi_thread().worker_threads(API_THREADS).thread_name("api").enable_all().build();
         let api = api.map_err(system("start the API threads"))?;
         let status = Arc::new(BrokerStatus { broker: Arc::clone(&broker), started: Instant::now() });
         let faces = Faces {

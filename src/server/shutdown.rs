@@ -15,7 +15,8 @@ pub(super) struct Signals {
 
 impl Signals {
     pub(super) fn listen() -> Result<Self, ServerError> {
-        let listen = |kind| signal(kind).map_err(|source| ServerError::System { what: "listen for signals", source });
+        let listen =
+            |kind| signal(kind).map_err(|source| ServerError::System { what: "listen for signals", source });
         Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
     }
 

@@ -9,10 +9,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::broker::{Link, Now, Shown};
 use crate::policy::Credentials;
+use crate::transport::Framing;
 use crate::transport::tcp::Plain;
 use crate::transport::websocket::WebSocket;
 use crate::transport::websocket::handshake::STOMP_SUBPROTOCOLS;
-use crate::transport::Framing;
 
 use super::connection::{self, Visitor};
 use super::http::{Endpoint, UpgradeRequest, Upgraded};

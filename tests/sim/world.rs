@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Wake, Waker};
 
+use stompede::backend::memory::embedded;
 use stompede::broker::{Broker, CallAnswer, Census, Link, Now, Parts, Settings, Shard, Shown};
 use stompede::features::Rooms;
 use stompede::features::rooms::Events;
@@ -18,8 +19,8 @@ use stompede::model::{CloseReason, DestinationRules, Limits, Refusal, WorkerId};
 use stompede::policy::authenticator::Mode;
 use stompede::policy::quota::ConnectionLimits;
 use stompede::policy::{
-    Access, Accounts, Authenticator, Connections, JwtConfig, JwtSigner, JwtVerifier, Secret,
-    TokenOrder, UserRates,
+    Access, Accounts, Authenticator, Connections, JwtConfig, JwtSigner, JwtVerifier, Secret, TokenOrder,
+    UserRates,
 };
 use stompede::transport::encode::encoders;
 use stompede_protocol::{Client, HeartBeat, Introduction, Millis, Version};
@@ -301,7 +302,8 @@ impl Core {
         });
         let seed = AtomicU64::new(1);
         let random = move || u128::from(mixed(seed.fetch_add(1, Ordering::Relaxed))) << 64 | 7;
-        let broker = Arc::new(Broker::new(Parts {
+        let backend = embedded(&setup.limits);
+        let parts = Parts {
             settings: Settings {
                 heart_beat: setup.heart_beat,
                 websocket_ping_ms: 25_000,
@@ -320,7 +322,8 @@ impl Core {
             workers: setup.shards,
             node: 0xbeef,
             random: Box::new(random),
-        }));
+        };
+        let broker = Arc::new(Broker::new(parts, backend));
         let now_ms = 1_000;
         let now = both(now_ms);
         let shards =

@@ -91,7 +91,8 @@ impl Presence for MemoryPresence {
     fn members(&self, room: &str, count: usize) -> (Vec<Arc<str>>, usize) {
         let rooms = self.shard(room).lock();
         let Some(room) = rooms.get(room) else { return (Vec::new(), 0) };
-        let mut users: Vec<(u64, &Arc<str>)> = room.users.iter().map(|(name, user)| (user.arrival, name)).collect();
+        let mut users: Vec<(u64, &Arc<str>)> =
+            room.users.iter().map(|(name, user)| (user.arrival, name)).collect();
         users.sort_unstable();
         (users.iter().take(count).map(|(_, name)| Arc::clone(name)).collect(), room.users.len())
     }

@@ -47,7 +47,9 @@ impl Peer {
         let mut credentials = match std::mem::replace(&mut self.identity, Identity::Asking) {
             Identity::Unknown(credentials) => credentials,
             Identity::Vouched(principal) => return self.authenticated(env, Ok(*principal)),
-            Identity::Asking | Identity::Known(_) => return self.close(env, &CloseReason::Internal.into(), None),
+            Identity::Asking | Identity::Known(_) => {
+                return self.close(env, &CloseReason::Internal.into(), None);
+            }
         };
         credentials.login = connect.login;
         credentials.passcode = connect.passcode;

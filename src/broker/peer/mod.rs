@@ -31,8 +31,8 @@ use super::door::Broker;
 use super::liveness::Liveness;
 use super::settings::Now;
 
-pub use connect::{Call, CallAnswer};
 use connect::Member;
+pub use connect::{Call, CallAnswer};
 use send::Held;
 
 /// How a client reached us.
@@ -81,6 +81,8 @@ pub struct Peer {
     /// When the wheel calls next.
     pub(super) scheduled: Millis,
     closing: Option<Closing>,
+    /// The transport's close frame has been pushed.
+    goodbye_said: bool,
 }
 
 /// Who it is.
@@ -167,11 +169,16 @@ impl Peer {
             rate: Gcra::default(),
             scheduled: Millis(u64::MAX),
             closing: None,
+            goodbye_said: false,
         }
     }
 
     pub(super) fn id(&self) -> ConnectionId {
         self.id
+    }
+
+    pub(super) fn said_goodbye(&mut self) {
+        self.goodbye_said = true;
     }
 
     pub(super) fn is_closing(&self) -> bool {
@@ -295,10 +302,13 @@ impl Peer {
     fn leave(&mut self, env: &mut Env<'_>, reason: Option<CloseReason>, text: &str) {
         self.release(env);
         let code = reason.map_or(NORMAL_CLOSURE, |reason| reason.row().websocket);
-        if let Some(frame) = env.broker.parts.encoders.of(self.kind).close(code, text) {
+        let goodbye =
+            env.broker.parts.encoders.of(self.kind).close(code, text).filter(|_| !self.goodbye_said);
+        if let Some(frame) = goodbye {
             env.lanes.push_control(self.id.slot, frame);
         }
-        self.closing = Some(Closing { deadline: env.now.mono.after(env.broker.settings().limits.write_ms_max) });
+        self.closing =
+            Some(Closing { deadline: env.now.mono.after(env.broker.settings().limits.write_ms_max) });
         self.input = Vec::new();
         env.lanes.wake(self.id.slot);
     }

@@ -41,8 +41,19 @@ impl Peer {
         self.live.iter().find(hears).map(|live| live.key)
     }
 
+    /// A refusal that no session survives, whoever listens for refusals.
+    pub(super) fn end_for(&mut self, env: &mut Env<'_>, refusal: &Refusal, receipt: Option<Receipt>) {
+        env.broker.counters().refused(refusal.reason);
+        self.close(env, refusal, receipt);
+    }
+
     /// ERROR, then the end.
-    pub(in crate::broker) fn close(&mut self, env: &mut Env<'_>, refusal: &Refusal, receipt: Option<Receipt>) {
+    pub(in crate::broker) fn close(
+        &mut self,
+        env: &mut Env<'_>,
+        refusal: &Refusal,
+        receipt: Option<Receipt>,
+    ) {
         if self.is_closing() {
             return;
         }

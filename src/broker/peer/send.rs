@@ -24,8 +24,8 @@ pub(super) struct Work {
 }
 
 impl Work {
-    pub(super) fn of_one(letter: Letter, receipt: Option<Receipt>, undo: Option<SubscriptionKey>) -> Self {
-        let steps = VecDeque::from([Stage::Post(letter)]);
+    pub(super) fn of_one(stage: Stage, receipt: Option<Receipt>, undo: Option<SubscriptionKey>) -> Self {
+        let steps = VecDeque::from([stage]);
         Self { steps, receipts: receipt.into_iter().collect(), undo, begun: false }
     }
 }
@@ -64,10 +64,14 @@ impl Peer {
             return self.refuse(env, refusal, receipt);
         }
         match self.admit_send(env, send) {
-            Ok(letter) => self.work(
-                env,
-                Work::of_one(letter, receipt, None),
-            ),
+            Ok(letter) => {
+                let stage = Stage::Post(letter);
+                // What nearly every SEND is needs no book-keeping.
+                if matches!(stage, Stage::Post(Letter::Topic(_))) && self.perform(env, &stage).is_ok() {
+                    return self.complete(receipt);
+                }
+                self.work(env, Work::of_one(stage, receipt, None));
+            }
             Err(refusal) => self.refuse(env, refusal, receipt),
         }
     }
@@ -81,7 +85,8 @@ impl Peer {
                 Step::Send(_) if refused.is_some() => continue,
                 Step::Send(mut send) => {
                     work.receipts.extend(send.receipt.take());
-                    let admitted = self.check_rate(env).and_then(|()| self.admit_send(env, send)).and_then(no_refresh);
+                    let admitted =
+                        self.check_rate(env).and_then(|()| self.admit_send(env, send)).and_then(no_refresh);
                     match admitted {
                         Ok(letter) => Stage::Post(letter),
                         Err(refusal) => {
@@ -119,6 +124,10 @@ impl Peer {
         match self.perform_all(env, &mut work) {
             Ok(()) => {}
             Err(Unposted::Refused(refusal)) => return self.refuse_work(env, work, refusal),
+            Err(Unposted::Ended(refusal)) => {
+                self.return_unsettled(env, &work.steps);
+                return self.end_for(env, &refusal, work.receipts.into_iter().next_back());
+            }
             Err(Unposted::Full) => return self.hold(Held { work, since, why: Why::Room }),
             Err(Unposted::NoHandler(destination)) => {
                 if env.now.mono.since(since) >= env.broker.settings().limits.hold_ms_max {
@@ -147,7 +156,10 @@ impl Peer {
 
     /// Whether every step can be done, as things stand.
     fn prepare(&self, env: &Env<'_>, work: &Work) -> Result<(), Unposted> {
-        let letters = work.steps.iter().filter_map(|stage| if let Stage::Post(letter) = stage { Some(letter) } else { None });
+        let letters = work
+            .steps
+            .iter()
+            .filter_map(|stage| if let Stage::Post(letter) = stage { Some(letter) } else { None });
         env.broker.prepare(letters)?;
         work.steps.iter().try_for_each(|stage| {
             match stage {
@@ -174,7 +186,7 @@ impl Peer {
 
     fn perform(&mut self, env: &mut Env<'_>, stage: &Stage) -> Result<(), Unposted> {
         match stage {
-            Stage::Post(Letter::Refresh(token)) => self.refresh(env, token).map_err(Unposted::Refused)?,
+            Stage::Post(Letter::Refresh(token)) => self.refresh(env, token).map_err(Unposted::Ended)?,
             Stage::Post(letter) => {
                 let backlog = env.lanes.is_backlogged(env.broker.settings().limits.backlog_bytes_max);
                 if backlog || env.broker.is_over_memory() {

@@ -71,11 +71,18 @@ impl Peer {
     }
 
     /// Topics keep no ledger: there an id is known when it was ever issued.
-    pub(super) fn check_issued(&self, env: &Env<'_>, settle: &Settle, command: Command) -> Result<(), Refusal> {
+    pub(super) fn check_issued(
+        &self,
+        env: &Env<'_>,
+        settle: &Settle,
+        command: Command,
+    ) -> Result<(), Refusal> {
         let live = self.live.iter().find(|live| live.key == settle.key);
         let issued = match live.map(|live| (&live.what, live.issued)) {
             Some((Listening::Queue(_), _)) => return Ok(()),
-            Some((Listening::Topic { subscriber, .. }, _)) => env.table.subscriber(*subscriber).issued.unwrap_or(0),
+            Some((Listening::Topic { subscriber, .. }, _)) => {
+                env.table.subscriber(*subscriber).issued.unwrap_or(0)
+            }
             Some((_, issued)) => issued,
             // The session knew it at the ACK; it has ended since, before COMMIT.
             None => return Ok(()),

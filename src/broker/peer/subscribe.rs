@@ -12,7 +12,7 @@ use crate::model::{CloseReason, Destination, Refusal};
 use crate::policy::access::Action;
 use crate::routing::{Interest, Listener, ReplyRoute, Subscriber, SubscriberId, Topic};
 
-use super::send::Work;
+use super::send::{Stage, Work};
 use super::{Env, Listening, Live, Peer, QueueShare};
 
 impl Peer {
@@ -23,13 +23,20 @@ impl Peer {
         let begun = route.and_then(|route| self.begin(env, &subscribe, route));
         match begun {
             Ok(None) => self.complete(receipt),
-            Ok(Some(letter)) => self.work(env, Work::of_one(letter, receipt, Some(subscribe.key))),
+            Ok(Some(letter)) => {
+                self.work(env, Work::of_one(Stage::Post(letter), receipt, Some(subscribe.key)))
+            }
             Err(refusal) => self.refuse_subscription(env, &subscribe, refusal, receipt),
         }
     }
 
     /// Makes the subscription live. A request that a worker must answer is returned.
-    fn begin(&mut self, env: &mut Env<'_>, subscribe: &Subscribe, route: Route) -> Result<Option<Letter>, Refusal> {
+    fn begin(
+        &mut self,
+        env: &mut Env<'_>,
+        subscribe: &Subscribe,
+        route: Route,
+    ) -> Result<Option<Letter>, Refusal> {
         match route {
             Route::Topic { topic, room, own, errors } => {
                 let subscriber = self.listen(env, subscribe, topic, own);
@@ -52,13 +59,7 @@ impl Peer {
         Ok(None)
     }
 
-    fn listen(
-        &self,
-        env: &mut Env<'_>,
-        subscribe: &Subscribe,
-        topic: Topic,
-        own: bool,
-    ) -> SubscriberId {
+    fn listen(&self, env: &mut Env<'_>, subscribe: &Subscribe, topic: Topic, own: bool) -> SubscriberId {
         let subscriber = Subscriber {
             slot: self.id.slot,
             key: subscribe.key,
@@ -79,7 +80,12 @@ impl Peer {
         subscriber
     }
 
-    fn consume(&mut self, env: &mut Env<'_>, subscribe: &Subscribe, queue: Destination) -> Result<(), Refusal> {
+    fn consume(
+        &mut self,
+        env: &mut Env<'_>,
+        subscribe: &Subscribe,
+        queue: Destination,
+    ) -> Result<(), Refusal> {
         let unacked_max = env.broker.settings().limits.unacked_max;
         let credit = match subscribe.headers.get("prefetch-count") {
             None if subscribe.ack == AckMode::Auto => AUTO_CREDIT,
@@ -180,7 +186,9 @@ impl Peer {
                         Topic::Exact(destination) => {
                             env.broker.directory.remove(destination, self.id.worker);
                         }
-                        Topic::Wildcard(pattern) => env.broker.directory.remove_pattern(pattern, self.id.worker),
+                        Topic::Wildcard(pattern) => {
+                            env.broker.directory.remove_pattern(pattern, self.id.worker)
+                        }
                     }
                 }
                 if let (Some(room), Some(member)) = (room, self.member()) {
@@ -204,16 +212,18 @@ impl Peer {
         let access = &env.broker.parts.access;
         for subscription in self.session.subscriptions() {
             let name = &*subscription.destination;
-            let works = |live: &Live| live.key == subscription.key && matches!(live.what, Listening::Queue(_));
+            let works =
+                |live: &Live| live.key == subscription.key && matches!(live.what, Listening::Queue(_));
             let handles = name.starts_with("/app/") && self.live.iter().any(works);
             let own = name.starts_with("/user/") || name.starts_with("/app/");
             let allowed = own && (!handles || access.may(&member.principal, Action::Handle, name))
-                || !own && match crate::model::Address::of_subscribe(name) {
-                    Ok(crate::model::Address::Wildcard(pattern)) => {
-                        access.may_pattern(&member.principal, Action::Subscribe, &pattern)
-                    }
-                    _ => access.may(&member.principal, Action::Subscribe, name),
-                };
+                || !own
+                    && match crate::model::Address::of_subscribe(name) {
+                        Ok(crate::model::Address::Wildcard(pattern)) => {
+                            access.may_pattern(&member.principal, Action::Subscribe, &pattern)
+                        }
+                        _ => access.may(&member.principal, Action::Subscribe, name),
+                    };
             if !allowed {
                 let text = format!("the fresh token no longer allows the subscription to {name}");
                 return Err(Refusal::new(CloseReason::Forbidden, text).at(name));

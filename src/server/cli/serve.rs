@@ -1,13 +1,15 @@
 //! `stompede serve`.
 
+use std::io::Write;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{CliError, holder};
+use super::{CliError, holder, now_s};
+use crate::policy::{JwtConfig, JwtSigner, PolicyError, TokenOrder};
 use crate::server::config::{Config, Loaded, LogFormat, LogLevel, parse_address};
-use crate::server::{ServerError, telemetry};
+use crate::server::{Ports, Server, ServerError, telemetry};
 
 /// What can be set by flags; they win over file and environment.
 #[derive(Debug, Default, Args)]
@@ -81,7 +83,40 @@ pub(super) fn serve(mut arguments: ServeArguments) -> Result<(), CliError> {
     let config = loaded.check()?;
     let filter = std::env::var(telemetry::FILTER_VARIABLE).ok();
     telemetry::init(&config.log, filter.as_deref()).map_err(|error| CliError::Usage(error.to_string()))?;
-    crate::server::run(config, std::future::pending()).map_err(|error| CliError::Failed(told(&error)))
+    let failed = |error: ServerError| CliError::Failed(told(&error));
+    let development = config.is_development().then(|| config.signing());
+    let secure = config.tls.is_on();
+    let running = Server::new(config).and_then(Server::start).map_err(failed)?;
+    if let Some(signing) = development {
+        welcome(&signing, running.ports(), secure).map_err(|error| CliError::Failed(error.to_string()))?;
+    }
+    running.wait(std::future::pending()).map_err(failed)
+}
+
+/// Development mode says so, and how to try it.
+fn welcome(signing: &JwtConfig, ports: Ports, secure: bool) -> Result<(), PolicyError> {
+    tracing::warn!("development mode: no key and no account is configured, so anybody may be anybody");
+    let signer = JwtSigner::new(signing)?;
+    let token = |user: &str, service: bool| {
+        let claims = [("rooms".to_owned(), vec!["42"].into())].into_iter().collect();
+        signer.sign(&TokenOrder { user: user.to_owned(), service, claims, ttl_s: TRIAL_TOKEN_S }, now_s())
+    };
+    let (http, ws) = if secure { ("https", "wss") } else { ("http", "ws") };
+    let Ports { http: web, stomp, .. } = ports;
+    // Whoever started it without a terminal does not need to read this.
+    let _ = writeln!(
+        std::io::stdout(),
+        "\nstompede runs in DEVELOPMENT MODE: any login with the passcode guest is that user.\n\n  \
+           page to try it   {http}://{web}/\n  \
+           WebSocket        {ws}://{web}/ws\n  \
+           STOMP over TCP   {stomp}\n\n\
+         Tokens for an hour:\n  \
+           alice, room 42   {}\n  \
+           a service        {}\n",
+        token("alice", false)?,
+        token("backend", true)?,
+    );
+    Ok(())
 }
 
 /// The environment as far as it is text; a key cannot be anything else.
@@ -106,6 +141,9 @@ fn replace<T>(setting: &mut T, flag: Option<T>) {
         *setting = value;
     }
 }
+
+/// How long the printed tokens are good, seconds.
+const TRIAL_TOKEN_S: u64 = 3_600;
 
 #[cfg(test)]
 mod tests {

@@ -80,7 +80,6 @@ impl Config {
             ("outbox_bytes_max", limits.outbox_bytes_max, 16 << 10, 1 << 30),
             ("queue_messages_max", limits.queue_messages_max, 1, usize::MAX),
             ("queue_bytes_max", limits.queue_bytes_max, 1, usize::MAX),
-            ("calls_max", limits.calls_max, 1, 4_096),
             ("inbox_messages_max", limits.inbox_messages_max, 16, 1 << 24),
             ("inbox_bytes_max", limits.inbox_bytes_max, 64 << 10, usize::MAX),
             ("backlog_bytes_max", limits.backlog_bytes_max, 64 << 10, usize::MAX),

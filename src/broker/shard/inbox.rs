@@ -1,0 +1,93 @@
+//! What the shard is given to do: messages to deliver, answers, ends.
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use crate::broker::settings::Now;
+use crate::model::CloseReason;
+use crate::routing::Item;
+use crate::routing::fanout::{Report, fan_out};
+
+use super::Shard;
+
+impl Shard {
+    /// Does some of what waits in the inbox, as far as the backlog allows. Whatever is left wakes the driver.
+    pub fn drain(&mut self, now: Now) {
+        let broker = Arc::clone(&self.broker);
+        if self.is_backlogged() {
+            return;
+        }
+        let mut batch = std::mem::take(&mut self.batch);
+        let waiting = broker.inboxes().of(self.worker).take(&mut batch, ITEMS_AT_ONCE);
+        for worker in waiting.iter() {
+            broker.inboxes().force(worker, Item::Room);
+        }
+        for item in batch.drain(..) {
+            self.handle(item, now);
+        }
+        self.batch = batch;
+        broker.inboxes().of(self.worker).rouse();
+    }
+
+    /// Registers who is woken when the inbox has something that may be done; `true` when it has already.
+    pub fn watch_inbox(&mut self, waker: &Waker) -> bool {
+        let filled = self.broker.inboxes().of(self.worker).watch(waker);
+        filled && !self.is_backlogged()
+    }
+
+    fn handle(&mut self, item: Item, now: Now) {
+        match item {
+            Item::Publish(message) => {
+                let limits = &self.broker.settings().limits;
+                let overflow = self.broker.settings().rules.overflow(&message.destination);
+                let encoders = &self.broker.parts.encoders;
+                let (table, lanes) = (&mut self.table, &mut self.lanes);
+                let report = fan_out(table, lanes, encoders, &message, overflow, limits.outbox_bytes_max);
+                self.account(report, now);
+            }
+            Item::Consume { to, key, tag, message, redelivered } => {
+                if self.is_current(to) {
+                    self.with(to.slot, now, |peer, env| {
+                        peer.consume_message(env, key, tag, &message, redelivered)
+                    });
+                }
+            }
+            Item::Reply { route, message } => {
+                if self.is_current(route.connection) {
+                    self.with(route.connection.slot, now, |peer, env| {
+                        peer.reply(env, &route.listener, &message)
+                    });
+                }
+            }
+            Item::End { connection, refusal } => {
+                if self.is_current(connection) {
+                    self.end(connection.slot, &refusal, now);
+                }
+            }
+            Item::Room => self.retry_held(now),
+        }
+    }
+
+    fn account(&mut self, report: Report, now: Now) {
+        self.broker.counters().deliveries.add(report.delivered);
+        if report.dropped > 0 {
+            self.broker.counters().deliveries_dropped.add(report.dropped);
+        }
+        for slot in report.slow {
+            self.broker.counters().refused(CloseReason::SlowConsumer);
+            self.with(slot, now, |peer, env| peer.too_slow(env));
+        }
+    }
+
+    pub(super) fn retry_held(&mut self, now: Now) {
+        for id in std::mem::take(&mut self.held) {
+            if self.is_current(id) {
+                self.with(id.slot, now, |peer, env| peer.retry(env));
+                self.lanes.wake(id.slot);
+            }
+        }
+    }
+}
+
+/// Items taken from the inbox at a time.
+const ITEMS_AT_ONCE: usize = 64;

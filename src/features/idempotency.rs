@@ -1,0 +1,163 @@
+//! A SEND that is repeated because its receipt was lost is not published twice.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use foldhash::fast::RandomState;
+use parking_lot::Mutex;
+use stompede_protocol::Millis;
+
+use crate::model::Destination;
+
+/// Keys seen lately, by destination. Not the keys themselves are kept but 64 bits of each, under a seed that nobody
+/// outside knows.
+#[derive(Debug, Default)]
+pub struct Idempotency {
+    windows: Mutex<HashMap<Destination, Window, RandomState>>,
+    /// Keys of all windows.
+    count: AtomicUsize,
+    /// When windows are next looked through for old keys.
+    next_sweep: AtomicU64,
+    hasher: RandomState,
+}
+
+/// The keys of one destination, oldest first.
+#[derive(Debug, Default)]
+struct Window {
+    known: HashSet<u64, RandomState>,
+    ages: VecDeque<(Millis, u64)>,
+}
+
+/// What a key says of a SEND.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// For the first time: to be published.
+    Never,
+    /// Before: accepted already, the first body wins.
+    Before,
+}
+
+impl Idempotency {
+    /// Looks `key` of `user` up and remembers it.
+    pub fn check(&self, destination: &Destination, user: &str, key: &str, now: Millis) -> Seen {
+        let hash = self.hash(user, key);
+        let mut windows = self.windows.lock();
+        let window = windows.entry(destination.clone()).or_default();
+        self.forgot(window.forget_old(now));
+        if window.known.contains(&hash) {
+            return Seen::Before;
+        }
+        if window.ages.len() >= KEYS_MAX
+            && let Some((_, oldest)) = window.ages.pop_front()
+        {
+            window.known.remove(&oldest);
+            self.forgot(1);
+        }
+        // Beyond the limit of all windows a repeat is published again; better than refusing what is new.
+        if self.count.load(Ordering::Relaxed) < KEYS_OF_ALL_MAX {
+            window.known.insert(hash);
+            window.ages.push_back((now, hash));
+            self.count.fetch_add(1, Ordering::Relaxed);
+        }
+        Seen::Never
+    }
+
+    /// Forgets a key whose SEND was not accepted after all.
+    pub fn forget(&self, destination: &Destination, user: &str, key: &str) {
+        let hash = self.hash(user, key);
+        let mut windows = self.windows.lock();
+        let Some(window) = windows.get_mut(destination) else { return };
+        if window.known.remove(&hash) {
+            window.ages.retain(|(_, known)| *known != hash);
+            self.forgot(1);
+        }
+    }
+
+    /// Forgets what is out of its window. To be called now and then.
+    pub fn tick(&self, now: Millis) {
+        if now.0 < self.next_sweep.load(Ordering::Relaxed) {
+            return;
+        }
+        self.next_sweep.store(now.after(SWEEP_MS).0, Ordering::Relaxed);
+        self.windows.lock().retain(|_, window| {
+            self.forgot(window.forget_old(now));
+            !window.ages.is_empty()
+        });
+    }
+
+    /// Bytes that the windows keep, roughly.
+    pub fn bytes(&self) -> usize {
+        self.count.load(Ordering::Relaxed) * KEY_BYTES
+    }
+
+    fn forgot(&self, count: usize) {
+        self.count.fetch_sub(count, Ordering::Relaxed);
+    }
+
+    fn hash(&self, user: &str, key: &str) -> u64 {
+        self.hasher.hash_one((user, key))
+    }
+}
+
+impl Window {
+    /// Returns how many were forgotten.
+    fn forget_old(&mut self, now: Millis) -> usize {
+        let before = self.ages.len();
+        while let Some((since, hash)) = self.ages.front().copied() {
+            if now.since(since) < WINDOW_MS {
+                break;
+            }
+            self.ages.pop_front();
+            self.known.remove(&hash);
+        }
+        before - self.ages.len()
+    }
+}
+
+/// A key is remembered so long, milliseconds.
+pub const WINDOW_MS: u64 = 5 * 60 * 1_000;
+
+/// Windows are looked through this often, milliseconds.
+const SWEEP_MS: u64 = 10_000;
+
+/// Keys remembered of one destination; beyond, the oldest is forgotten early.
+pub const KEYS_MAX: usize = 10_000;
+
+/// Keys remembered of all destinations together.
+pub const KEYS_OF_ALL_MAX: usize = 1_000_000;
+
+/// What one remembered key takes, its share in its window included.
+const KEY_BYTES: usize = 120;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_counts_once_for_each_user_and_destination_until_its_window_ends() {
+        let keys = Idempotency::default();
+        let (a, b) = (Destination::internal("/topic/a"), Destination::internal("/topic/b"));
+        assert_eq!(keys.check(&a, "alice", "k", Millis(0)), Seen::Never);
+        assert_eq!(keys.check(&a, "alice", "k", Millis(1)), Seen::Before);
+        assert_eq!(keys.check(&a, "bob", "k", Millis(1)), Seen::Never);
+        assert_eq!(keys.check(&b, "alice", "k", Millis(1)), Seen::Never);
+        assert_eq!(keys.check(&a, "alice", "k", Millis(WINDOW_MS)), Seen::Never);
+        keys.forget(&a, "alice", "k");
+        assert_eq!(keys.check(&a, "alice", "k", Millis(WINDOW_MS)), Seen::Never);
+        keys.tick(Millis(3 * WINDOW_MS));
+        assert!(keys.windows.lock().is_empty());
+        assert_eq!(keys.bytes(), 0);
+    }
+
+    #[test]
+    fn a_destination_remembers_a_bounded_number() {
+        let keys = Idempotency::default();
+        let a = Destination::internal("/topic/a");
+        for n in 0..=KEYS_MAX {
+            assert_eq!(keys.check(&a, "alice", &n.to_string(), Millis(0)), Seen::Never);
+        }
+        assert_eq!(keys.check(&a, "alice", &KEYS_MAX.to_string(), Millis(0)), Seen::Before);
+        assert_eq!(keys.check(&a, "alice", "0", Millis(0)), Seen::Never);
+    }
+}
