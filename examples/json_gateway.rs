@@ -168,9 +168,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             "--stomp-port" => config.stomp_port = value.parse()?,
             "--ports-file" => config.ports_file = Some(value.into()),
             _ => {
-                return Err(
-                    format!("unknown flag {flag}: there are --http-port, --stomp-port, --ports-file").into()
-                );
+                return Err(format!(
+                    "unknown flag {flag}: there are --http-port, --stomp-port, --ports-file"
+                )
+                .into());
             }
         }
     }

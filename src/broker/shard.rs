@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::Bytes;
-use stompede_protocol::Millis;
 
 use crate::model::{ConnectionId, Refusal, WorkerId};
 use crate::routing::{Item, Lanes, Table};

@@ -4,7 +4,7 @@ use stompede_protocol::Millis;
 
 use crate::broker::peer::timers::Fate;
 use crate::broker::settings::Now;
-use crate::model::{ConnectionId, WorkerId};
+use crate::model::{CloseReason, ConnectionId, WorkerId};
 
 use super::Shard;
 
