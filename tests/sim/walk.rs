@@ -219,9 +219,13 @@ impl Walk {
             .collect();
         let observer = self.world.connect_as("observer");
         observer.subscribes("/app/chat/42/members");
-        let answer: serde_json::Value = serde_json::from_slice(&observer.message().body).unwrap();
-        let members =
-            answer["members"].as_array().unwrap().iter().filter_map(|member| member["userId"].as_str());
+        let answer: serde_json::Value =
+            serde_json::from_slice(&observer.message().body).expect("a list of members");
+        let members = answer["members"]
+            .as_array()
+            .expect("a list of members")
+            .iter()
+            .filter_map(|member| member["userId"].as_str());
         let members: BTreeSet<&str> = members.collect();
         observer.leaves();
         if members == present {

@@ -11,15 +11,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Wake, Waker};
 
-use stompede::broker::{Broker, CallAnswer, Census, Link, Now, Parts, Settings, Shard};
+use stompede::broker::{Broker, Call, CallAnswer, Census, Link, Now, Parts, Settings, Shard};
 use stompede::features::Rooms;
 use stompede::features::rooms::Events;
-use stompede::model::{CloseReason, DestinationRules, Limits, Refusal, WorkerId};
+use stompede::model::{CloseReason, DestinationRules, Limits, Principal, Refusal, WorkerId};
 use stompede::policy::authenticator::Mode;
 use stompede::policy::quota::ConnectionLimits;
 use stompede::policy::{
-    Access, Accounts, Authenticator, Connections, Credentials, JwtConfig, JwtSigner, JwtVerifier, Secret,
-    TokenOrder, UserRates,
+    Access, AccountConfig, Accounts, Authenticator, Connections, Credentials, JwtConfig, JwtSigner,
+    JwtVerifier, Secret, TokenOrder, UserRates,
 };
 use stompede::transport::encode::encoders;
 use stompede_protocol::{Client, HeartBeat, Introduction, Millis, Version};
@@ -38,6 +38,8 @@ pub(crate) struct Setup {
     pub(crate) events: Events,
     pub(crate) memory_bytes_max: usize,
     pub(crate) heart_beat: HeartBeat,
+    /// Logins whose passcodes take long to check.
+    pub(crate) accounts: Vec<AccountConfig>,
 }
 
 /// Who comes, and how.
@@ -87,8 +89,6 @@ pub(crate) struct Core {
     guarded: bool,
     still: bool,
     turn: usize,
-    /// Answers to calls wait until asked for.
-    pub(crate) slow_calls: bool,
 }
 
 /// Set when somebody calls.
@@ -138,6 +138,7 @@ impl World {
             events: Events::Topic,
             memory_bytes_max: usize::MAX,
             heart_beat: HeartBeat { send_ms: 10_000, receive_ms: 10_000 },
+            accounts: Vec::new(),
         };
         change(&mut setup);
         Self { core: Rc::new(RefCell::new(Core::new(setup))) }
@@ -260,10 +261,19 @@ impl World {
         self.broker().counters().closes(reason)
     }
 
-    /// Answers to calls are held back, or given.
-    pub(crate) fn answers_slowly(&self, slowly: bool) {
-        self.core.borrow_mut().slow_calls = slowly;
-        self.goes_on();
+    /// Whoever waits to hear who he is hears it now. Returns how many did.
+    pub(crate) fn answers_calls(&self, answer: &Result<Principal, Refusal>) -> usize {
+        let mut core = self.core.borrow_mut();
+        let now = core.now();
+        let mut count = 0;
+        for shard in &mut core.shards {
+            for (connection, Call::Authenticate(_)) in shard.take_calls() {
+                shard.answer(connection, CallAnswer::Authenticated(answer.clone()), now);
+                count += 1;
+            }
+        }
+        core.settle();
+        count
     }
 
     /// An operator ends the session of `person`.
@@ -312,7 +322,7 @@ impl Core {
                 memory_bytes_max: setup.memory_bytes_max,
                 limits: setup.limits,
             },
-            authenticator: Authenticator::new(Some(verifier), Accounts::default(), mode),
+            authenticator: Authenticator::new(Some(verifier), Accounts::new(&setup.accounts).unwrap(), mode),
             access,
             connections,
             user_rates: UserRates::new(),
@@ -335,7 +345,6 @@ impl Core {
             guarded: setup.guarded,
             still: false,
             turn: 0,
-            slow_calls: false,
         }
     }
 
@@ -385,7 +394,6 @@ impl Core {
 
     fn step_of(&mut self, choice: usize, may: impl Fn(usize) -> bool) -> bool {
         let now = self.now();
-        self.answer_calls(now);
         let inboxes = (0..self.shards.len()).filter(|n| self.inboxes[*n].is_raised()).map(Turn::Inbox);
         let lines = (0..self.lines.len()).filter(|n| self.lines[*n].is_due() && may(*n)).map(Turn::Line);
         let turns: Vec<Turn> = inboxes.chain(lines).collect();
@@ -404,19 +412,6 @@ impl Core {
         if self.shards[n].watch_inbox(&Waker::from(Arc::clone(&flag))) {
             self.shards[n].drain(now);
             flag.raise();
-        }
-    }
-
-    fn answer_calls(&mut self, now: Now) {
-        if self.slow_calls {
-            return;
-        }
-        for shard in &mut self.shards {
-            for (connection, call) in shard.take_calls() {
-                let stompede::broker::Call::Authenticate(credentials) = call;
-                let answer = self.broker.authenticator().authenticate(&credentials, now.wall_s());
-                shard.answer(connection, CallAnswer::Authenticated(answer), now);
-            }
         }
     }
 }
