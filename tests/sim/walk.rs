@@ -17,15 +17,19 @@ use crate::person::Person;
 use crate::world::{Guest, World, mixed};
 
 /// Numbers from a seed.
-struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    fn below(&mut self, sides: usize) -> usize {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(mixed(seed + 1))
+    }
+
+    pub(crate) fn below(&mut self, sides: usize) -> usize {
         self.0 = mixed(self.0);
         (self.0 >> 16) as usize % sides
     }
 
-    fn one_of<T: Copy>(&mut self, things: &[T]) -> T {
+    pub(crate) fn one_of<T: Copy>(&mut self, things: &[T]) -> T {
         things[self.below(things.len())]
     }
 }
@@ -74,7 +78,7 @@ const NAMES: [&str; 7] =
 
 impl Walk {
     fn new(seed: u64) -> Self {
-        let mut dice = Dice(mixed(seed + 1));
+        let mut dice = Dice::new(seed);
         let inbox = dice.one_of(&[2, 5, 1_000]);
         let outbox = dice.one_of(&[2_000, 100_000]);
         let world = World::with(|setup| {
