@@ -418,7 +418,7 @@ fn the_judge_sees_each_broken_promise() {
     let good = with(&[one.clone(), two.clone()]);
     assert_eq!(verdict(&[good]), Ok(()));
     for (bad, word) in [
-        (with(&[one.clone()]), "missed"),
+        (with(std::slice::from_ref(&one)), "missed"),
         (with(&[one.clone(), two.clone(), two.clone()]), "twice"),
         (with(&[one.clone(), two.clone(), message("s2", "1")]), "wanted no such"),
         (with(&[one.clone(), two.clone(), message("s1", "3")]), "wanted no such"),

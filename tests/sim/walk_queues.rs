@@ -108,7 +108,7 @@ impl Walk {
             4 => {
                 let open = client.subscriptions.iter_mut().find(|(_, _, open)| *open);
                 if let Some((id, _, open)) =
-                    open.filter(|_| !client.acking.is_empty() || self.serial % 2 == 0)
+                    open.filter(|_| !client.acking.is_empty() || self.serial.is_multiple_of(2))
                 {
                     *open = false;
                     client.unsettled.retain(|message| message.headers.get("subscription") != Some(id));

@@ -43,7 +43,7 @@ pub(crate) struct Setup {
 }
 
 /// Who comes, and how.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub(crate) struct Guest<'a> {
     pub(crate) name: &'a str,
     pub(crate) service: bool,
@@ -193,7 +193,7 @@ impl World {
         claims.insert("rooms".to_owned(), guest.rooms.into());
         let order =
             TokenOrder { user: guest.name.to_owned(), service: guest.service, claims, ttl_s: guest.ttl_s };
-        core.signer.sign(&order, core.now().wall_s()).unwrap()
+        core.signer.sign(&order, core.now().wall_s()).expect("the settings of the world are valid")
     }
 
     /// Time passes, in the worker's own ticks.
@@ -302,7 +302,7 @@ impl Core {
         let secret = Secret::new("a secret of at least thirty-two bytes");
         let jwt = JwtConfig { secret: Some(secret), leeway_s: 0, ..JwtConfig::default() };
         let access = Access::defaults();
-        let verifier = JwtVerifier::new(&jwt, access.claims()).unwrap();
+        let verifier = JwtVerifier::new(&jwt, access.claims()).expect("the settings of the world are valid");
         let mode = if setup.guarded { Mode::Closed } else { Mode::Development };
         let connections = Connections::new(ConnectionLimits {
             total: setup.limits.connections_max,
@@ -322,7 +322,11 @@ impl Core {
                 memory_bytes_max: setup.memory_bytes_max,
                 limits: setup.limits,
             },
-            authenticator: Authenticator::new(Some(verifier), Accounts::new(&setup.accounts).unwrap(), mode),
+            authenticator: Authenticator::new(
+                Some(verifier),
+                Accounts::new(&setup.accounts).expect("the settings of the world are valid"),
+                mode,
+            ),
             access,
             connections,
             user_rates: UserRates::new(),
@@ -341,7 +345,7 @@ impl Core {
             broker,
             lines: Vec::new(),
             now_ms,
-            signer: JwtSigner::new(&jwt).unwrap(),
+            signer: JwtSigner::new(&jwt).expect("the settings of the world are valid"),
             guarded: setup.guarded,
             still: false,
             turn: 0,
