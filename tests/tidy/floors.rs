@@ -36,8 +36,8 @@ pub(crate) const HOMES: [(&str, &[&str]); 38] = [
     ("subtle", &["src/policy/"]),
     // The operating system: sockets, threads, randomness.
     // A handle is the embedding program's end of a pipe: channels and the pipe, no clock and no task of its own.
-    ("tokio", &["src/transport/", "src/server/", "src/broker/handle.rs"]),
-    ("futures_core", &["src/broker/handle.rs"]),
+    ("tokio", &["src/transport/", "src/server/", "src/broker/handle"]),
+    ("futures_core", &["src/broker/handle"]),
     ("socket2", &["src/transport/", "src/server/"]),
     ("getrandom", &["src/server/"]),
     // WebSocket.
