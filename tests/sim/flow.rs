@@ -37,6 +37,8 @@ fn a_blocked_socket_is_closed_by_its_rule_and_never_slows_the_publisher() {
     for n in 0..30 {
         alice.sends_with("/topic/a", &[("receipt", "r")], &numbered(n, 1_000));
         assert_eq!(receipts(&alice), 1, "not held");
+        // Who has read nothing for a second is slow; before, the limit is lenient.
+        world.runs_for(100);
     }
     assert_eq!(numbers(&fast.messages()), (0..30).collect::<Vec<_>>());
     assert_eq!(world.closes(CloseReason::SlowConsumer), 1);

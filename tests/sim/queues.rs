@@ -247,6 +247,7 @@ fn in_auto_mode_what_the_socket_never_took_returns_when_the_consumer_is_lost() {
     alice.sends("/queue/a", "precious");
     for _ in 0..5 {
         alice.sends("/topic/a", &"x".repeat(1_000));
+        world.runs_for(500);
     }
     assert_eq!(world.closes(CloseReason::SlowConsumer), 1);
     let carol = world.connect_as("carol");

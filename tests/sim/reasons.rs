@@ -91,6 +91,7 @@ fn way(reason: CloseReason) -> Way {
             alice.stalls();
             let bob = world.connect_as("bob");
             bob.sends("/topic/a", &"x".repeat(100));
+            world.runs_for(1_500);
             bob.sends("/topic/a", "x");
             alice.resumes();
             alice
