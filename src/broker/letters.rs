@@ -152,17 +152,18 @@ impl Broker {
 
     /// Posts what is left of a transaction whose sender is gone: what has begun is finished, room or not.
     pub(super) fn post_anyway(&self, letter: &Letter, now: Now) {
-        let posted = match letter {
-            Letter::Topic(message) => Ok(self.relay.announce(message)),
-            Letter::Queue(message) | Letter::Handler(message) => self.enqueue(message, now),
+        match letter {
+            Letter::Topic(message) => self.relay.announce(message),
+            Letter::Queue(message) | Letter::Handler(message) => {
+                if let Err(Unposted::Refused(refusal)) = self.enqueue(message, now) {
+                    tracing::warn!(%refusal, "a message of a committed transaction is lost");
+                }
+            }
             Letter::Reply(route, message) => {
                 let item = Item::Reply { route: route.clone(), message: Arc::clone(message) };
-                Ok(self.inboxes.force(route.connection.worker, item))
+                self.inboxes.force(route.connection.worker, item);
             }
-            Letter::Refresh(_) => Ok(()),
-        };
-        if let Err(Unposted::Refused(refusal)) = posted {
-            tracing::warn!(%refusal, "a message of a committed transaction is lost");
+            Letter::Refresh(_) => {}
         }
     }
 

@@ -20,7 +20,7 @@ pub struct Lane {
     woken: bool,
     /// Since when the socket has taken no byte although some waited.
     blocked: Option<Millis>,
-    /// Since when the socket has never taken all.
+    /// Since when it has not caught up: the socket refused bytes and most of the limit has waited ever since.
     lagging: Option<Millis>,
 }
 
@@ -38,6 +38,8 @@ pub struct Lanes {
     congested: bool,
     /// The time of the last tick.
     now: Millis,
+    /// Who has less than this waiting has caught up.
+    caught_up_bytes: usize,
 }
 
 impl Lanes {
@@ -97,8 +99,8 @@ impl Lanes {
         let (before, wanted) = (lane.outbox.bytes(), head.len() + tail.as_ref().map_or(0, Bytes::len));
         // Without a refusing socket the limit would blame the consumer for the worker's own delay.
         let mut limit = if lane.blocked.is_some() { bytes_max } else { usize::MAX };
-        if before > 0 && before + wanted > limit && self.is_common_cause(bytes_max) {
-            limit = usize::MAX;
+        if before > 0 && before + wanted > limit && overflow == Overflow::Close {
+            limit = self.lenient_limit(slot, bytes_max);
         }
         let pushed = self.lanes[slot as usize].outbox.push(head, tail, overflow, limit);
         self.changed(slot, before);
@@ -111,7 +113,7 @@ impl Lanes {
         let before = self.lanes[slot as usize].outbox.bytes();
         let lane = &mut self.lanes[slot as usize];
         lane.outbox.advance(count);
-        if lane.outbox.is_empty() {
+        if lane.outbox.bytes() <= self.caught_up_bytes {
             lane.lagging = None;
         }
         self.changed(slot, before);
@@ -125,22 +127,36 @@ impl Lanes {
     /// Looks again whether consumers lag for a common cause. To be called several times a second.
     pub fn tick(&mut self, now: Millis, outbox_bytes_max: usize) {
         self.now = now;
+        self.caught_up_bytes = outbox_bytes_max / 4;
         // Once begun it lasts until they have caught up well below the mark at which it began.
         self.congested = self.congested && self.many_lag(outbox_bytes_max / 4);
     }
 
-    /// An outbox is full. One consumer that lags is slow and must go; when many that do read lag at once, it is what
-    /// they share: the machine, the network. Then nobody is blamed, and publishing stops until they have caught up.
-    fn is_common_cause(&mut self, outbox_bytes_max: usize) -> bool {
+    /// An outbox is full. A consumer that reads nothing is slow and must go. When many that do read lag at once, it is
+    /// what they share: the machine, the network. Then nobody is blamed, and publishing stops until they have caught
+    /// up. The first of them are met before that shows, since the system buffers more for one than for another: so who
+    /// reads, and has not lagged for long, is given several times the limit.
+    fn lenient_limit(&mut self, slot: u32, outbox_bytes_max: usize) -> usize {
         self.congested = self.congested || self.many_lag(outbox_bytes_max / 2);
-        self.congested
+        if self.congested {
+            return usize::MAX;
+        }
+        let lane = &self.lanes[slot as usize];
+        let lags_lately = lane.lagging.is_none_or(|since| self.now.since(since) <= LAG_MS_MAX);
+        let lenient = if self.reads(lane) && lags_lately { LENIENCY } else { 1 };
+        outbox_bytes_max.saturating_mul(lenient)
+    }
+
+    /// Whether the socket has taken bytes lately.
+    fn reads(&self, lane: &Lane) -> bool {
+        lane.blocked.is_none_or(|since| self.now.since(since) <= PROGRESS_MS)
     }
 
     /// Whether many connections with more than `bytes_min` waiting still take bytes. Who lags for long counts only
     /// while most do: a few cannot hold up publishers for good.
     fn many_lag(&self, bytes_min: usize) -> bool {
         let lags = |lane: &&Lane| lane.outbox.bytes() > bytes_min;
-        let reads = |lane: &&Lane| lane.blocked.is_none_or(|since| self.now.since(since) <= PROGRESS_MS);
+        let reads = |lane: &&Lane| self.reads(lane);
         let (mut lately, mut all) = (0, 0);
         for lane in self.lanes.iter().map(|(_, lane)| lane).filter(lags).filter(reads) {
             let Some(since) = lane.lagging else { continue };
@@ -224,6 +240,9 @@ impl Lanes {
 /// A socket that took bytes so lately belongs to somebody who reads, milliseconds.
 const PROGRESS_MS: u64 = 1_000;
 
+/// A consumer that reads but lags since lately may have so many times the limit waiting.
+const LENIENCY: usize = 8;
+
 /// Who lags for longer counts only together with most others, milliseconds.
 const LAG_MS_MAX: u64 = 10_000;
 
@@ -250,6 +269,7 @@ mod tests {
         }
         assert_eq!(lanes.backlog_bytes(), 600);
         lanes.set_blocked(slow, Some(Millis(5)));
+        lanes.tick(Millis(1_006), 100);
         assert_eq!(lanes.backlog_bytes(), 0);
         assert_eq!(push(&mut lanes, slow, 60), Pushed::Full);
         lanes.advance(slow, 600);
@@ -292,14 +312,19 @@ mod tests {
     }
 
     #[test]
-    fn a_few_who_lag_are_slow() {
+    fn a_few_who_read_but_lag_are_given_more_room_for_a_while() {
         let mut lanes = Lanes::default();
         let slots: Vec<u32> = (0..3).map(|_| lanes.open()).collect();
         for slot in &slots {
             push(&mut lanes, *slot, 90);
             lanes.set_blocked(*slot, Some(Millis(0)));
         }
-        assert_eq!(push(&mut lanes, slots[0], 20), Pushed::Full);
+        assert_eq!(push(&mut lanes, slots[0], 100 * LENIENCY - 90), Pushed::Taken);
+        assert_eq!(push(&mut lanes, slots[0], 1), Pushed::Full);
+        lanes.set_blocked(slots[1], None);
+        lanes.set_blocked(slots[1], Some(Millis(LAG_MS_MAX)));
+        lanes.tick(Millis(LAG_MS_MAX + 1), 100);
+        assert_eq!(push(&mut lanes, slots[1], 20), Pushed::Full);
     }
 
     #[test]

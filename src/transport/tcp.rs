@@ -39,7 +39,10 @@ pub fn set_options<'s>(socket: impl Into<SockRef<'s>>) -> io::Result<()> {
     let probes = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
     socket.set_tcp_keepalive(&probes.with_retries(KEEPALIVE_PROBES))?;
     #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX))?;
+    {
+        socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX))?;
+        socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
+    }
     Ok(())
 }
 
@@ -52,6 +55,11 @@ const KEEPALIVE_PROBES: u32 = 3;
 /// Sent bytes that nobody acknowledges for so long end the connection.
 #[cfg(target_os = "linux")]
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(30);
+
+/// Bytes that the system holds for a peer beyond what its window takes. What waits longer should wait with us, where it
+/// is counted and bounded.
+#[cfg(target_os = "linux")]
+const UNSENT_BYTES_MAX: u32 = 128 << 10;
 
 #[cfg(test)]
 mod tests {

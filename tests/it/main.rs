@@ -4,6 +4,8 @@
 
 mod cli;
 mod door;
+mod embed;
+mod examples;
 mod http;
 mod serve;
 mod shell;

@@ -8,8 +8,9 @@ use crate::person::Person;
 use crate::world::{Guest, World};
 
 fn numbers(messages: &[Frame]) -> Vec<usize> {
-    let number =
-        |message: &Frame| String::from_utf8_lossy(&message.body).trim_end_matches('.').parse().unwrap();
+    let number = |message: &Frame| {
+        String::from_utf8_lossy(&message.body).trim_end_matches('.').parse().expect("a number")
+    };
     messages.iter().map(number).collect()
 }
 

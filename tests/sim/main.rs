@@ -10,5 +10,6 @@ mod reasons;
 mod rooms;
 mod sessions;
 mod walk;
+mod walk_queues;
 mod wire;
 mod world;

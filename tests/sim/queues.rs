@@ -10,7 +10,7 @@ fn bodies(messages: &[Frame]) -> Vec<String> {
 }
 
 fn redelivered(messages: &[Frame]) -> Vec<&str> {
-    messages.iter().map(|message| message.headers.get("redelivered").unwrap()).collect()
+    messages.iter().map(|message| message.headers.get("redelivered").expect("on every queue")).collect()
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn way(reason: CloseReason) -> Way {
             alice.sends("/topic/a", "x");
             alice
         }),
-        CloseReason::BadDestination => By(|| alice_sends(World::new(), "/nowhere/a", "x")),
+        CloseReason::BadDestination => By(|| alice_sends(&World::new(), "/nowhere/a", "x")),
         CloseReason::NoHandler => By(|| {
             let world = World::new();
             let alice = world.connect(over_websocket("alice"));
@@ -52,11 +52,11 @@ fn way(reason: CloseReason) -> Way {
             world.runs_for(10_200);
             alice
         }),
-        CloseReason::NoSuchReply => By(|| alice_sends(World::new(), "/reply-queue/unknown", "x")),
-        CloseReason::BadContent => By(|| alice_sends(World::new(), "/app/chat/42/send", "x")),
-        CloseReason::TooLarge => {
-            By(|| alice_sends(World::with(|setup| setup.limits.body_bytes_max = 9), "/topic/a", "0123456789"))
-        }
+        CloseReason::NoSuchReply => By(|| alice_sends(&World::new(), "/reply-queue/unknown", "x")),
+        CloseReason::BadContent => By(|| alice_sends(&World::new(), "/app/chat/42/send", "x")),
+        CloseReason::TooLarge => By(|| {
+            alice_sends(&World::with(|setup| setup.limits.body_bytes_max = 9), "/topic/a", "0123456789")
+        }),
         CloseReason::TooManySubscriptions => By(|| {
             let world = World::with(|setup| setup.limits.subscriptions_max = 1);
             let alice = world.connect(over_websocket("alice"));
@@ -81,7 +81,7 @@ fn way(reason: CloseReason) -> Way {
             world.knock(over_websocket("alice"))
         }),
         CloseReason::QueueFull => {
-            By(|| alice_sends(World::with(|setup| setup.limits.queue_messages_max = 0), "/queue/a", "x"))
+            By(|| alice_sends(&World::with(|setup| setup.limits.queue_messages_max = 0), "/queue/a", "x"))
         }
         CloseReason::StoreFull => NotYet("nothing is stored"),
         CloseReason::SlowConsumer => By(|| {
@@ -114,7 +114,7 @@ fn over_websocket(name: &str) -> Guest<'_> {
     Guest { link: Link::WebSocket, ..Guest::named(name) }
 }
 
-fn alice_sends(world: World, destination: &str, body: &str) -> Person {
+fn alice_sends(world: &World, destination: &str, body: &str) -> Person {
     let alice = world.connect(over_websocket("alice"));
     alice.sends(destination, body);
     alice

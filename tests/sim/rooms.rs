@@ -8,7 +8,7 @@ use crate::person::Person;
 use crate::world::{Guest, World};
 
 fn body(message: &stompede_protocol::Frame) -> Value {
-    serde_json::from_slice(&message.body).unwrap()
+    serde_json::from_slice(&message.body).expect("JSON")
 }
 
 fn member<'a>(name: &'a str) -> Guest<'a> {

@@ -1,7 +1,11 @@
 //! A session from CONNECT to its end: receipts, refusals, tokens, signs of life.
 
+use std::collections::BTreeMap;
+
 use stompede::broker::Link;
-use stompede::model::{CloseReason, Refusal};
+use stompede::model::{CloseReason, Principal, Refusal};
+use stompede::policy::accounts::AccountRole;
+use stompede::policy::{AccountConfig, Secret};
 use stompede_protocol::{AckMode, HeartBeat, Version};
 
 use crate::line::Heard;
@@ -309,6 +313,51 @@ fn wrong_or_missing_credentials_are_refused() {
 
 fn ws(stomp: &[u8]) -> Vec<u8> {
     crate::wire::ClientFraming::new(Link::WebSocket).wrap(stomp)
+}
+
+/// A world where `alice` has an account, so that finding out who she is takes its time.
+fn with_account() -> World {
+    World::with(|setup| {
+        let hash = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+        setup.accounts = vec![AccountConfig {
+            login: "alice".to_owned(),
+            passcode_hash: Secret::new(hash),
+            role: AccountRole::User,
+            claims: BTreeMap::new(),
+        }];
+    })
+}
+
+const PIPELINED: &[u8] = b"CONNECT\naccept-version:1.2\nhost:x\nlogin:alice\npasscode:x\n\n\0\
+    SUBSCRIBE\nid:1\ndestination:/topic/a\nreceipt:r\n\n\0SEND\ndestination:/topic/a\n\nx\0";
+
+#[test]
+fn what_follows_connect_waits_until_it_is_known_who_it_is() {
+    for piece in [5, 1_000] {
+        let world = with_account();
+        let alice = world.stranger(Link::Stream, None);
+        alice.line(|line| line.piece_bytes = piece);
+        alice.writes(PIPELINED);
+        alice.hears(&[]);
+        // The client has said all that it must: the time limit for CONNECT is over.
+        world.runs_for(30_000);
+        alice.hears(&[]);
+        assert_eq!(world.answers_calls(&Ok(Principal::service("alice"))), 1);
+        alice.hears(&["CONNECTED", "RECEIPT r", "/topic/a: x"]);
+    }
+}
+
+#[test]
+fn who_turns_out_to_be_nobody_is_refused_and_what_followed_is_not_read() {
+    let world = with_account();
+    let [alice, gone] = [(), ()].map(|()| world.stranger(Link::Stream, None));
+    alice.writes(PIPELINED);
+    gone.writes(PIPELINED);
+    gone.vanishes();
+    world.answers_calls(&Err(CloseReason::Unauthorized.into()));
+    alice.is_thrown_out("unauthorized", "credentials");
+    gone.hears(&["END"]);
+    world.is_deserted();
 }
 
 #[test]

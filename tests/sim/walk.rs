@@ -17,15 +17,19 @@ use crate::person::Person;
 use crate::world::{Guest, World, mixed};
 
 /// Numbers from a seed.
-struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    fn below(&mut self, sides: usize) -> usize {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(mixed(seed + 1))
+    }
+
+    pub(crate) fn below(&mut self, sides: usize) -> usize {
         self.0 = mixed(self.0);
         (self.0 >> 16) as usize % sides
     }
 
-    fn one_of<T: Copy>(&mut self, things: &[T]) -> T {
+    pub(crate) fn one_of<T: Copy>(&mut self, things: &[T]) -> T {
         things[self.below(things.len())]
     }
 }
@@ -74,7 +78,7 @@ const NAMES: [&str; 7] =
 
 impl Walk {
     fn new(seed: u64) -> Self {
-        let mut dice = Dice(mixed(seed + 1));
+        let mut dice = Dice::new(seed);
         let inbox = dice.one_of(&[2, 5, 1_000]);
         let outbox = dice.one_of(&[2_000, 100_000]);
         let world = World::with(|setup| {
@@ -219,9 +223,13 @@ impl Walk {
             .collect();
         let observer = self.world.connect_as("observer");
         observer.subscribes("/app/chat/42/members");
-        let answer: serde_json::Value = serde_json::from_slice(&observer.message().body).unwrap();
-        let members =
-            answer["members"].as_array().unwrap().iter().filter_map(|member| member["userId"].as_str());
+        let answer: serde_json::Value =
+            serde_json::from_slice(&observer.message().body).expect("a list of members");
+        let members = answer["members"]
+            .as_array()
+            .expect("a list of members")
+            .iter()
+            .filter_map(|member| member["userId"].as_str());
         let members: BTreeSet<&str> = members.collect();
         observer.leaves();
         if members == present {
@@ -410,7 +418,7 @@ fn the_judge_sees_each_broken_promise() {
     let good = with(&[one.clone(), two.clone()]);
     assert_eq!(verdict(&[good]), Ok(()));
     for (bad, word) in [
-        (with(&[one.clone()]), "missed"),
+        (with(std::slice::from_ref(&one)), "missed"),
         (with(&[one.clone(), two.clone(), two.clone()]), "twice"),
         (with(&[one.clone(), two.clone(), message("s2", "1")]), "wanted no such"),
         (with(&[one.clone(), two.clone(), message("s1", "3")]), "wanted no such"),

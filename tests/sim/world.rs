@@ -12,15 +12,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Wake, Waker};
 
 use stompede::backend::memory::embedded;
-use stompede::broker::{Broker, CallAnswer, Census, Link, Now, Parts, Settings, Shard, Shown};
+use stompede::broker::{Broker, Call, CallAnswer, Census, Link, Now, Parts, Settings, Shard, Shown};
 use stompede::features::Rooms;
 use stompede::features::rooms::Events;
-use stompede::model::{CloseReason, DestinationRules, Limits, Refusal, WorkerId};
+use stompede::model::{CloseReason, DestinationRules, Limits, Principal, Refusal, WorkerId};
 use stompede::policy::authenticator::Mode;
 use stompede::policy::quota::ConnectionLimits;
 use stompede::policy::{
-    Access, Accounts, Authenticator, Connections, JwtConfig, JwtSigner, JwtVerifier, Secret, TokenOrder,
-    UserRates,
+    Access, AccountConfig, Accounts, Authenticator, Connections, JwtConfig, JwtSigner, JwtVerifier, Secret,
+    TokenOrder, UserRates,
 };
 use stompede::transport::encode::encoders;
 use stompede_protocol::{Client, HeartBeat, Introduction, Millis, Version};
@@ -39,10 +39,12 @@ pub(crate) struct Setup {
     pub(crate) events: Events,
     pub(crate) memory_bytes_max: usize,
     pub(crate) heart_beat: HeartBeat,
+    /// Logins whose passcodes take long to check.
+    pub(crate) accounts: Vec<AccountConfig>,
 }
 
 /// Who comes, and how.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub(crate) struct Guest<'a> {
     pub(crate) name: &'a str,
     pub(crate) service: bool,
@@ -88,8 +90,6 @@ pub(crate) struct Core {
     guarded: bool,
     still: bool,
     turn: usize,
-    /// Answers to calls wait until asked for.
-    pub(crate) slow_calls: bool,
 }
 
 /// Set when somebody calls.
@@ -139,6 +139,7 @@ impl World {
             events: Events::Topic,
             memory_bytes_max: usize::MAX,
             heart_beat: HeartBeat { send_ms: 10_000, receive_ms: 10_000 },
+            accounts: Vec::new(),
         };
         change(&mut setup);
         Self { core: Rc::new(RefCell::new(Core::new(setup))) }
@@ -193,7 +194,7 @@ impl World {
         claims.insert("rooms".to_owned(), guest.rooms.into());
         let order =
             TokenOrder { user: guest.name.to_owned(), service: guest.service, claims, ttl_s: guest.ttl_s };
-        core.signer.sign(&order, core.now().wall_s()).unwrap()
+        core.signer.sign(&order, core.now().wall_s()).expect("the settings of the world are valid")
     }
 
     /// Time passes, in the worker's own ticks.
@@ -261,10 +262,19 @@ impl World {
         self.broker().counters().closes(reason)
     }
 
-    /// Answers to calls are held back, or given.
-    pub(crate) fn answers_slowly(&self, slowly: bool) {
-        self.core.borrow_mut().slow_calls = slowly;
-        self.goes_on();
+    /// Whoever waits to hear who he is hears it now. Returns how many did.
+    pub(crate) fn answers_calls(&self, answer: &Result<Principal, Refusal>) -> usize {
+        let mut core = self.core.borrow_mut();
+        let now = core.now();
+        let mut count = 0;
+        for shard in &mut core.shards {
+            for (connection, Call::Authenticate(_)) in shard.take_calls() {
+                shard.answer(connection, CallAnswer::Authenticated(answer.clone()), now);
+                count += 1;
+            }
+        }
+        core.settle();
+        count
     }
 
     /// An operator ends the session of `person`.
@@ -293,7 +303,7 @@ impl Core {
         let secret = Secret::new("a secret of at least thirty-two bytes");
         let jwt = JwtConfig { secret: Some(secret), leeway_s: 0, ..JwtConfig::default() };
         let access = Access::defaults();
-        let verifier = JwtVerifier::new(&jwt, access.claims()).unwrap();
+        let verifier = JwtVerifier::new(&jwt, access.claims()).expect("the settings of the world are valid");
         let mode = if setup.guarded { Mode::Closed } else { Mode::Development };
         let connections = Connections::new(ConnectionLimits {
             total: setup.limits.connections_max,
@@ -314,7 +324,11 @@ impl Core {
                 memory_bytes_max: setup.memory_bytes_max,
                 limits: setup.limits,
             },
-            authenticator: Authenticator::new(Some(verifier), Accounts::default(), mode),
+            authenticator: Authenticator::new(
+                Some(verifier),
+                Accounts::new(&setup.accounts).expect("the settings of the world are valid"),
+                mode,
+            ),
             access,
             connections,
             user_rates: UserRates::new(),
@@ -334,11 +348,10 @@ impl Core {
             broker,
             lines: Vec::new(),
             now_ms,
-            signer: JwtSigner::new(&jwt).unwrap(),
+            signer: JwtSigner::new(&jwt).expect("the settings of the world are valid"),
             guarded: setup.guarded,
             still: false,
             turn: 0,
-            slow_calls: false,
         }
     }
 
@@ -388,7 +401,6 @@ impl Core {
 
     fn step_of(&mut self, choice: usize, may: impl Fn(usize) -> bool) -> bool {
         let now = self.now();
-        self.answer_calls(now);
         let inboxes = (0..self.shards.len()).filter(|n| self.inboxes[*n].is_raised()).map(Turn::Inbox);
         let lines = (0..self.lines.len()).filter(|n| self.lines[*n].is_due() && may(*n)).map(Turn::Line);
         let turns: Vec<Turn> = inboxes.chain(lines).collect();
@@ -407,19 +419,6 @@ impl Core {
         if self.shards[n].watch_inbox(&Waker::from(Arc::clone(&flag))) {
             self.shards[n].drain(now);
             flag.raise();
-        }
-    }
-
-    fn answer_calls(&mut self, now: Now) {
-        if self.slow_calls {
-            return;
-        }
-        for shard in &mut self.shards {
-            for (connection, call) in shard.take_calls() {
-                let stompede::broker::Call::Authenticate(credentials) = call;
-                let answer = self.broker.authenticator().authenticate(&credentials, now.wall_s());
-                shard.answer(connection, CallAnswer::Authenticated(answer), now);
-            }
         }
     }
 }

@@ -38,6 +38,15 @@ pub(super) enum Stage {
     Nack(Settle),
 }
 
+impl Stage {
+    fn letter(&self) -> Option<&Letter> {
+        match self {
+            Self::Post(letter) => Some(letter),
+            Self::Ack(_) | Self::Nack(_) => None,
+        }
+    }
+}
+
 /// Work that waits; meanwhile nothing is read from the client.
 #[derive(Debug)]
 pub(super) struct Held {
@@ -156,11 +165,7 @@ impl Peer {
 
     /// Whether every step can be done, as things stand.
     fn prepare(&self, env: &Env<'_>, work: &Work) -> Result<(), Unposted> {
-        let letters = work
-            .steps
-            .iter()
-            .filter_map(|stage| if let Stage::Post(letter) = stage { Some(letter) } else { None });
-        env.broker.prepare(letters)?;
+        env.broker.prepare(work.steps.iter().filter_map(Stage::letter))?;
         work.steps.iter().try_for_each(|stage| {
             match stage {
                 Stage::Ack(settle) => self.check_issued(env, settle, Command::Ack),
