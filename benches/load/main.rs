@@ -79,7 +79,7 @@ fn run(plan: &Plan) -> Report {
     shared.done.store(true, Ordering::SeqCst);
     let mut report = Report::new(sent, plan.subscribers as u64);
     for reader in readers {
-        report.add(reader.join().unwrap());
+        report.add(&reader.join().unwrap());
     }
     report.sending = sending;
     report.elapsed = begin.elapsed();

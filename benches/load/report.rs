@@ -32,7 +32,7 @@ impl Report {
         Self { sent, subscribers, tally: Tally::default(), sending, elapsed, cpu: None }
     }
 
-    pub(super) fn add(&mut self, other: Tally) {
+    pub(super) fn add(&mut self, other: &Tally) {
         let tally = &mut self.tally;
         tally.received += other.received;
         tally.doubled_or_late += other.doubled_or_late;

@@ -9,6 +9,9 @@ use crate::model::{ConnectionId, Destination, Full, Message, WorkerId};
 
 pub mod memory;
 
+/// Makes a bus whose messages go to a sink.
+pub type RelayMaker = Box<dyn FnOnce(Arc<dyn Sink>) -> Arc<dyn Relay>>;
+
 /// Everything a broker keeps its state in.
 pub struct Backend {
     /// Who is where.
@@ -16,7 +19,7 @@ pub struct Backend {
     /// Work queues.
     pub queues: Arc<dyn Queues>,
     /// Makes the bus, once it is known where its messages go.
-    pub relay: Box<dyn FnOnce(Arc<dyn Sink>) -> Arc<dyn Relay>>,
+    pub relay: RelayMaker,
 }
 
 impl Debug for Backend {

@@ -74,7 +74,7 @@ impl Broker {
     pub(super) fn admit(
         &self,
         sender: Sender<'_>,
-        send: Send,
+        send: &Send,
         address: Address,
         reply_to: Option<&str>,
         own_reply: Option<ReplyRoute>,
@@ -114,9 +114,9 @@ impl Broker {
                 let route = route.ok_or_else(|| Refusal::from(CloseReason::NoSuchReply).at(name))?;
                 Ok(Letter::Reply(route, make(Destination::internal(name), headers)))
             }
-            Address::App(destination) if destination.as_str() == REFRESH => refresh(&send),
+            Address::App(destination) if destination.as_str() == REFRESH => refresh(send),
             Address::App(destination) => match self.parts.settings.rooms.of_command(name) {
-                Some(command) => self.room_command(sender, command?, &send, headers, now),
+                Some(command) => self.room_command(sender, command?, send, &headers, now),
                 None => {
                     headers.push("session", sender.session);
                     Ok(Letter::Handler(make(destination, headers)))
@@ -226,7 +226,7 @@ impl Broker {
         sender: Sender<'_>,
         (room, verb): (&str, Verb),
         send: &Send,
-        forwarded: Headers,
+        forwarded: &Headers,
         now: Now,
     ) -> Result<Letter, Refusal> {
         let name = &*send.destination;

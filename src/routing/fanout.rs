@@ -58,7 +58,13 @@ struct Frames<'a> {
     encoders: &'a Encoders,
     message: &'a Message,
     whole: SmallVec<[(Variant, Bytes); 2]>,
-    tails: SmallVec<[(EncoderKind, Option<Rc<str>>, Bytes); 1]>,
+    tails: SmallVec<[(Shape, Bytes); 1]>,
+}
+
+/// What a shared tail depends on.
+struct Shape {
+    kind: EncoderKind,
+    shown: Option<Rc<str>>,
 }
 
 #[derive(Clone)]
@@ -105,13 +111,13 @@ impl Frames<'_> {
         });
         let delivery = delivery(self.message, s, ack);
         let encoder = self.encoders.of(s.kind);
-        let known = self.tails.iter().find(|(kind, shown, _)| *kind == s.kind && same(shown, &s.shown));
-        let tail = if let Some((_, _, tail)) = known {
+        let known = self.tails.iter().find(|(shape, _)| shape.kind == s.kind && same(&shape.shown, &s.shown));
+        let tail = if let Some((_, tail)) = known {
             tail.clone()
         } else {
             let tail = encoder.tail(&delivery);
             if self.tails.len() < VARIANTS_MAX {
-                self.tails.push((s.kind, s.shown.clone(), tail.clone()));
+                self.tails.push((Shape { kind: s.kind, shown: s.shown.clone() }, tail.clone()));
             }
             tail
         };

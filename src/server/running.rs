@@ -114,7 +114,7 @@ impl Server {
         let (closing, closed) = watch::channel(false);
         let doorman = Doorman { pool: Arc::clone(&pool), http_tls, stomp_tls, closing: closed.clone() };
         let ports = ports_of(&listeners);
-        let listening = listen(&api, listeners, Arc::new(doorman), &closed);
+        let listening = listen(&api, listeners, &Arc::new(doorman), &closed);
         if let Some(path) = &config.ports_file {
             write_ports(path, &ports).map_err(system("write the ports file"))?;
         }
@@ -233,12 +233,12 @@ fn ports_of(listeners: &[Listener]) -> Ports {
 fn listen(
     api: &Runtime,
     listeners: Vec<Listener>,
-    doorman: Arc<Doorman>,
+    doorman: &Arc<Doorman>,
     closed: &watch::Receiver<bool>,
 ) -> JoinSet<()> {
     let mut listening = JoinSet::new();
     for listener in listeners {
-        let (doorman, closed, address) = (Arc::clone(&doorman), closed.clone(), listener.local_addr());
+        let (doorman, closed, address) = (Arc::clone(doorman), closed.clone(), listener.local_addr());
         let accept = async move {
             if let Err(error) = listener.accept(doorman, closed).await {
                 tracing::error!(%address, %error, "the port accepts no more connections");

@@ -184,9 +184,9 @@ impl Session {
 
     /// Unsubscribes what nobody reads any more.
     fn drop_unheard(&mut self) {
-        let unheard = |(id, sink): (&Box<str>, &mpsc::Sender<Received>)| sink.is_closed().then(|| id.clone());
-        let unheard: Vec<_> = self.subscriptions.iter().filter_map(unheard).collect();
-        unheard.into_iter().for_each(|id| self.unsubscribe(&id));
+        let unheard = self.subscriptions.iter().filter(|(_, sink)| sink.is_closed());
+        let unheard: Vec<Box<str>> = unheard.map(|(id, _)| id.clone()).collect();
+        unheard.iter().for_each(|id| self.unsubscribe(id));
     }
 }
 

@@ -10,13 +10,13 @@ use super::{Env, Listening, Live, Peer};
 
 impl Peer {
     /// Refuses one frame.
-    pub(super) fn refuse(&mut self, env: &mut Env<'_>, refusal: Refusal, receipt: Option<Receipt>) {
+    pub(super) fn refuse(&mut self, env: &mut Env<'_>, refusal: &Refusal, receipt: Option<Receipt>) {
         if self.is_closing() {
             return;
         }
         env.broker.counters().refused(refusal.reason);
         let Some(key) = self.errors().filter(|_| refusal.reason.spares_session()) else {
-            return self.close(env, &refusal, receipt);
+            return self.close(env, refusal, receipt);
         };
         tracing::info!(
             connection = %self.label(),
@@ -25,7 +25,7 @@ impl Peer {
             destination = refusal.destination.as_deref().unwrap_or(""),
             "refused"
         );
-        let body = users::refusal_body(&refusal, receipt.as_ref().map(Receipt::id));
+        let body = users::refusal_body(refusal, receipt.as_ref().map(Receipt::id));
         let mut headers = Headers::new();
         headers.push("content-type", JSON);
         headers.push("event", "error");

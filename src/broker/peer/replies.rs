@@ -10,7 +10,7 @@ use super::{Env, Identity, Peer};
 
 /// Names of temp-queues and the tokens that lead to them. Empty for most sessions.
 #[derive(Debug, Default)]
-pub(super) struct ReplyBook(Option<Box<HashMap<Box<str>, Box<str>>>>);
+pub(super) struct ReplyBook(HashMap<Box<str>, Box<str>>);
 
 impl Peer {
     /// The token of the session's temp-queue `name`; made at its first use.
@@ -21,7 +21,7 @@ impl Peer {
             let text = "a reply queue is /temp-queue/<name>";
             return Err(Refusal::new(CloseReason::BadDestination, text));
         }
-        let book = member.replies.0.get_or_insert_default();
+        let book = &mut member.replies.0;
         if let Some(token) = book.get(name) {
             return Ok(token.clone());
         }
@@ -39,7 +39,7 @@ impl Peer {
 
     pub(super) fn forget_replies(&mut self, env: &Env<'_>) {
         let Identity::Known(member) = &mut self.identity else { return };
-        for token in member.replies.0.take().into_iter().flat_map(|book| book.into_values()) {
+        for (_, token) in std::mem::take(&mut member.replies.0) {
             env.broker.replies.remove(&token);
         }
     }

@@ -70,9 +70,9 @@ impl Peer {
         let receipt = send.receipt.take();
         if let Err(refusal) = self.check_rate(env) {
             let refusal = refusal.at(&send.destination);
-            return self.refuse(env, refusal, receipt);
+            return self.refuse(env, &refusal, receipt);
         }
-        match self.admit_send(env, send) {
+        match self.admit_send(env, &send) {
             Ok(letter) => {
                 let stage = Stage::Post(letter);
                 // What nearly every SEND is needs no book-keeping.
@@ -81,7 +81,7 @@ impl Peer {
                 }
                 self.work(env, Work::of_one(stage, receipt, None));
             }
-            Err(refusal) => self.refuse(env, refusal, receipt),
+            Err(refusal) => self.refuse(env, &refusal, receipt),
         }
     }
 
@@ -95,7 +95,7 @@ impl Peer {
                 Step::Send(mut send) => {
                     work.receipts.extend(send.receipt.take());
                     let admitted =
-                        self.check_rate(env).and_then(|()| self.admit_send(env, send)).and_then(no_refresh);
+                        self.check_rate(env).and_then(|()| self.admit_send(env, &send)).and_then(no_refresh);
                     match admitted {
                         Ok(letter) => Stage::Post(letter),
                         Err(refusal) => {
@@ -117,7 +117,7 @@ impl Peer {
         }
         if let Some(refusal) = refused {
             self.return_unsettled(env, &work.steps);
-            return self.refuse(env, refusal, commit.receipt);
+            return self.refuse(env, &refusal, commit.receipt);
         }
         work.receipts.extend(commit.receipt);
         self.work(env, work);
@@ -132,7 +132,7 @@ impl Peer {
     fn work_since(&mut self, env: &mut Env<'_>, mut work: Work, since: Millis) {
         match self.perform_all(env, &mut work) {
             Ok(()) => {}
-            Err(Unposted::Refused(refusal)) => return self.refuse_work(env, work, refusal),
+            Err(Unposted::Refused(refusal)) => return self.refuse_work(env, work, &refusal),
             Err(Unposted::Ended(refusal)) => {
                 self.return_unsettled(env, &work.steps);
                 return self.end_for(env, &refusal, work.receipts.into_iter().next_back());
@@ -141,7 +141,7 @@ impl Peer {
             Err(Unposted::NoHandler(destination)) => {
                 if env.now.mono.since(since) >= env.broker.settings().limits.hold_ms_max {
                     let refusal = Refusal::from(CloseReason::NoHandler).at(destination.as_str());
-                    return self.refuse_work(env, work, refusal);
+                    return self.refuse_work(env, work, &refusal);
                 }
                 return self.hold(Held { work, since, why: Why::Handler });
             }
@@ -229,7 +229,7 @@ impl Peer {
         (held.why == Why::Handler).then(|| held.since.after(hold_ms_max))
     }
 
-    fn refuse_work(&mut self, env: &mut Env<'_>, work: Work, refusal: Refusal) {
+    fn refuse_work(&mut self, env: &mut Env<'_>, work: Work, refusal: &Refusal) {
         if let Some(key) = work.undo {
             self.drop_subscription(env, key);
         }
@@ -258,7 +258,7 @@ impl Peer {
             .map_err(|wait_ms| refusal(limits.sends_per_second, "on one connection", wait_ms))
     }
 
-    fn admit_send(&mut self, env: &mut Env<'_>, send: Send) -> Result<Letter, Refusal> {
+    fn admit_send(&mut self, env: &mut Env<'_>, send: &Send) -> Result<Letter, Refusal> {
         let address = Address::of_send(&send.destination)?;
         let own_reply = match &address {
             Address::TempQueue(name) => {

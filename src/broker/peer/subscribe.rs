@@ -26,7 +26,7 @@ impl Peer {
             Ok(Some(letter)) => {
                 self.work(env, Work::of_one(Stage::Post(letter), receipt, Some(subscribe.key)))
             }
-            Err(refusal) => self.refuse_subscription(env, &subscribe, refusal, receipt),
+            Err(refusal) => self.refuse_subscription(env, &subscribe, &refusal, receipt),
         }
     }
 
@@ -39,13 +39,13 @@ impl Peer {
     ) -> Result<Option<Letter>, Refusal> {
         match route {
             Route::Topic { topic, room, own, errors } => {
-                let subscriber = self.listen(env, subscribe, topic, own);
+                let subscriber = self.listen(env, subscribe, &topic, own);
                 self.add(subscribe.key, Listening::Topic { subscriber, room: room.clone(), errors });
                 if let (Some(room), Some(member)) = (room, self.member()) {
                     env.broker.enter_room(&room, member.principal.name(), self.id, env.now);
                 }
             }
-            Route::Queue(queue) => self.consume(env, subscribe, queue)?,
+            Route::Queue(queue) => self.consume(env, subscribe, &queue)?,
             Route::Temp(name) => {
                 self.reply_token(env, &name)?;
                 self.add(subscribe.key, Listening::Temp(name));
@@ -59,7 +59,7 @@ impl Peer {
         Ok(None)
     }
 
-    fn listen(&self, env: &mut Env<'_>, subscribe: &Subscribe, topic: Topic, own: bool) -> SubscriberId {
+    fn listen(&self, env: &mut Env<'_>, subscribe: &Subscribe, topic: &Topic, own: bool) -> SubscriberId {
         let subscriber = Subscriber {
             slot: self.id.slot,
             key: subscribe.key,
@@ -70,7 +70,7 @@ impl Peer {
         };
         let (subscriber, interest) = env.table.add(topic.clone(), subscriber);
         if interest == Interest::Gained {
-            match &topic {
+            match topic {
                 Topic::Exact(destination) => {
                     env.broker.directory.add(destination, self.id.worker);
                 }
@@ -84,7 +84,7 @@ impl Peer {
         &mut self,
         env: &mut Env<'_>,
         subscribe: &Subscribe,
-        queue: Destination,
+        queue: &Destination,
     ) -> Result<(), Refusal> {
         let unacked_max = env.broker.settings().limits.unacked_max;
         let credit = match subscribe.headers.get("prefetch-count") {
@@ -104,7 +104,7 @@ impl Peer {
         }
         let share = QueueShare { queue: queue.clone(), paused: false };
         self.add(subscribe.key, Listening::Queue(Box::new(share)));
-        env.broker.queues.subscribe(&queue, self.consumer(subscribe.key), credit, env.now.mono);
+        env.broker.queues.subscribe(queue, self.consumer(subscribe.key), credit, env.now.mono);
         Ok(())
     }
 
@@ -155,7 +155,7 @@ impl Peer {
         &mut self,
         env: &mut Env<'_>,
         subscribe: &Subscribe,
-        refusal: Refusal,
+        refusal: &Refusal,
         receipt: Option<Receipt>,
     ) {
         self.drop_subscription(env, subscribe.key);
