@@ -8,12 +8,13 @@ mod time;
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::Bytes;
 
-use crate::model::{ConnectionId, Refusal, WorkerId};
+use crate::model::{CloseReason, ConnectionId, Refusal, WorkerId};
 use crate::routing::{Item, Lanes, Table};
 
 use super::door::Broker;
@@ -279,7 +280,9 @@ impl Shard {
             calls: &mut self.calls,
             now,
         };
-        act(&mut peer, &mut env);
+        if catch_unwind(AssertUnwindSafe(|| act(&mut peer, &mut env))).is_err() {
+            fall(&mut peer, &mut env);
+        }
         let deadline = peer.deadline(&env);
         if deadline < peer.scheduled {
             peer.scheduled = self.wheel.schedule((slot, peer.id().serial), deadline);
@@ -290,5 +293,16 @@ impl Shard {
         self.peer_bytes = self.peer_bytes + peer.held_bytes() - bytes_before;
         self.over |= self.lanes.is_backlogged(self.backlog_bytes_max());
         self.peers[slot as usize] = Some(peer);
+    }
+}
+
+/// A fault of ours while one client was served costs that client its session, and nobody else anything.
+fn fall(peer: &mut Peer, env: &mut Env<'_>) {
+    env.broker.counters().refused(CloseReason::Internal);
+    tracing::error!(connection = %peer.label(), "a fault of the broker ends the session");
+    let closed = catch_unwind(AssertUnwindSafe(|| peer.close(env, &CloseReason::Internal.into(), None)));
+    if closed.is_err() {
+        tracing::error!(connection = %peer.label(), "the session could not be ended in order");
+        peer.give_up_for_good(env.now.mono);
     }
 }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
 use crate::broker::{Link, Now, Shown, Status};
@@ -59,15 +59,28 @@ pub(crate) async fn refuse<S, F>(
 }
 
 /// A socket that is closed while the client's bytes are unread is reset, and what we said last may be lost with it.
-async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(worker: &Worker, mut stream: S) {
     let farewell = async {
         stream.shutdown().await?;
-        let mut ignored = [0; 4 << 10];
-        while stream.read(&mut ignored).await? > 0 {}
-        io::Result::Ok(())
+        poll_fn(|context| poll_discard(worker, context, &mut stream)).await
     };
     // Whether the client closes in time or not, the connection has ended.
     let _ = timeout(LINGER, farewell).await;
+}
+
+/// Reads to the end and keeps nothing.
+fn poll_discard<S>(worker: &Worker, context: &mut Context<'_>, stream: &mut S) -> Poll<io::Result<()>>
+where
+    S: AsyncRead + Unpin,
+{
+    let mut scratch = worker.scratch.borrow_mut();
+    loop {
+        let mut buffer = ReadBuf::new(&mut scratch);
+        ready!(Pin::new(&mut *stream).poll_read(context, &mut buffer))?;
+        if buffer.filled().is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+    }
 }
 
 struct Driver<F> {
@@ -91,9 +104,10 @@ impl<F: Framing> Driver<F> {
         let now = self.worker.now();
         self.worker.shard.borrow_mut().remove(self.slot, now);
         self.worker.see_to_calls();
+        let worker = Rc::clone(&self.worker);
         drop(self);
         if end.is_ok() {
-            linger(stream).await;
+            linger(&worker, stream).await;
         }
     }
 

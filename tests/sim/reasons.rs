@@ -107,7 +107,14 @@ fn way(reason: CloseReason) -> Way {
         CloseReason::Kicked => By(|| alice_is_ended(CloseReason::Kicked)),
         CloseReason::Unavailable => NotYet("the embedded bus is always there"),
         CloseReason::ShuttingDown => By(|| alice_is_ended(CloseReason::ShuttingDown)),
-        CloseReason::Internal => By(|| alice_is_ended(CloseReason::Internal)),
+        CloseReason::Internal => By(|| {
+            let world = World::with(|setup| setup.random_fails_at = 2);
+            let [bob, carol] = [world.connect_as("bob"), world.knock(over_websocket("carol"))];
+            bob.subscribes("/topic/a");
+            bob.sends("/topic/a", "others do not notice");
+            bob.hears(&["/topic/a: others do not notice"]);
+            carol
+        }),
     }
 }
 

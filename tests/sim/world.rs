@@ -39,6 +39,8 @@ pub(crate) struct Setup {
     pub(crate) events: Events,
     pub(crate) memory_bytes_max: usize,
     pub(crate) heart_beat: HeartBeat,
+    /// The broker's source of randomness fails when its numbers have come so far.
+    pub(crate) random_fails_at: u64,
     /// Logins whose passcodes take long to check.
     pub(crate) accounts: Vec<AccountConfig>,
 }
@@ -139,6 +141,7 @@ impl World {
             events: Events::Topic,
             memory_bytes_max: usize::MAX,
             heart_beat: HeartBeat { send_ms: 10_000, receive_ms: 10_000 },
+            random_fails_at: 0,
             accounts: Vec::new(),
         };
         change(&mut setup);
@@ -310,8 +313,13 @@ impl Core {
             per_address: setup.limits.address_connections_max,
             per_user: setup.limits.user_connections_max,
         });
+        let fails_at = setup.random_fails_at;
         let seed = AtomicU64::new(1);
-        let random = move || u128::from(mixed(seed.fetch_add(1, Ordering::Relaxed))) << 64 | 7;
+        let random = move || {
+            let turn = seed.fetch_add(1, Ordering::Relaxed);
+            assert!(turn != fails_at, "a fault on purpose");
+            u128::from(mixed(turn)) << 64 | 7
+        };
         let backend = embedded(&setup.limits);
         let parts = Parts {
             settings: Settings {

@@ -127,7 +127,7 @@ impl Peer {
     }
 
     /// Worker, slot and serial of the connection, for the log.
-    pub(super) fn label(&self) -> String {
+    pub(in crate::broker) fn label(&self) -> String {
         format!("{}.{}.{}", self.id.worker.0, self.id.slot, self.id.serial)
     }
 }

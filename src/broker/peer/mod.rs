@@ -290,6 +290,11 @@ impl Peer {
         self.leave(env, None, "");
     }
 
+    /// Nothing more is tried: the connection is closed at its next timeout.
+    pub(super) fn give_up_for_good(&mut self, now: Millis) {
+        self.closing = Some(Closing { deadline: now });
+    }
+
     /// The client has gone without DISCONNECT.
     pub(super) fn hang_up(&mut self, env: &mut Env<'_>) {
         if !self.is_closing() {
