@@ -22,8 +22,8 @@ pub enum Violation {
     ServerCommand { command: Command },
     #[error("{command} is a frame of the client")]
     ClientCommand { command: Command },
-    #[error("header line '{line}' has no colon")]
-    HeaderWithoutColon { line: Box<str> },
+    #[error("a header line has no colon")]
+    HeaderWithoutColon,
     #[error("a header line has an empty name")]
     EmptyHeaderName,
     #[error("the head of a frame is not UTF-8")]

@@ -109,7 +109,7 @@ fn header(text: &str) -> Parsed<'_, (&str, &str)> {
     map_res(line, |line| match memchr(b':', line.as_bytes()) {
         Some(0) => Err(Violation::EmptyHeaderName),
         Some(colon) => Ok((&line[..colon], &line[colon + 1..])),
-        None => Err(Violation::HeaderWithoutColon { line: excerpt(line.as_bytes()) }),
+        None => Err(Violation::HeaderWithoutColon),
     })
     .parse(text)
 }
@@ -129,8 +129,8 @@ type Parsed<'a, T> = IResult<&'a str, T, Fault>;
 struct Fault(Violation);
 
 impl ParseError<&str> for Fault {
-    fn from_error_kind(text: &str, _: ErrorKind) -> Self {
-        Self(Violation::HeaderWithoutColon { line: excerpt(text.as_bytes()) })
+    fn from_error_kind(_: &str, _: ErrorKind) -> Self {
+        Self(Violation::HeaderWithoutColon)
     }
 
     fn append(_: &str, _: ErrorKind, other: Self) -> Self {
@@ -147,7 +147,7 @@ impl FromExternalError<&str, Violation> for Fault {
 fn violation(error: nom::Err<Fault>) -> Violation {
     match error {
         nom::Err::Error(Fault(violation)) | nom::Err::Failure(Fault(violation)) => violation,
-        nom::Err::Incomplete(_) => Violation::HeaderWithoutColon { line: Box::default() },
+        nom::Err::Incomplete(_) => Violation::HeaderWithoutColon,
     }
 }
 
@@ -189,7 +189,7 @@ mod tests {
     fn each_fault_of_a_head_has_its_name() {
         let v = Version::V1_2;
         assert_eq!(parsed("SEND\n:b\n", v), Err(Violation::EmptyHeaderName));
-        assert_eq!(parsed("SEND\nab\n", v), Err(Violation::HeaderWithoutColon { line: "ab".into() }));
+        assert_eq!(parsed("SEND\nab\n", v), Err(Violation::HeaderWithoutColon));
         assert_eq!(parsed("send\n", v), Err(Violation::UnknownCommand { name: "send".into() }));
         assert_eq!(parsed(" SEND\n", v), Err(Violation::UnknownCommand { name: " SEND".into() }));
         assert_eq!(

@@ -38,6 +38,11 @@ impl Transactions {
         Ok(())
     }
 
+    /// Bytes that all open transactions hold.
+    pub(crate) fn bytes(&self) -> usize {
+        self.open.iter().map(|transaction| transaction.bytes).sum()
+    }
+
     /// Whether the transaction is open and has room for a step of `bytes` on the heap.
     pub(crate) fn check(&self, id: &str, bytes: usize, limits: &Limits) -> Result<(), Violation> {
         let transaction = &self.open[self.position(id)?];

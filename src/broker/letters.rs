@@ -9,7 +9,7 @@ use crate::backend::QueueError;
 use crate::features::idempotency::Seen;
 use crate::features::rooms::{Utterance, Verb, enrich};
 use crate::features::users;
-use crate::model::message::forwarded_headers;
+use crate::model::message::{bare, forwarded_headers};
 use crate::model::{Address, CloseReason, Destination, Full, Message, Principal, Refusal, WorkerId};
 use crate::policy::access::Action;
 use crate::routing::{Item, ReplyRoute};
@@ -81,8 +81,13 @@ impl Broker {
         now: Now,
     ) -> Result<Letter, Refusal> {
         let name = &*send.destination;
-        if !matches!(address, Address::ReplyQueue(_)) {
-            self.check(sender.principal, Action::Send, name)?;
+        // What is checked is what is routed: of the ways to write an id, the one under which it is routed counts.
+        match (&address, users::queue_of(&address, sender.principal)) {
+            (Address::ReplyQueue(_), _) => {}
+            (Address::UserQueue { .. }, Some(queue)) => {
+                self.check(sender.principal, Action::Send, queue.as_str())?
+            }
+            _ => self.check(sender.principal, Action::Send, name)?,
         }
         let mut headers = forwarded_headers(&send.headers);
         if let Some(reply_to) = reply_to {
@@ -171,11 +176,15 @@ impl Broker {
     pub(super) fn post(&self, letter: &Letter, from: WorkerId, now: Now) -> Result<(), Unposted> {
         let Some((message, key)) = letter.idempotency_key() else { return self.post_new(letter, from, now) };
         let user = message.sender.as_deref().unwrap_or("");
-        if self.idempotency.check(&message.destination, user, key, now.mono) == Seen::Before {
-            return Ok(());
+        match self.idempotency.check(&message.destination, user, key, now.mono) {
+            Seen::Never => {}
+            Seen::Before => return Ok(()),
+            Seen::UnderWay => return Err(Unposted::Full),
         }
         let posted = self.post_new(letter, from, now);
-        if posted.is_err() {
+        if posted.is_ok() {
+            self.idempotency.accepted(&message.destination, user, key);
+        } else {
             self.idempotency.forget(&message.destination, user, key);
         }
         posted
@@ -246,7 +255,9 @@ impl Broker {
         let mut headers = Headers::new();
         headers.push("content-type", JSON);
         // The header `event` is ours on a room's topic.
-        for (name, value) in forwarded.iter().filter(|(name, _)| !matches!(*name, "content-type" | "event")) {
+        for (name, value) in
+            forwarded.iter().filter(|(name, _)| !matches!(bare(name), "content-type" | "event"))
+        {
             headers.push(name, value);
         }
         let destination = self.parts.settings.rooms.topic(room);

@@ -197,7 +197,7 @@ impl Shard {
         self.lanes.advance(slot, count);
         self.lanes.set_blocked(slot, None);
         self.with(slot, now, |peer, env| peer.wrote(env));
-        if self.over && self.lanes.backlog_bytes() * 2 <= self.backlog_bytes_max() {
+        if self.over && !self.lanes.is_backlogged(self.backlog_bytes_max() / 2) {
             self.over = false;
             self.retry_held(now);
             self.drain(now);
@@ -272,7 +272,7 @@ impl Shard {
     /// Lets the peer act, then sees to its deadline and whether its work is held.
     fn with(&mut self, slot: u32, now: Now, act: impl FnOnce(&mut Peer, &mut Env<'_>)) {
         let Some(mut peer) = self.peers.get_mut(slot as usize).and_then(Option::take) else { return };
-        let (was_held, bytes_before) = (peer.is_held(), peer.held_bytes());
+        let bytes_before = peer.held_bytes();
         let mut env = Env {
             broker: &self.broker,
             table: &mut self.table,
@@ -287,7 +287,8 @@ impl Shard {
         if deadline < peer.scheduled {
             peer.scheduled = self.wheel.schedule((slot, peer.id().serial), deadline);
         }
-        if peer.is_held() && !(was_held && self.held.contains(&peer.id())) {
+        if peer.is_held() && !peer.listed {
+            peer.listed = true;
             self.held.push(peer.id());
         }
         self.peer_bytes = self.peer_bytes + peer.held_bytes() - bytes_before;

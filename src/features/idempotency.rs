@@ -1,6 +1,6 @@
 //! A SEND that is repeated because its receipt was lost is not published twice.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -25,7 +25,8 @@ pub struct Idempotency {
 /// The keys of one destination, oldest first.
 #[derive(Debug, Default)]
 struct Window {
-    known: HashSet<u64, RandomState>,
+    /// Whether the SEND was accepted; until then it is under way.
+    known: HashMap<u64, bool, RandomState>,
     ages: VecDeque<(Millis, u64)>,
 }
 
@@ -36,6 +37,8 @@ pub enum Seen {
     Never,
     /// Before: accepted already, the first body wins.
     Before,
+    /// Another SEND with it is being posted: whether it will be accepted is not known yet.
+    UnderWay,
 }
 
 impl Idempotency {
@@ -45,8 +48,10 @@ impl Idempotency {
         let mut windows = self.windows.lock();
         let window = windows.entry(destination.clone()).or_default();
         self.forgot(window.forget_old(now));
-        if window.known.contains(&hash) {
-            return Seen::Before;
+        match window.known.get(&hash) {
+            Some(true) => return Seen::Before,
+            Some(false) => return Seen::UnderWay,
+            None => {}
         }
         if window.ages.len() >= KEYS_MAX
             && let Some((_, oldest)) = window.ages.pop_front()
@@ -56,11 +61,20 @@ impl Idempotency {
         }
         // Beyond the limit of all windows a repeat is published again; better than refusing what is new.
         if self.count.load(Ordering::Relaxed) < KEYS_OF_ALL_MAX {
-            window.known.insert(hash);
+            window.known.insert(hash, false);
             window.ages.push_back((now, hash));
             self.count.fetch_add(1, Ordering::Relaxed);
         }
         Seen::Never
+    }
+
+    /// The SEND of a key was accepted.
+    pub fn accepted(&self, destination: &Destination, user: &str, key: &str) {
+        let hash = self.hash(user, key);
+        let mut windows = self.windows.lock();
+        if let Some(accepted) = windows.get_mut(destination).and_then(|window| window.known.get_mut(&hash)) {
+            *accepted = true;
+        }
     }
 
     /// Forgets a key whose SEND was not accepted after all.
@@ -68,8 +82,11 @@ impl Idempotency {
         let hash = self.hash(user, key);
         let mut windows = self.windows.lock();
         let Some(window) = windows.get_mut(destination) else { return };
-        if window.known.remove(&hash) {
-            window.ages.retain(|(_, known)| *known != hash);
+        if window.known.remove(&hash).is_some() {
+            // It has just been remembered: it stands near the end.
+            if let Some(place) = window.ages.iter().rposition(|(_, known)| *known == hash) {
+                window.ages.remove(place);
+            }
             self.forgot(1);
         }
     }
@@ -139,6 +156,8 @@ mod tests {
         let keys = Idempotency::default();
         let (a, b) = (Destination::internal("/topic/a"), Destination::internal("/topic/b"));
         assert_eq!(keys.check(&a, "alice", "k", Millis(0)), Seen::Never);
+        assert_eq!(keys.check(&a, "alice", "k", Millis(1)), Seen::UnderWay);
+        keys.accepted(&a, "alice", "k");
         assert_eq!(keys.check(&a, "alice", "k", Millis(1)), Seen::Before);
         assert_eq!(keys.check(&a, "bob", "k", Millis(1)), Seen::Never);
         assert_eq!(keys.check(&b, "alice", "k", Millis(1)), Seen::Never);
@@ -157,7 +176,7 @@ mod tests {
         for n in 0..=KEYS_MAX {
             assert_eq!(keys.check(&a, "alice", &n.to_string(), Millis(0)), Seen::Never);
         }
-        assert_eq!(keys.check(&a, "alice", &KEYS_MAX.to_string(), Millis(0)), Seen::Before);
+        assert_eq!(keys.check(&a, "alice", &KEYS_MAX.to_string(), Millis(0)), Seen::UnderWay);
         assert_eq!(keys.check(&a, "alice", "0", Millis(0)), Seen::Never);
     }
 }

@@ -104,8 +104,11 @@ impl Rooms {
 /// `forbidden` for `SYSTEM` from anyone but a service.
 pub fn enrich(body: &[u8], utterance: &Utterance<'_>) -> Result<Vec<u8>, Refusal> {
     let fields: Fields<'_> = serde_json::from_slice(body).map_err(|error| {
+        // serde's own words repeat the body, which belongs neither in a log nor in an ERROR.
+        let (line, column) = (error.line(), error.column());
         bad(format!(
-            "a chat message is a JSON object like {{\"type\":\"TEXT\",\"content\":\"...\"}}: {error}"
+            "a chat message is a JSON object like {{\"type\":\"TEXT\",\"content\":\"...\"}}, with each field once and at \
+             most {FIELDS_MAX} of them; the fault is at line {line}, column {column}"
         ))
     })?;
     let kind = fields.text("type")?;

@@ -61,9 +61,16 @@ pub fn forwarded_headers(sent: &Headers) -> Headers {
 }
 
 /// Whether only the broker may set this header. Compared without case: `authorization` leaks as badly as `Authorization`.
+/// Compared as clients read it: many trim names, and take the first of two.
 fn is_reserved(name: &str) -> bool {
+    let name = bare(name);
     RESERVED.iter().any(|reserved| name.eq_ignore_ascii_case(reserved))
         || name.get(..RESERVED_PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(RESERVED_PREFIX))
+}
+
+/// The name without what clients trim, or what would not be seen.
+pub fn bare(name: &str) -> &str {
+    name.trim_matches(|c: char| c.is_whitespace() || c.is_control())
 }
 
 const RESERVED_PREFIX: &str = "stompede-";
@@ -94,7 +101,16 @@ mod tests {
     #[test]
     fn a_client_cannot_forge_what_the_broker_says() {
         let mut sent = Headers::new();
-        for name in RESERVED.iter().chain(&["Authorization", "Stompede-Position", "X-mine", "content-type"]) {
+        for name in RESERVED.iter().chain(&[
+            "Authorization",
+            "Stompede-Position",
+            " user-name",
+            "ack ",
+            "\tuser-name\r",
+            "redelivered\u{a0}",
+            "X-mine",
+            "content-type",
+        ]) {
             sent.push(name, "v");
         }
         let kept = forwarded_headers(&sent);

@@ -126,7 +126,12 @@ impl JwtVerifier {
             return Err(unauthorized(format!("the token is longer than {TOKEN_BYTES_MAX} bytes")));
         }
         let decoded = jsonwebtoken::decode::<Map<String, Value>>(token, &self.key, &self.validation);
-        let claims = decoded.map_err(|error| self.signature_fault(error.kind()))?.claims;
+        let decoded = decoded.map_err(|error| self.signature_fault(error.kind()))?;
+        // RFC 7515, section 4.1.11: who does not understand a critical header must refuse.
+        if decoded.header.crit.is_some() {
+            return Err(unauthorized("the token has critical headers; none are understood here"));
+        }
+        let claims = decoded.claims;
         let expires_s = self.check_times(&claims, now_s)?;
         self.check_origin(&claims)?;
         Ok(Principal {

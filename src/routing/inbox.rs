@@ -8,7 +8,7 @@ use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 use stompede_protocol::SubscriptionKey;
 
-use crate::model::{ConnectionId, Full, Message, Refusal, WorkerId};
+use crate::model::{ConnectionId, Full, Message, WorkerId};
 
 use super::directory::WorkerSet;
 use super::replies::ReplyRoute;
@@ -31,19 +31,19 @@ pub enum Item {
         /// Whether somebody may have had it before.
         redelivered: bool,
     },
+    /// Hand out a work queue's messages to a consumer again.
+    Resume {
+        /// The consumer's connection.
+        to: ConnectionId,
+        /// Its subscription.
+        key: SubscriptionKey,
+    },
     /// Deliver an answer to the session that asked.
     Reply {
         /// Whom and where.
         route: ReplyRoute,
         /// The answer.
         message: Arc<Message>,
-    },
-    /// End a session.
-    End {
-        /// Which.
-        connection: ConnectionId,
-        /// Why.
-        refusal: Refusal,
     },
     /// An inbox that was full when this worker wanted to publish has room again.
     Room,
@@ -55,7 +55,7 @@ impl Item {
             Self::Publish(message) | Self::Consume { message, .. } | Self::Reply { message, .. } => {
                 size_of::<Self>() + message.cost_bytes()
             }
-            Self::End { .. } | Self::Room => size_of::<Self>(),
+            Self::Resume { .. } | Self::Room => size_of::<Self>(),
         }
     }
 }
@@ -116,6 +116,11 @@ impl Inbox {
         if let Some(waker) = waker {
             waker.wake();
         }
+    }
+
+    /// Bytes that the items hold.
+    pub fn bytes(&self) -> usize {
+        self.state.lock().bytes
     }
 
     /// Number of items.

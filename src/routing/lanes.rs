@@ -36,6 +36,8 @@ pub struct Lanes {
     blocked_count: usize,
     /// Consumers lag for a common cause: publishers must give way.
     congested: bool,
+    /// It was looked for congestion since the last tick.
+    looked: bool,
     /// The time of the last tick.
     now: Millis,
     /// Who has less than this waiting has caught up.
@@ -127,6 +129,7 @@ impl Lanes {
     /// Looks again whether consumers lag for a common cause. To be called several times a second.
     pub fn tick(&mut self, now: Millis, outbox_bytes_max: usize) {
         self.now = now;
+        self.looked = false;
         self.caught_up_bytes = outbox_bytes_max / 4;
         // Once begun it lasts until they have caught up well below the mark at which it began.
         self.congested = self.congested && self.many_lag(outbox_bytes_max / 4);
@@ -137,7 +140,10 @@ impl Lanes {
     /// up. The first of them are met before that shows, since the system buffers more for one than for another: so who
     /// reads, and has not lagged for long, is given several times the limit.
     fn lenient_limit(&mut self, slot: u32, outbox_bytes_max: usize) -> usize {
-        self.congested = self.congested || self.many_lag(outbox_bytes_max / 2);
+        if !self.congested && !self.looked {
+            self.looked = true;
+            self.congested = self.many_lag(outbox_bytes_max / 2);
+        }
         if self.congested {
             return usize::MAX;
         }
@@ -160,7 +166,7 @@ impl Lanes {
         let (mut lately, mut all) = (0, 0);
         for lane in self.lanes.iter().map(|(_, lane)| lane).filter(lags).filter(reads) {
             let Some(since) = lane.lagging else { continue };
-            all += 1;
+            all += usize::from(self.now.since(since) <= COMMON_LAG_MS_MAX);
             lately += usize::from(self.now.since(since) <= LAG_MS_MAX);
         }
         all >= MANY_MIN && (all * 2 >= self.lanes.len() || lately * MANY_SHARE >= self.lanes.len())
@@ -245,6 +251,9 @@ const LENIENCY: usize = 8;
 
 /// Who lags for longer counts only together with most others, milliseconds.
 const LAG_MS_MAX: u64 = 10_000;
+
+/// Nobody holds up publishers for longer, however many they are, milliseconds.
+const COMMON_LAG_MS_MAX: u64 = 60_000;
 
 /// Fewer lagging consumers than this are slow, never congested.
 const MANY_MIN: usize = 4;

@@ -48,7 +48,7 @@ pub struct Outbox {
 pub enum Pushed {
     /// It waits.
     Taken,
-    /// It waits; this many older deliveries were dropped for it.
+    /// This many deliveries were dropped: older ones for it, or at last itself.
     Dropped(usize),
     /// There is no room: the connection is slow.
     Full,
@@ -92,7 +92,8 @@ impl Outbox {
                 Overflow::DropOldest => {
                     dropped = self.drop_oldest(wanted, bytes_max);
                     if self.bytes + wanted > bytes_max && !self.is_empty() {
-                        return Pushed::Full;
+                        // What stands before it may not be dropped: then it is this one.
+                        return Pushed::Dropped(dropped + 1);
                     }
                 }
             }
@@ -230,7 +231,8 @@ mod tests {
         outbox.advance(15);
         assert_eq!(outbox.push(bytes(60), None, Overflow::DropOldest, MAX), Pushed::Dropped(1));
         assert_eq!(outbox.bytes(), 25 + 60);
-        assert_eq!(outbox.push(bytes(90), None, Overflow::DropOldest, MAX), Pushed::Full);
+        assert_eq!(outbox.push(bytes(90), None, Overflow::DropOldest, MAX), Pushed::Dropped(2));
+        assert_eq!(outbox.bytes(), 25);
     }
 
     #[test]

@@ -401,8 +401,77 @@ fn a_draining_broker_takes_nobody_in() {
     world.broker().drain();
     let bob = world.knock(Guest::named("bob"));
     bob.is_thrown_out("shutting-down", "shutting down");
-    alice.sends_with("/topic/a", &[("receipt", "r")], "still served");
-    alice.hears(&["RECEIPT r"]);
+    alice.subscribes("/topic/a");
+    // Those who would get it may be gone already: a receipt would promise too much.
+    alice.sends_with("/topic/a", &[("receipt", "r")], "too late");
+    let error = alice.error();
+    assert_eq!(error.headers.get("error-code"), Some("shutting-down"));
+    assert_eq!(error.headers.get("receipt-id"), Some("r"));
+}
+
+#[test]
+fn names_that_clients_trim_cannot_forge_either() {
+    let world = World::new();
+    let [bob, mallory] = ["bob", "mallory"].map(|name| world.connect_as(name));
+    bob.subscribes("/topic/chat/42");
+    bob.heard();
+    let forged =
+        [(" user-name", "root"), ("timestamp ", "1"), ("\tack", "z"), (" event", "LEAVE"), ("x", "1")];
+    mallory.sends_with("/app/chat/42/send", &forged, r#"{"type":"TEXT","content":"x"}"#);
+    mallory.sends_with("/topic/chat/42", &forged, "x");
+    for message in bob.messages() {
+        let trimmed = |name: &str| {
+            let found = message.headers.iter().find(|(known, _)| known.trim() == name);
+            found.map(|(_, value)| value.to_owned())
+        };
+        assert_eq!(trimmed("user-name").as_deref(), Some("mallory"));
+        assert_ne!(trimmed("timestamp").as_deref(), Some("1"));
+        assert_eq!(trimmed("ack"), None);
+        assert_eq!(trimmed("x").as_deref(), Some("1"));
+    }
+}
+
+#[test]
+fn what_somebody_wrote_is_not_repeated_in_a_refusal() {
+    let world = World::new();
+    let alice = world.connect_as("alice");
+    alice.subscribes("/user/queue/errors");
+    alice.heard();
+    alice.sends("/app/chat/42/send", "\"my diary\"");
+    let refused = alice.message();
+    assert!(refused.body.len() < 1_000);
+    assert!(!String::from_utf8_lossy(&refused.body).contains("diary"));
+}
+
+#[test]
+fn subscriptions_come_and_go_at_a_bounded_rate() {
+    let world = World::with(|setup| {
+        setup.limits.sends_per_second = 10;
+        setup.limits.sends_burst = 3;
+    });
+    let alice = world.connect_as("alice");
+    for _ in 0..3 {
+        let id = alice.subscribes("/topic/a");
+        alice.unsubscribes(&id);
+    }
+    alice.heard();
+    alice.says(|client| client.subscribe("s9", "/topic/a", stompede_protocol::AckMode::Auto, &[]));
+    alice.is_thrown_out("rate-limited", "SUBSCRIBE frames a second");
+}
+
+#[test]
+fn a_request_names_only_reply_queues_of_its_own() {
+    let world = World::new();
+    let worker = world.connect(Guest { service: true, ..Guest::named("guest") });
+    worker.subscribes("/app/price");
+    for (to, code) in [("/user/bob/queue/errors", "bad-destination"), ("/topic/chat/42", "bad-destination")] {
+        let alice = world.connect_as("alice");
+        alice.sends_with("/app/price", &[("reply-to", to)], "EUR");
+        alice.is_thrown_out(code, "/temp-queue/");
+    }
+    let alice = world.connect_as("alice");
+    alice.sends("/temp-queue/never", "x");
+    alice.is_thrown_out("no-such-reply", "reply-to");
 }
 
 #[test]

@@ -172,7 +172,9 @@ impl Session {
 }
 
 fn required<'a>(frame: &'a Frame, header: &'static str) -> Result<&'a str, Violation> {
-    frame.headers.get(header).ok_or(Violation::MissingHeader { command: frame.command, header })
+    // An empty id names nothing.
+    let value = frame.headers.get(header).filter(|value| !value.is_empty());
+    value.ok_or(Violation::MissingHeader { command: frame.command, header })
 }
 
 /// An empty destination is none.

@@ -301,10 +301,10 @@ impl Session {
         self.subscriptions.get(key).and_then(|entry| entry.ledger.as_ref()).map_or(0, |ledger| ledger.len())
     }
 
-    /// Bytes of memory held for an incomplete frame.
+    /// Bytes of memory held for an incomplete frame and for open transactions.
     #[must_use]
     pub fn buffered_bytes(&self) -> usize {
-        self.decoder.buffered_bytes()
+        self.decoder.buffered_bytes() + self.transactions.bytes()
     }
 
     fn fail(&mut self, violation: Violation, receipt: Option<Receipt>) -> Event {

@@ -126,6 +126,10 @@ impl Peer {
         }
     }
 
+    pub(super) fn is_service(&self) -> bool {
+        self.member().is_some_and(|member| member.principal.is_service())
+    }
+
     /// Worker, slot and serial of the connection, for the log.
     pub(in crate::broker) fn label(&self) -> String {
         format!("{}.{}.{}", self.id.worker.0, self.id.slot, self.id.serial)

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use stompede_protocol::{AckId, AckMode, SubscriptionKey};
 
-use crate::features::Consumer;
 use crate::model::{Delivery, Message, Overflow};
-use crate::routing::{Listener, Pushed};
+use crate::routing::{Item, Listener, Pushed};
 
 use super::{Env, Listening, Peer, Unwritten};
 
@@ -57,7 +56,8 @@ impl Peer {
     pub(in crate::broker) fn wrote(&mut self, env: &mut Env<'_>) {
         self.session.sent(env.now.mono);
         let Some(lane) = env.lanes.lane(self.id.slot) else { return };
-        let (written, empty) = (lane.outbox.written_total(), lane.outbox.is_empty());
+        let written = lane.outbox.written_total();
+        let has_room = lane.outbox.bytes() * 2 <= env.broker.settings().limits.outbox_bytes_max;
         while let Some(first) = self.unwritten.pop_front_if(|first| first.end <= written) {
             let mut tags = Tags::from_slice(&[first.tag]);
             let more = |next: &mut Unwritten| next.key == first.key && next.end <= written;
@@ -66,21 +66,32 @@ impl Peer {
             }
             env.broker.queues.settle(&first.queue, self.consumer(first.key), &tags, env.now.mono);
         }
-        if empty {
+        if has_room {
             self.resume_paused(env);
         }
     }
 
-    /// The outbox has room: queues may hand out to this connection again.
+    /// The outbox has room: queues may hand out to this connection again. The order goes through the inbox: what was
+    /// handed out before the pause stands there, and must bounce before anything follows, or messages change places.
     fn resume_paused(&mut self, env: &Env<'_>) {
         for live in &mut self.live {
             if let Listening::Queue(share) = &mut live.what
                 && share.paused
+                && !share.resuming
             {
-                share.paused = false;
-                let consumer = Consumer { connection: self.id, key: live.key };
-                env.broker.queues.resume(&share.queue, consumer, env.now.mono);
+                share.resuming = true;
+                env.broker.inboxes.force(self.id.worker, Item::Resume { to: self.id, key: live.key });
             }
+        }
+    }
+
+    /// Everything handed out before the pause has bounced.
+    pub(in crate::broker) fn resume(&mut self, env: &Env<'_>, key: SubscriptionKey) {
+        let consumer = self.consumer(key);
+        let live = self.live.iter_mut().find(|live| live.key == key);
+        if let Some(Listening::Queue(share)) = live.map(|live| &mut live.what) {
+            (share.paused, share.resuming) = (false, false);
+            env.broker.queues.resume(&share.queue, consumer, env.now.mono);
         }
     }
 

@@ -78,6 +78,9 @@ pub struct Peer {
     kind: EncoderKind,
     liveness: Option<Liveness>,
     rate: Gcra,
+    subscription_rate: Gcra,
+    /// The shard has it on its list of those with held work.
+    pub(super) listed: bool,
     /// When the wheel calls next.
     pub(super) scheduled: Millis,
     closing: Option<Closing>,
@@ -126,6 +129,8 @@ enum Listening {
 struct QueueShare {
     queue: Destination,
     paused: bool,
+    /// The order to resume is in the inbox, behind what was handed out before the pause.
+    resuming: bool,
 }
 
 /// A message that is settled when the socket has taken it.
@@ -167,6 +172,8 @@ impl Peer {
             wire,
             liveness: (link == Link::WebSocket).then(|| Liveness::new(now.mono, settings.websocket_ping_ms)),
             rate: Gcra::default(),
+            subscription_rate: Gcra::default(),
+            listed: false,
             scheduled: Millis(u64::MAX),
             closing: None,
             goodbye_said: false,

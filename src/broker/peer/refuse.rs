@@ -63,7 +63,7 @@ impl Peer {
             user = self.member().map_or("", |member| member.principal.name()),
             reason = refusal.reason.code(),
             destination = refusal.destination.as_deref().unwrap_or(""),
-            detail = &*refusal.message,
+            detail = detail(refusal),
             "session refused"
         );
         let retry_after = refusal.retry_after_value();
@@ -99,5 +99,14 @@ impl Peer {
         };
         env.broker.counters().refused(reason);
         self.close(env, &Refusal::new(reason, violation.to_string()), receipt);
+    }
+}
+
+/// What of a refusal may be logged: texts about broken frames and bodies repeat pieces of them, and those may be a
+/// passcode or what somebody wrote.
+fn detail(refusal: &Refusal) -> &str {
+    match refusal.reason {
+        CloseReason::BadFrame | CloseReason::BadContent => "",
+        _ => &refusal.message,
     }
 }

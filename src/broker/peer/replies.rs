@@ -37,6 +37,11 @@ impl Peer {
         Ok(token)
     }
 
+    /// Whether the session has a temp-queue `name`.
+    pub(super) fn has_reply_queue(&self, name: &str) -> bool {
+        self.member().is_some_and(|member| member.replies.0.contains_key(name))
+    }
+
     pub(super) fn forget_replies(&mut self, env: &Env<'_>) {
         let Identity::Known(member) = &mut self.identity else { return };
         for (_, token) in std::mem::take(&mut member.replies.0) {

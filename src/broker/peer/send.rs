@@ -68,6 +68,10 @@ enum Why {
 impl Peer {
     pub(super) fn send(&mut self, env: &mut Env<'_>, mut send: Send) {
         let receipt = send.receipt.take();
+        if env.broker.is_draining() {
+            // Those who would get it may be gone already: better sent again to another instance.
+            return self.end_for(env, &CloseReason::ShuttingDown.into(), receipt);
+        }
         if let Err(refusal) = self.check_rate(env) {
             let refusal = refusal.at(&send.destination);
             return self.refuse(env, &refusal, receipt);
@@ -88,7 +92,7 @@ impl Peer {
     /// All SENDs of a transaction pass the door before the first is posted.
     pub(super) fn commit(&mut self, env: &mut Env<'_>, commit: Commit) {
         let mut work = Work::default();
-        let mut refused = None;
+        let mut refused = self.check_count(env, &commit).err();
         for step in commit.steps {
             let stage = match step {
                 Step::Send(_) if refused.is_some() => continue,
@@ -125,11 +129,14 @@ impl Peer {
 
     /// Does what can be done now; holds the rest.
     pub(super) fn work(&mut self, env: &mut Env<'_>, work: Work) {
-        self.work_since(env, work, env.now.mono);
+        self.go_on(env, work, None);
         env.broker.counters().sends_held.add(usize::from(self.is_held()));
     }
 
-    fn work_since(&mut self, env: &mut Env<'_>, mut work: Work, since: Millis) {
+    /// `waited` is what the work has waited for, and since when. What it waits for next has a time of its own.
+    fn go_on(&mut self, env: &mut Env<'_>, mut work: Work, waited: Option<(Why, Millis)>) {
+        let now = env.now.mono;
+        let since = |why| waited.filter(|(for_what, _)| *for_what == why).map_or(now, |(_, since)| since);
         match self.perform_all(env, &mut work) {
             Ok(()) => {}
             Err(Unposted::Refused(refusal)) => return self.refuse_work(env, work, &refusal),
@@ -137,9 +144,10 @@ impl Peer {
                 self.return_unsettled(env, &work.steps);
                 return self.end_for(env, &refusal, work.receipts.into_iter().next_back());
             }
-            Err(Unposted::Full) => return self.hold(Held { work, since, why: Why::Room }),
+            Err(Unposted::Full) => return self.hold(Held { work, since: since(Why::Room), why: Why::Room }),
             Err(Unposted::NoHandler(destination)) => {
-                if env.now.mono.since(since) >= env.broker.settings().limits.hold_ms_max {
+                let since = since(Why::Handler);
+                if now.since(since) >= env.broker.settings().limits.hold_ms_max {
                     let refusal = Refusal::from(CloseReason::NoHandler).at(destination.as_str());
                     return self.refuse_work(env, work, &refusal);
                 }
@@ -214,8 +222,8 @@ impl Peer {
     /// Tries held work again.
     pub(in crate::broker) fn retry(&mut self, env: &mut Env<'_>) {
         let Some(held) = self.held.take() else { return };
-        let Held { work, since, .. } = *held;
-        self.work_since(env, work, since);
+        let Held { work, since, why } = *held;
+        self.go_on(env, work, Some((why, since)));
         if self.held.is_none() && !self.is_closing() {
             self.session.resume(env.now.mono);
             self.transmit(env);
@@ -235,6 +243,21 @@ impl Peer {
         }
         self.return_unsettled(env, &work.steps);
         self.refuse(env, refusal, work.receipts.into_iter().next_back());
+    }
+
+    /// Subscriptions that come and go cost others, too: each may be told to a room.
+    pub(super) fn check_subscription_rate(&mut self, env: &Env<'_>) -> Result<(), Refusal> {
+        let limits = &env.broker.settings().limits;
+        if self.is_service() {
+            return Ok(());
+        }
+        let checked =
+            self.subscription_rate.check(env.now.mono.0 * 1_000, limits.sends_per_second, limits.sends_burst);
+        checked.map_err(|wait_ms| {
+            let text =
+                format!("more than {} SUBSCRIBE frames a second on one connection", limits.sends_per_second);
+            Refusal::new(CloseReason::RateLimited, text).retry_after(wait_ms)
+        })
     }
 
     fn check_rate(&mut self, env: &Env<'_>) -> Result<(), Refusal> {
@@ -258,11 +281,25 @@ impl Peer {
             .map_err(|wait_ms| refusal(limits.sends_per_second, "on one connection", wait_ms))
     }
 
+    /// More SENDs than may come at once could never be committed.
+    fn check_count(&self, env: &Env<'_>, commit: &Commit) -> Result<(), Refusal> {
+        let limits = &env.broker.settings().limits;
+        let count = commit.steps.iter().filter(|step| matches!(step, Step::Send(_))).count();
+        if limits.sends_per_second == 0 || self.is_service() || count <= limits.sends_burst as usize {
+            return Ok(());
+        }
+        let text = format!("a transaction has more than {} SEND frames", limits.sends_burst);
+        Err(Refusal::new(CloseReason::TooLarge, text))
+    }
+
     fn admit_send(&mut self, env: &mut Env<'_>, send: &Send) -> Result<Letter, Refusal> {
         let address = Address::of_send(&send.destination)?;
         let own_reply = match &address {
             Address::TempQueue(name) => {
-                self.reply_token(env, name)?;
+                if !self.has_reply_queue(name) {
+                    let text = "there is no such reply queue: SUBSCRIBE it, or name it in reply-to";
+                    return Err(Refusal::new(CloseReason::NoSuchReply, text).at(&send.destination));
+                }
                 let listener = Listener::TempQueue(Arc::from(&**name));
                 Some(ReplyRoute { connection: self.id, listener })
             }
@@ -271,6 +308,11 @@ impl Peer {
         let reply_to = match send.headers.get("reply-to") {
             Some(wanted) => match wanted.strip_prefix("/temp-queue/") {
                 Some(name) => Some(format!("/reply-queue/{}", self.reply_token(env, name)?)),
+                // A worker answers with its own rights: nobody may name an address for it that leads to others.
+                None if send.destination.starts_with("/app/") && !self.is_service() => {
+                    let text = "the reply-to of a request is /temp-queue/<name>";
+                    return Err(Refusal::new(CloseReason::BadDestination, text).at(&send.destination));
+                }
                 None => Some(wanted.to_owned()),
             },
             None => None,

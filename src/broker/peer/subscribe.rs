@@ -8,7 +8,7 @@ use crate::broker::door::JSON;
 use crate::broker::letters::Letter;
 use crate::broker::routes::Route;
 use crate::features::{Consumer, rooms};
-use crate::model::{CloseReason, Destination, Refusal};
+use crate::model::{Address, CloseReason, Destination, Refusal};
 use crate::policy::access::Action;
 use crate::routing::{Interest, Listener, ReplyRoute, Subscriber, SubscriberId, Topic};
 
@@ -18,8 +18,11 @@ use super::{Env, Listening, Live, Peer, QueueShare};
 impl Peer {
     pub(super) fn subscribe(&mut self, env: &mut Env<'_>, mut subscribe: Subscribe) {
         let receipt = subscribe.receipt.take();
-        let Some(member) = self.member() else { return };
-        let route = env.broker.route(&member.principal, &subscribe);
+        let Some(principal) = self.member().map(|member| Arc::clone(&member.principal)) else { return };
+        let route = match self.check_subscription_rate(env) {
+            Ok(()) => env.broker.route(&principal, &subscribe),
+            Err(refusal) => Err(refusal.at(&subscribe.destination)),
+        };
         let begun = route.and_then(|route| self.begin(env, &subscribe, route));
         match begun {
             Ok(None) => self.complete(receipt),
@@ -102,7 +105,7 @@ impl Peer {
         if subscribe.ack != AckMode::Auto {
             self.session.track(subscribe.key);
         }
-        let share = QueueShare { queue: queue.clone(), paused: false };
+        let share = QueueShare { queue: queue.clone(), paused: false, resuming: false };
         self.add(subscribe.key, Listening::Queue(Box::new(share)));
         env.broker.queues.subscribe(queue, self.consumer(subscribe.key), credit, env.now.mono);
         Ok(())
@@ -215,12 +218,15 @@ impl Peer {
             let works =
                 |live: &Live| live.key == subscription.key && matches!(live.what, Listening::Queue(_));
             let handles = name.starts_with("/app/") && self.live.iter().any(works);
-            let own = name.starts_with("/user/") || name.starts_with("/app/");
+            let own = name.starts_with("/app/");
             let allowed = own && (!handles || access.may(&member.principal, Action::Handle, name))
                 || !own
-                    && match crate::model::Address::of_subscribe(name) {
-                        Ok(crate::model::Address::Wildcard(pattern)) => {
+                    && match Address::of_subscribe(name) {
+                        Ok(Address::Wildcard(pattern)) => {
                             access.may_pattern(&member.principal, Action::Subscribe, &pattern)
+                        }
+                        Ok(Address::OwnQueue { path } | Address::UserQueue { path, .. }) => {
+                            access.may(&member.principal, Action::Subscribe, &format!("/user/queue/{path}"))
                         }
                         _ => access.may(&member.principal, Action::Subscribe, name),
                     };

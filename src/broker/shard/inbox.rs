@@ -52,16 +52,16 @@ impl Shard {
                     });
                 }
             }
+            Item::Resume { to, key } => {
+                if self.is_current(to) {
+                    self.with(to.slot, now, |peer, env| peer.resume(env, key));
+                }
+            }
             Item::Reply { route, message } => {
                 if self.is_current(route.connection) {
                     self.with(route.connection.slot, now, |peer, env| {
                         peer.reply(env, &route.listener, &message)
                     });
-                }
-            }
-            Item::End { connection, refusal } => {
-                if self.is_current(connection) {
-                    self.end(connection.slot, &refusal, now);
                 }
             }
             Item::Room => self.retry_held(now),
@@ -82,7 +82,10 @@ impl Shard {
     pub(super) fn retry_held(&mut self, now: Now) {
         for id in std::mem::take(&mut self.held) {
             if self.is_current(id) {
-                self.with(id.slot, now, |peer, env| peer.retry(env));
+                self.with(id.slot, now, |peer, env| {
+                    peer.listed = false;
+                    peer.retry(env);
+                });
                 self.lanes.wake(id.slot);
             }
         }

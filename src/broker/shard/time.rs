@@ -49,7 +49,12 @@ impl Shard {
 
     /// Above the limit no SEND is read; what is still too much at the next tick is taken from the fullest outbox.
     fn guard_memory(&mut self, now: Now) {
-        self.broker.report(self.worker, self.lanes.total_bytes() + self.peer_bytes, self.table.len());
+        let inbox_bytes = self.broker.inboxes().of(self.worker).bytes();
+        self.broker.report(
+            self.worker,
+            self.lanes.total_bytes() + self.peer_bytes + inbox_bytes,
+            self.table.len(),
+        );
         if !self.broker.is_over_memory() {
             return;
         }
