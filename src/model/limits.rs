@@ -105,7 +105,8 @@ impl Limits {
             body_bytes_max: self.body_bytes_max,
             unconnected_bytes_max: self.unconnected_bytes_max,
             connect_ms_max: self.connect_ms_max,
-            subscriptions_max: self.subscriptions_max,
+            // One more than the broker refuses, so that it can refuse it without ending the session.
+            subscriptions_max: self.subscriptions_max.saturating_add(1),
             unacked_max: self.unacked_max,
             transactions_max: self.transactions_max,
             transaction_bytes_max: self.transaction_bytes_max,

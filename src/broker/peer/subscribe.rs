@@ -19,7 +19,8 @@ impl Peer {
     pub(super) fn subscribe(&mut self, env: &mut Env<'_>, mut subscribe: Subscribe) {
         let receipt = subscribe.receipt.take();
         let Some(principal) = self.member().map(|member| Arc::clone(&member.principal)) else { return };
-        let route = match self.check_subscription_rate(env) {
+        let checked = self.check_subscription_rate(env).and_then(|()| self.check_subscription_count(env));
+        let route = match checked {
             Ok(()) => env.broker.route(&principal, &subscribe),
             Err(refusal) => Err(refusal.at(&subscribe.destination)),
         };
@@ -31,6 +32,15 @@ impl Peer {
             }
             Err(refusal) => self.refuse_subscription(env, &subscribe, &refusal, receipt),
         }
+    }
+
+    /// A refusal that the session may survive; the protocol's own limit ends it.
+    fn check_subscription_count(&self, env: &Env<'_>) -> Result<(), Refusal> {
+        let limit = env.broker.settings().limits.subscriptions_max;
+        if self.live.len() < limit {
+            return Ok(());
+        }
+        Err(Refusal::new(CloseReason::TooManySubscriptions, format!("more than {limit} subscriptions")))
     }
 
     /// Makes the subscription live. A request that a worker must answer is returned.
