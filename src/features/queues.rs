@@ -25,6 +25,7 @@ pub struct Consumer {
 pub struct Dispatcher {
     store: Arc<dyn Queues>,
     inboxes: Arc<Inboxes>,
+    /// Never locked while a group's lock is waited for: a group that dissolves locks it.
     groups: Mutex<HashMap<Destination, Arc<Mutex<Group>>, RandomState>>,
 }
 
@@ -65,7 +66,7 @@ impl Dispatcher {
 
     /// Whether somebody on this node consumes from `queue`.
     pub fn has_consumers(&self, queue: &Destination) -> bool {
-        self.groups.lock().get(queue).is_some_and(|group| !group.lock().members.is_empty())
+        self.group(queue).is_some_and(|group| !group.lock().members.is_empty())
     }
 
     /// Queues that somebody on this node consumes.
@@ -81,8 +82,7 @@ impl Dispatcher {
     /// Puts a message into the queue and hands out what can be.
     pub fn publish(&self, queue: &Destination, message: Arc<Message>, now: Millis) -> Result<(), QueueError> {
         self.store.put(queue, message)?;
-        let group = self.groups.lock().get(queue).cloned();
-        if let Some(group) = group {
+        if let Some(group) = self.group(queue) {
             self.pump(queue, &mut group.lock(), now);
         }
         Ok(())
@@ -166,35 +166,44 @@ impl Dispatcher {
 
     /// Hands out what rested long enough. To be called several times a second.
     pub fn tick(&self, now: Millis) {
-        let resting: Vec<_> = {
-            let groups = self.groups.lock();
-            let due =
-                |group: &Arc<Mutex<Group>>| group.lock().resting.iter().any(|resting| resting.due <= now);
-            groups.iter().filter(|(_, group)| due(group)).map(|(name, _)| name.clone()).collect()
-        };
-        for queue in resting {
-            self.with_group(&queue, now, |_| {});
+        let groups: Vec<_> =
+            self.groups.lock().iter().map(|(name, group)| (name.clone(), Arc::clone(group))).collect();
+        let due = |group: &Mutex<Group>| group.lock().resting.iter().any(|resting| resting.due <= now);
+        for (queue, _) in groups.iter().filter(|(_, group)| due(group)) {
+            self.with_group(queue, now, |_| {});
         }
+    }
+
+    fn group(&self, queue: &Destination) -> Option<Arc<Mutex<Group>>> {
+        self.groups.lock().get(queue).cloned()
     }
 
     /// Changes the group, then hands out what can be. A group without consumers is dissolved.
     fn with_group(&self, queue: &Destination, now: Millis, change: impl FnOnce(&mut Group)) {
-        let group = loop {
+        loop {
             let group = Arc::clone(self.groups.lock().entry(queue.clone()).or_default());
-            if !group.lock().gone {
-                break group;
+            let mut locked = group.lock();
+            if locked.gone {
+                // It left the map before its lock was free: the next look finds another one.
+                continue;
             }
-        };
-        let mut locked = group.lock();
-        change(&mut locked);
-        self.pump(queue, &mut locked, now);
-        if locked.members.is_empty() {
-            for resting in locked.resting.drain(..) {
-                self.store.release(queue, resting.taken.tag);
+            change(&mut locked);
+            self.pump(queue, &mut locked, now);
+            if locked.members.is_empty() {
+                self.dissolve(queue, &group, &mut locked);
             }
-            locked.gone = true;
-            drop(locked);
-            self.groups.lock().remove(queue);
+            return;
+        }
+    }
+
+    fn dissolve(&self, queue: &Destination, group: &Arc<Mutex<Group>>, locked: &mut Group) {
+        for resting in locked.resting.drain(..) {
+            self.store.release(queue, resting.taken.tag);
+        }
+        locked.gone = true;
+        let mut groups = self.groups.lock();
+        if groups.get(queue).is_some_and(|known| Arc::ptr_eq(known, group)) {
+            groups.remove(queue);
         }
     }
 

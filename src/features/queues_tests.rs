@@ -3,6 +3,7 @@ use crate::backend::memory::MemoryQueues;
 use crate::model::{Limits, MessageId, WorkerId};
 use bytes::Bytes;
 use std::collections::VecDeque;
+use std::sync::Barrier;
 
 struct Bench {
     dispatcher: Dispatcher,
@@ -37,6 +38,11 @@ impl Bench {
         let consumer = consumer(slot);
         self.dispatcher.subscribe(&self.queue, consumer, credit, Millis(0));
         consumer
+    }
+
+    fn is_member(&self, consumer: Consumer) -> bool {
+        let group = self.dispatcher.groups.lock().get(&self.queue).cloned();
+        group.is_some_and(|group| group.lock().place(consumer).is_some())
     }
 
     /// (slot, tag, message number, redelivered) handed out since the last call.
@@ -159,4 +165,29 @@ fn a_queue_that_nobody_consumes_leaves_no_group_behind() {
     let only = bench.subscribe(1, 5);
     bench.dispatcher.unsubscribe(&bench.queue, only, &[], Millis(0));
     assert!(bench.dispatcher.groups.lock().is_empty());
+}
+
+#[test]
+fn whoever_comes_while_the_last_one_leaves_is_a_consumer() {
+    let mut bench = Bench::new();
+    // What is handed out and comes back holds the group's lock long enough for them to meet.
+    (0..20).for_each(|_| bench.publish());
+    let start = Barrier::new(3);
+    let comes_and_goes = |slot| {
+        start.wait();
+        for turn in 0..10_000 {
+            let consumer = bench.subscribe(slot, 20);
+            assert!(bench.is_member(consumer), "lost at turn {turn}");
+            bench.dispatcher.unsubscribe(&bench.queue, consumer, &[], Millis(0));
+            bench.handed();
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| comes_and_goes(1));
+        scope.spawn(|| comes_and_goes(2));
+        scope.spawn(|| comes_and_goes(3));
+    });
+    assert_eq!(bench.dispatcher.consumed_queues(), 0);
+    bench.subscribe(4, 20);
+    assert_eq!(bench.handed().len(), 20);
 }
