@@ -117,6 +117,9 @@ pub enum QueueError {
     /// The named number of queues exists already.
     #[error("there are {0} queues, their limit")]
     Queues(usize),
+    /// All queues together would exceed the named number of bytes.
+    #[error("all queues together would hold more than {0} bytes, their limit")]
+    Store(usize),
 }
 
 /// Work queues: messages wait, are taken by one, and come back unless settled.

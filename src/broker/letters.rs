@@ -256,7 +256,11 @@ impl Broker {
 }
 
 fn queue_full(queue: &Destination, error: &QueueError) -> Unposted {
-    Unposted::Refused(Refusal::new(CloseReason::QueueFull, error.to_string()).at(queue.as_str()))
+    let reason = match error {
+        QueueError::Store(_) => CloseReason::StoreFull,
+        QueueError::Messages(_) | QueueError::Bytes(_) | QueueError::Queues(_) => CloseReason::QueueFull,
+    };
+    Unposted::Refused(Refusal::new(reason, error.to_string()).at(queue.as_str()))
 }
 
 /// The token is in `Authorization`, or it is the body: bare or `{"token":"..."}`.

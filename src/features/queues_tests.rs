@@ -15,7 +15,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let inboxes = Arc::new(Inboxes::new(1, 100, 1 << 20));
-        let store = Arc::new(MemoryQueues::new(&Limits::default()));
+        let store = Arc::new(MemoryQueues::new(&Limits::default(), usize::MAX));
         let dispatcher = Dispatcher::new(store, Arc::clone(&inboxes));
         Self { dispatcher, inboxes, queue: Destination::internal("/queue/a"), published: 0 }
     }
