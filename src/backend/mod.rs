@@ -130,6 +130,9 @@ pub trait Queues: Send + Sync + Debug {
     /// Adds a message at the end.
     fn put(&self, queue: &Destination, message: Arc<Message>) -> Result<(), QueueError>;
 
+    /// Adds a message at the end, room or not: what has begun is finished.
+    fn force(&self, queue: &Destination, message: Arc<Message>);
+
     /// Takes the oldest message that is not out.
     fn take(&self, queue: &Destination) -> Option<Taken>;
 

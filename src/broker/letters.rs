@@ -155,9 +155,7 @@ impl Broker {
         match letter {
             Letter::Topic(message) => self.relay.announce(message),
             Letter::Queue(message) | Letter::Handler(message) => {
-                if let Err(Unposted::Refused(refusal)) = self.enqueue(message, now) {
-                    tracing::warn!(%refusal, "a message of a committed transaction is lost");
-                }
+                self.queues.publish_anyway(&message.destination, Arc::clone(message), now.mono);
             }
             Letter::Reply(route, message) => {
                 let item = Item::Reply { route: route.clone(), message: Arc::clone(message) };
@@ -167,23 +165,35 @@ impl Broker {
         }
     }
 
-    /// Puts a letter on its way, unless it is there already.
-    pub(super) fn post(&self, letter: &Letter, from: WorkerId, now: Now) -> Result<(), Unposted> {
-        let Some((message, key)) = letter.idempotency_key() else { return self.post_new(letter, from, now) };
+    /// Puts a letter on its way, unless it is there already. `begun`: its transaction has, so no limit of a queue may
+    /// refuse it any more.
+    pub(super) fn post(
+        &self,
+        letter: &Letter,
+        begun: bool,
+        from: WorkerId,
+        now: Now,
+    ) -> Result<(), Unposted> {
+        let Some((message, key)) = letter.idempotency_key() else {
+            return self.post_new(letter, begun, from, now);
+        };
         let user = message.sender.as_deref().unwrap_or("");
         if self.idempotency.check(&message.destination, user, key, now.mono) == Seen::Before {
             return Ok(());
         }
-        let posted = self.post_new(letter, from, now);
+        let posted = self.post_new(letter, begun, from, now);
         if posted.is_err() {
             self.idempotency.forget(&message.destination, user, key);
         }
         posted
     }
 
-    fn post_new(&self, letter: &Letter, from: WorkerId, now: Now) -> Result<(), Unposted> {
+    fn post_new(&self, letter: &Letter, begun: bool, from: WorkerId, now: Now) -> Result<(), Unposted> {
         match letter {
             Letter::Topic(message) => self.relay.publish(message, Some(from))?,
+            Letter::Queue(message) | Letter::Handler(message) if begun => {
+                self.queues.publish_anyway(&message.destination, Arc::clone(message), now.mono);
+            }
             Letter::Queue(message) | Letter::Handler(message) => self.enqueue(message, now)?,
             Letter::Reply(route, message) => {
                 let item = Item::Reply { route: route.clone(), message: Arc::clone(message) };

@@ -82,10 +82,14 @@ impl Dispatcher {
     /// Puts a message into the queue and hands out what can be.
     pub fn publish(&self, queue: &Destination, message: Arc<Message>, now: Millis) -> Result<(), QueueError> {
         self.store.put(queue, message)?;
-        if let Some(group) = self.group(queue) {
-            self.pump(queue, &mut group.lock(), now);
-        }
+        self.hand_out(queue, now);
         Ok(())
+    }
+
+    /// As [`Dispatcher::publish`], room or not: for the rest of a transaction that has begun.
+    pub fn publish_anyway(&self, queue: &Destination, message: Arc<Message>, now: Millis) {
+        self.store.force(queue, message);
+        self.hand_out(queue, now);
     }
 
     /// Adds a consumer that may have `credit` messages at once.
@@ -171,6 +175,12 @@ impl Dispatcher {
         let due = |group: &Mutex<Group>| group.lock().resting.iter().any(|resting| resting.due <= now);
         for (queue, _) in groups.iter().filter(|(_, group)| due(group)) {
             self.with_group(queue, now, |_| {});
+        }
+    }
+
+    fn hand_out(&self, queue: &Destination, now: Millis) {
+        if let Some(group) = self.group(queue) {
+            self.pump(queue, &mut group.lock(), now);
         }
     }
 

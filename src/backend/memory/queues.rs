@@ -13,13 +13,15 @@ use crate::model::{Destination, Limits, Message};
 /// Queues of one node. A queue without messages is forgotten.
 #[derive(Debug)]
 pub struct MemoryQueues {
-    queues: Mutex<HashMap<Destination, Queue, RandomState>>,
+    queues: Mutex<ByName>,
     total_bytes: AtomicUsize,
     messages_max: usize,
     bytes_max: usize,
     queues_max: usize,
     total_bytes_max: usize,
 }
+
+type ByName = HashMap<Destination, Queue, RandomState>;
 
 #[derive(Debug, Default)]
 struct Queue {
@@ -49,9 +51,20 @@ impl MemoryQueues {
         }
     }
 
+    fn add(&self, queues: &mut ByName, name: &Destination, message: Arc<Message>) {
+        let queue = match queues.get_mut(name) {
+            Some(queue) => queue,
+            None => queues.entry(name.clone()).or_default(),
+        };
+        queue.bytes += message.cost_bytes();
+        self.total_bytes.fetch_add(message.cost_bytes(), Ordering::Relaxed);
+        queue.last_tag += 1;
+        queue.ready.insert(queue.last_tag, Entry { message, redelivered: false });
+    }
+
     fn check(
         &self,
-        queues: &HashMap<Destination, Queue, RandomState>,
+        queues: &ByName,
         name: &Destination,
         messages: usize,
         bytes: usize,
@@ -83,15 +96,12 @@ impl Queues for MemoryQueues {
     fn put(&self, name: &Destination, message: Arc<Message>) -> Result<(), QueueError> {
         let mut queues = self.queues.lock();
         self.check(&queues, name, 1, message.cost_bytes())?;
-        let queue = match queues.get_mut(name) {
-            Some(queue) => queue,
-            None => queues.entry(name.clone()).or_default(),
-        };
-        queue.bytes += message.cost_bytes();
-        self.total_bytes.fetch_add(message.cost_bytes(), Ordering::Relaxed);
-        queue.last_tag += 1;
-        queue.ready.insert(queue.last_tag, Entry { message, redelivered: false });
+        self.add(&mut queues, name, message);
         Ok(())
+    }
+
+    fn force(&self, name: &Destination, message: Arc<Message>) {
+        self.add(&mut self.queues.lock(), name, message);
     }
 
     fn take(&self, name: &Destination) -> Option<Taken> {
