@@ -191,3 +191,35 @@ fn whoever_comes_while_the_last_one_leaves_is_a_consumer() {
     bench.subscribe(4, 20);
     assert_eq!(bench.handed().len(), 20);
 }
+
+#[test]
+fn a_message_that_one_refused_does_not_keep_others_from_resting_or_older_ones_from_going_first() {
+    let mut bench = Bench::new();
+    let [first, second] = [1, 2].map(|slot| bench.subscribe(slot, 2));
+    (0..4).for_each(|_| bench.publish());
+    assert_eq!(bench.handed(), [(1, 1, 1, false), (2, 2, 2, false), (1, 3, 3, false), (2, 4, 4, false)]);
+    bench.dispatcher.refuse(&bench.queue, first, &[1, 3], Millis(0));
+    assert_eq!(bench.handed(), [], "the other one has no credit, and he has refused them");
+    bench.dispatcher.refuse(&bench.queue, second, &[4], Millis(500));
+    assert_eq!(bench.handed(), [(2, 1, 1, true), (1, 4, 4, true)]);
+    bench.dispatcher.tick(Millis(REST_MS - 1));
+    assert_eq!(bench.handed(), []);
+    bench.dispatcher.tick(Millis(REST_MS));
+    assert_eq!(bench.handed(), [(1, 3, 3, true)]);
+}
+
+#[test]
+fn only_queues_where_something_rests_are_looked_at() {
+    let mut bench = Bench::new();
+    let only = bench.subscribe(1, 2);
+    (0..2).for_each(|_| bench.publish());
+    let restless = |bench: &Bench| bench.dispatcher.restless.lock().len();
+    assert_eq!(restless(&bench), 0);
+    bench.dispatcher.refuse(&bench.queue, only, &[1, 2], Millis(0));
+    assert_eq!(restless(&bench), 1);
+    bench.dispatcher.tick(Millis(REST_MS));
+    assert_eq!(restless(&bench), 0);
+    bench.dispatcher.refuse(&bench.queue, only, &[1, 2], Millis(0));
+    bench.dispatcher.unsubscribe(&bench.queue, only, &[], Millis(0));
+    assert_eq!(restless(&bench), 0);
+}
