@@ -162,7 +162,7 @@ struct Room {
 
 impl Room {
     fn with(link: Link, subscribers: u64) -> Self {
-        let broker = Arc::new(Broker::new(parts(), embedded(&Limits::default())));
+        let broker = Arc::new(Broker::new(parts(), embedded(&Limits::default(), usize::MAX)));
         let mut shard = Shard::new(WorkerId(0), broker, NOW);
         let mut open = |link| {
             let slot = shard.open(link, Shown::Vouched(Box::new(Principal::service("bench"))), NOW).slot;

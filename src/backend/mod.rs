@@ -117,6 +117,9 @@ pub enum QueueError {
     /// The named number of queues exists already.
     #[error("there are {0} queues, their limit")]
     Queues(usize),
+    /// All queues together would exceed the named number of bytes.
+    #[error("all queues together would hold more than {0} bytes, their limit")]
+    Store(usize),
 }
 
 /// Work queues: messages wait, are taken by one, and come back unless settled.
@@ -126,6 +129,9 @@ pub trait Queues: Send + Sync + Debug {
 
     /// Adds a message at the end.
     fn put(&self, queue: &Destination, message: Arc<Message>) -> Result<(), QueueError>;
+
+    /// Adds a message at the end, room or not: what has begun is finished.
+    fn force(&self, queue: &Destination, message: Arc<Message>);
 
     /// Takes the oldest message that is not out.
     fn take(&self, queue: &Destination) -> Option<Taken>;

@@ -160,9 +160,7 @@ impl Broker {
         match letter {
             Letter::Topic(message) => self.relay.announce(message),
             Letter::Queue(message) | Letter::Handler(message) => {
-                if let Err(Unposted::Refused(refusal)) = self.enqueue(message, now) {
-                    tracing::warn!(%refusal, "a message of a committed transaction is lost");
-                }
+                self.queues.publish_anyway(&message.destination, Arc::clone(message), now.mono);
             }
             Letter::Reply(route, message) => {
                 let item = Item::Reply { route: route.clone(), message: Arc::clone(message) };
@@ -172,16 +170,25 @@ impl Broker {
         }
     }
 
-    /// Puts a letter on its way, unless it is there already.
-    pub(super) fn post(&self, letter: &Letter, from: WorkerId, now: Now) -> Result<(), Unposted> {
-        let Some((message, key)) = letter.idempotency_key() else { return self.post_new(letter, from, now) };
+    /// Puts a letter on its way, unless it is there already. `begun`: its transaction has, so no limit of a queue may
+    /// refuse it any more.
+    pub(super) fn post(
+        &self,
+        letter: &Letter,
+        begun: bool,
+        from: WorkerId,
+        now: Now,
+    ) -> Result<(), Unposted> {
+        let Some((message, key)) = letter.idempotency_key() else {
+            return self.post_new(letter, begun, from, now);
+        };
         let user = message.sender.as_deref().unwrap_or("");
         match self.idempotency.check(&message.destination, user, key, now.mono) {
             Seen::Never => {}
             Seen::Before => return Ok(()),
             Seen::UnderWay => return Err(Unposted::Full),
         }
-        let posted = self.post_new(letter, from, now);
+        let posted = self.post_new(letter, begun, from, now);
         if posted.is_ok() {
             self.idempotency.accepted(&message.destination, user, key);
         } else {
@@ -190,9 +197,12 @@ impl Broker {
         posted
     }
 
-    fn post_new(&self, letter: &Letter, from: WorkerId, now: Now) -> Result<(), Unposted> {
+    fn post_new(&self, letter: &Letter, begun: bool, from: WorkerId, now: Now) -> Result<(), Unposted> {
         match letter {
             Letter::Topic(message) => self.relay.publish(message, Some(from))?,
+            Letter::Queue(message) | Letter::Handler(message) if begun => {
+                self.queues.publish_anyway(&message.destination, Arc::clone(message), now.mono);
+            }
             Letter::Queue(message) | Letter::Handler(message) => self.enqueue(message, now)?,
             Letter::Reply(route, message) => {
                 let item = Item::Reply { route: route.clone(), message: Arc::clone(message) };
@@ -267,7 +277,11 @@ impl Broker {
 }
 
 fn queue_full(queue: &Destination, error: &QueueError) -> Unposted {
-    Unposted::Refused(Refusal::new(CloseReason::QueueFull, error.to_string()).at(queue.as_str()))
+    let reason = match error {
+        QueueError::Store(_) => CloseReason::StoreFull,
+        QueueError::Messages(_) | QueueError::Bytes(_) | QueueError::Queues(_) => CloseReason::QueueFull,
+    };
+    Unposted::Refused(Refusal::new(reason, error.to_string()).at(queue.as_str()))
 }
 
 /// The token is in `Authorization`, or it is the body: bare or `{"token":"..."}`.

@@ -42,7 +42,7 @@ pub struct Settings {
     pub rooms: Rooms,
     /// Header `server` of CONNECTED.
     pub server_name: Box<str>,
-    /// Bytes of buffers and queues above which no SEND is read.
+    /// Bytes of buffers above which no SEND is read; queues may hold half as much besides.
     pub memory_bytes_max: usize,
 }
 

@@ -1,6 +1,6 @@
 //! Work queues: each message to one of this node's consumers, in turn, as far as their credit goes.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -10,6 +10,11 @@ use stompede_protocol::{Millis, SubscriptionKey};
 use crate::backend::{QueueError, Queues, Taken};
 use crate::model::{ConnectionId, Destination, Message};
 use crate::routing::{Inboxes, Item};
+
+use resting::Resting;
+
+#[path = "queues_resting.rs"]
+mod resting;
 
 /// One subscription that takes from a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +30,10 @@ pub struct Consumer {
 pub struct Dispatcher {
     store: Arc<dyn Queues>,
     inboxes: Arc<Inboxes>,
+    /// Never locked while a group's lock is waited for: a group that dissolves locks it.
     groups: Mutex<HashMap<Destination, Arc<Mutex<Group>>, RandomState>>,
+    /// Queues where something rests: only they have to be looked at as time passes.
+    restless: Mutex<HashSet<Destination, RandomState>>,
 }
 
 /// The consumers of one queue on this node.
@@ -35,7 +43,9 @@ struct Group {
     /// Whose turn it is.
     next: usize,
     /// Refused messages that wait for somebody else, or for their time.
-    resting: Vec<Resting>,
+    resting: Resting,
+    /// Whether [`Dispatcher::restless`] has this queue.
+    restless: bool,
     /// Taken out of the map: whoever still holds it looks again.
     gone: bool,
 }
@@ -50,22 +60,15 @@ struct Member {
     paused: bool,
 }
 
-#[derive(Debug)]
-struct Resting {
-    taken: Taken,
-    refused_by: Consumer,
-    due: Millis,
-}
-
 impl Dispatcher {
     /// A dispatcher over `store`.
     pub fn new(store: Arc<dyn Queues>, inboxes: Arc<Inboxes>) -> Self {
-        Self { store, inboxes, groups: Mutex::default() }
+        Self { store, inboxes, groups: Mutex::default(), restless: Mutex::default() }
     }
 
     /// Whether somebody on this node consumes from `queue`.
     pub fn has_consumers(&self, queue: &Destination) -> bool {
-        self.groups.lock().get(queue).is_some_and(|group| !group.lock().members.is_empty())
+        self.group(queue).is_some_and(|group| !group.lock().members.is_empty())
     }
 
     /// Queues that somebody on this node consumes.
@@ -81,11 +84,14 @@ impl Dispatcher {
     /// Puts a message into the queue and hands out what can be.
     pub fn publish(&self, queue: &Destination, message: Arc<Message>, now: Millis) -> Result<(), QueueError> {
         self.store.put(queue, message)?;
-        let group = self.groups.lock().get(queue).cloned();
-        if let Some(group) = group {
-            self.pump(queue, &mut group.lock(), now);
-        }
+        self.hand_out(queue, now);
         Ok(())
+    }
+
+    /// As [`Dispatcher::publish`], room or not: for the rest of a transaction that has begun.
+    pub fn publish_anyway(&self, queue: &Destination, message: Arc<Message>, now: Millis) {
+        self.store.force(queue, message);
+        self.hand_out(queue, now);
     }
 
     /// Adds a consumer that may have `credit` messages at once.
@@ -123,13 +129,9 @@ impl Dispatcher {
     /// The consumer refuses these messages: another one gets them first, and after [`REST_MS`] whoever is there.
     pub fn refuse(&self, queue: &Destination, consumer: Consumer, tags: &[u64], now: Millis) {
         self.with_group(queue, now, |group| {
-            let taken = tags.iter().filter_map(|tag| self.store.retake(queue, *tag));
-            group.resting.extend(taken.map(|taken| Resting {
-                taken,
-                refused_by: consumer,
-                due: now.after(REST_MS),
-            }));
-            group.resting.sort_by_key(|resting| resting.taken.tag);
+            for taken in tags.iter().filter_map(|tag| self.store.retake(queue, *tag)) {
+                group.resting.add(taken, consumer, now.after(REST_MS));
+            }
             group.forget(consumer, tags);
         });
     }
@@ -166,54 +168,77 @@ impl Dispatcher {
 
     /// Hands out what rested long enough. To be called several times a second.
     pub fn tick(&self, now: Millis) {
-        let resting: Vec<_> = {
-            let groups = self.groups.lock();
-            let due =
-                |group: &Arc<Mutex<Group>>| group.lock().resting.iter().any(|resting| resting.due <= now);
-            groups.iter().filter(|(_, group)| due(group)).map(|(name, _)| name.clone()).collect()
-        };
-        for queue in resting {
-            self.with_group(&queue, now, |_| {});
+        let restless: Vec<_> = self.restless.lock().iter().cloned().collect();
+        for queue in restless {
+            self.hand_out(&queue, now);
         }
+    }
+
+    fn hand_out(&self, queue: &Destination, now: Millis) {
+        if let Some(group) = self.group(queue) {
+            self.pump(queue, &mut group.lock(), now);
+        }
+    }
+
+    fn group(&self, queue: &Destination) -> Option<Arc<Mutex<Group>>> {
+        self.groups.lock().get(queue).cloned()
     }
 
     /// Changes the group, then hands out what can be. A group without consumers is dissolved.
     fn with_group(&self, queue: &Destination, now: Millis, change: impl FnOnce(&mut Group)) {
-        let group = loop {
+        loop {
             let group = Arc::clone(self.groups.lock().entry(queue.clone()).or_default());
-            if !group.lock().gone {
-                break group;
+            let mut locked = group.lock();
+            if locked.gone {
+                // It left the map before its lock was free: the next look finds another one.
+                continue;
             }
-        };
-        let mut locked = group.lock();
-        change(&mut locked);
-        self.pump(queue, &mut locked, now);
-        if locked.members.is_empty() {
-            for resting in locked.resting.drain(..) {
-                self.store.release(queue, resting.taken.tag);
+            change(&mut locked);
+            self.pump(queue, &mut locked, now);
+            if locked.members.is_empty() {
+                self.dissolve(queue, &group, &mut locked);
             }
-            locked.gone = true;
-            drop(locked);
-            self.groups.lock().remove(queue);
+            return;
+        }
+    }
+
+    fn dissolve(&self, queue: &Destination, group: &Arc<Mutex<Group>>, locked: &mut Group) {
+        for tag in locked.resting.drain() {
+            self.store.release(queue, tag);
+        }
+        self.note_rest(queue, locked);
+        locked.gone = true;
+        let mut groups = self.groups.lock();
+        if groups.get(queue).is_some_and(|known| Arc::ptr_eq(known, group)) {
+            groups.remove(queue);
         }
     }
 
     fn pump(&self, queue: &Destination, group: &mut Group, now: Millis) {
-        let mut index = 0;
-        while index < group.resting.len() {
-            let Resting { refused_by, due, .. } = group.resting[index];
-            let other = group.pick(|member| member.consumer != refused_by);
-            match other.or_else(|| if due <= now { group.pick(|_| true) } else { None }) {
-                Some(member) => {
-                    let taken = group.resting.remove(index).taken;
-                    self.hand(group, member, taken);
-                }
-                None => index += 1,
+        group.resting.ripen(now);
+        while let Some(next) = group.pick(|_| true) {
+            if let Some((member, taken)) = group.take_resting(next) {
+                self.hand(group, member, taken);
+            } else if let Some(taken) = self.store.take(queue) {
+                self.hand(group, next, taken);
+            } else {
+                break;
             }
         }
-        while let Some(member) = group.pick(|_| true) {
-            let Some(taken) = self.store.take(queue) else { break };
-            self.hand(group, member, taken);
+        self.note_rest(queue, group);
+    }
+
+    fn note_rest(&self, queue: &Destination, group: &mut Group) {
+        let restless = !group.resting.is_empty();
+        if restless == group.restless {
+            return;
+        }
+        group.restless = restless;
+        let mut queues = self.restless.lock();
+        if restless {
+            queues.insert(queue.clone());
+        } else {
+            queues.remove(queue);
         }
     }
 
@@ -235,6 +260,19 @@ impl Group {
             let member = &self.members[*index];
             member.out.len() < member.credit && !member.paused && suits(member)
         })
+    }
+
+    /// The oldest resting message that somebody may have, and who: `next` or another one with credit.
+    fn take_resting(&mut self, next: usize) -> Option<(usize, Taken)> {
+        if self.resting.is_empty() {
+            return None;
+        }
+        let consumer = self.members[next].consumer;
+        let other = self.pick(|member| member.consumer != consumer);
+        // Of two consumers one at least has not refused it.
+        let (refused_by, taken) = self.resting.take(other.is_none().then_some(consumer))?;
+        let member = if refused_by == consumer { other.unwrap_or(next) } else { next };
+        Some((member, taken))
     }
 
     /// The consumer does not have these messages any more.

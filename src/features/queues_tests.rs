@@ -3,6 +3,7 @@ use crate::backend::memory::MemoryQueues;
 use crate::model::{Limits, MessageId, WorkerId};
 use bytes::Bytes;
 use std::collections::VecDeque;
+use std::sync::Barrier;
 
 struct Bench {
     dispatcher: Dispatcher,
@@ -14,7 +15,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let inboxes = Arc::new(Inboxes::new(1, 100, 1 << 20));
-        let store = Arc::new(MemoryQueues::new(&Limits::default()));
+        let store = Arc::new(MemoryQueues::new(&Limits::default(), usize::MAX));
         let dispatcher = Dispatcher::new(store, Arc::clone(&inboxes));
         Self { dispatcher, inboxes, queue: Destination::internal("/queue/a"), published: 0 }
     }
@@ -37,6 +38,11 @@ impl Bench {
         let consumer = consumer(slot);
         self.dispatcher.subscribe(&self.queue, consumer, credit, Millis(0));
         consumer
+    }
+
+    fn is_member(&self, consumer: Consumer) -> bool {
+        let group = self.dispatcher.groups.lock().get(&self.queue).cloned();
+        group.is_some_and(|group| group.lock().place(consumer).is_some())
     }
 
     /// (slot, tag, message number, redelivered) handed out since the last call.
@@ -159,4 +165,61 @@ fn a_queue_that_nobody_consumes_leaves_no_group_behind() {
     let only = bench.subscribe(1, 5);
     bench.dispatcher.unsubscribe(&bench.queue, only, &[], Millis(0));
     assert!(bench.dispatcher.groups.lock().is_empty());
+}
+
+#[test]
+fn whoever_comes_while_the_last_one_leaves_is_a_consumer() {
+    let mut bench = Bench::new();
+    // What is handed out and comes back holds the group's lock long enough for them to meet.
+    (0..20).for_each(|_| bench.publish());
+    let start = Barrier::new(3);
+    let comes_and_goes = |slot| {
+        start.wait();
+        for turn in 0..10_000 {
+            let consumer = bench.subscribe(slot, 20);
+            assert!(bench.is_member(consumer), "lost at turn {turn}");
+            bench.dispatcher.unsubscribe(&bench.queue, consumer, &[], Millis(0));
+            bench.handed();
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| comes_and_goes(1));
+        scope.spawn(|| comes_and_goes(2));
+        scope.spawn(|| comes_and_goes(3));
+    });
+    assert_eq!(bench.dispatcher.consumed_queues(), 0);
+    bench.subscribe(4, 20);
+    assert_eq!(bench.handed().len(), 20);
+}
+
+#[test]
+fn a_message_that_one_refused_does_not_keep_others_from_resting_or_older_ones_from_going_first() {
+    let mut bench = Bench::new();
+    let [first, second] = [1, 2].map(|slot| bench.subscribe(slot, 2));
+    (0..4).for_each(|_| bench.publish());
+    assert_eq!(bench.handed(), [(1, 1, 1, false), (2, 2, 2, false), (1, 3, 3, false), (2, 4, 4, false)]);
+    bench.dispatcher.refuse(&bench.queue, first, &[1, 3], Millis(0));
+    assert_eq!(bench.handed(), [], "the other one has no credit, and he has refused them");
+    bench.dispatcher.refuse(&bench.queue, second, &[4], Millis(500));
+    assert_eq!(bench.handed(), [(2, 1, 1, true), (1, 4, 4, true)]);
+    bench.dispatcher.tick(Millis(REST_MS - 1));
+    assert_eq!(bench.handed(), []);
+    bench.dispatcher.tick(Millis(REST_MS));
+    assert_eq!(bench.handed(), [(1, 3, 3, true)]);
+}
+
+#[test]
+fn only_queues_where_something_rests_are_looked_at() {
+    let mut bench = Bench::new();
+    let only = bench.subscribe(1, 2);
+    (0..2).for_each(|_| bench.publish());
+    let restless = |bench: &Bench| bench.dispatcher.restless.lock().len();
+    assert_eq!(restless(&bench), 0);
+    bench.dispatcher.refuse(&bench.queue, only, &[1, 2], Millis(0));
+    assert_eq!(restless(&bench), 1);
+    bench.dispatcher.tick(Millis(REST_MS));
+    assert_eq!(restless(&bench), 0);
+    bench.dispatcher.refuse(&bench.queue, only, &[1, 2], Millis(0));
+    bench.dispatcher.unsubscribe(&bench.queue, only, &[], Millis(0));
+    assert_eq!(restless(&bench), 0);
 }

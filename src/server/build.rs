@@ -60,7 +60,7 @@ pub(super) fn build(config: &Config) -> Result<Built, ServerError> {
         node: random() as u64,
         random: Box::new(random),
     };
-    let backend = embedded(&parts.settings.limits);
+    let backend = embedded(&parts.settings.limits, parts.settings.memory_bytes_max);
     Ok(Built { broker: Arc::new(Broker::new(parts, backend)), origins: policy.origins, workers })
 }
 

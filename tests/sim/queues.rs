@@ -345,6 +345,30 @@ fn a_full_queue_refuses_and_says_its_limit() {
 }
 
 #[test]
+fn a_full_store_refuses_what_would_wait_and_chat_goes_on() {
+    let world = World::with(|setup| setup.memory_bytes_max = 20_000);
+    let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| world.connect_as(name));
+    bob.subscribes("/topic/a");
+    alice.subscribes("/user/queue/errors");
+    for n in 0..30 {
+        alice.sends_with(&format!("/queue/{n}"), &[("receipt", "r")], &"x".repeat(1_000));
+    }
+    world.runs_for(200);
+    let heard: Vec<_> = alice.heard().iter().map(crate::person::words).collect();
+    let refused = heard.iter().filter(|it| *it == "/user/queue/errors error store-full").count();
+    let stored = heard.iter().filter(|it| *it == "RECEIPT r").count();
+    assert!((6..10).contains(&stored) && stored + refused == 30, "{heard:?}");
+    alice.sends("/topic/a", "chat");
+    bob.hears(&["/topic/a: chat"]);
+    carol.sends("/queue/b", &"x".repeat(1_000));
+    carol.is_thrown_out("store-full", "10000 bytes");
+    bob.subscribes("/queue/0");
+    bob.hears(&[&format!("/queue/0: {}", "x".repeat(1_000))]);
+    alice.sends_with("/queue/b", &[("receipt", "room")], "x");
+    alice.hears(&["RECEIPT room"]);
+}
+
+#[test]
 fn queues_are_bounded_in_bytes_and_in_number() {
     let world = World::with(|setup| {
         setup.limits.queue_bytes_max = 1_000;

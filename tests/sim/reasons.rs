@@ -83,7 +83,9 @@ fn way(reason: CloseReason) -> Way {
         CloseReason::QueueFull => {
             By(|| alice_sends(&World::with(|setup| setup.limits.queue_messages_max = 0), "/queue/a", "x"))
         }
-        CloseReason::StoreFull => NotYet("nothing is stored"),
+        CloseReason::StoreFull => {
+            By(|| alice_sends(&World::with(|setup| setup.memory_bytes_max = 9), "/queue/a", "0123456789"))
+        }
         CloseReason::SlowConsumer => By(|| {
             let world = World::with(|setup| setup.limits.outbox_bytes_max = 100);
             let alice = world.connect(over_websocket("alice"));
@@ -173,6 +175,6 @@ fn each_reason_is_told_with_its_own_codes() {
             assert_eq!(said("retry-after"), expected.as_deref(), "{reason}");
         }
     }
-    use CloseReason::{StoreFull, TokenRevoked, TooManyUnacked, Unavailable};
-    assert_eq!(not_yet, [TokenRevoked, TooManyUnacked, StoreFull, Unavailable]);
+    use CloseReason::{TokenRevoked, TooManyUnacked, Unavailable};
+    assert_eq!(not_yet, [TokenRevoked, TooManyUnacked, Unavailable]);
 }

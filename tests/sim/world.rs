@@ -320,7 +320,7 @@ impl Core {
             assert!(turn != fails_at, "a fault on purpose");
             u128::from(mixed(turn)) << 64 | 7
         };
-        let backend = embedded(&setup.limits);
+        let backend = embedded(&setup.limits, setup.memory_bytes_max);
         let parts = Parts {
             settings: Settings {
                 heart_beat: setup.heart_beat,

@@ -13,12 +13,15 @@ use crate::model::{Destination, Limits, Message};
 /// Queues of one node. A queue without messages is forgotten.
 #[derive(Debug)]
 pub struct MemoryQueues {
-    queues: Mutex<HashMap<Destination, Queue, RandomState>>,
+    queues: Mutex<ByName>,
     total_bytes: AtomicUsize,
     messages_max: usize,
     bytes_max: usize,
     queues_max: usize,
+    total_bytes_max: usize,
 }
+
+type ByName = HashMap<Destination, Queue, RandomState>;
 
 #[derive(Debug, Default)]
 struct Queue {
@@ -36,20 +39,32 @@ struct Entry {
 }
 
 impl MemoryQueues {
-    /// Queues within `limits`.
-    pub fn new(limits: &Limits) -> Self {
+    /// Queues within `limits` that hold `total_bytes_max` in all.
+    pub fn new(limits: &Limits, total_bytes_max: usize) -> Self {
         Self {
             queues: Mutex::default(),
             total_bytes: AtomicUsize::new(0),
             messages_max: limits.queue_messages_max,
             bytes_max: limits.queue_bytes_max,
             queues_max: limits.queues_max,
+            total_bytes_max,
         }
+    }
+
+    fn add(&self, queues: &mut ByName, name: &Destination, message: Arc<Message>) {
+        let queue = match queues.get_mut(name) {
+            Some(queue) => queue,
+            None => queues.entry(name.clone()).or_default(),
+        };
+        queue.bytes += message.cost_bytes();
+        self.total_bytes.fetch_add(message.cost_bytes(), Ordering::Relaxed);
+        queue.last_tag += 1;
+        queue.ready.insert(queue.last_tag, Entry { message, redelivered: false });
     }
 
     fn check(
         &self,
-        queues: &HashMap<Destination, Queue, RandomState>,
+        queues: &ByName,
         name: &Destination,
         messages: usize,
         bytes: usize,
@@ -66,6 +81,9 @@ impl MemoryQueues {
         if depth + messages > 1 && held_bytes + bytes > self.bytes_max {
             return Err(QueueError::Bytes(self.bytes_max));
         }
+        if self.bytes().saturating_add(bytes) > self.total_bytes_max {
+            return Err(QueueError::Store(self.total_bytes_max));
+        }
         Ok(())
     }
 }
@@ -78,15 +96,12 @@ impl Queues for MemoryQueues {
     fn put(&self, name: &Destination, message: Arc<Message>) -> Result<(), QueueError> {
         let mut queues = self.queues.lock();
         self.check(&queues, name, 1, message.cost_bytes())?;
-        let queue = match queues.get_mut(name) {
-            Some(queue) => queue,
-            None => queues.entry(name.clone()).or_default(),
-        };
-        queue.bytes += message.cost_bytes();
-        self.total_bytes.fetch_add(message.cost_bytes(), Ordering::Relaxed);
-        queue.last_tag += 1;
-        queue.ready.insert(queue.last_tag, Entry { message, redelivered: false });
+        self.add(&mut queues, name, message);
         Ok(())
+    }
+
+    fn force(&self, name: &Destination, message: Arc<Message>) {
+        self.add(&mut self.queues.lock(), name, message);
     }
 
     fn take(&self, name: &Destination) -> Option<Taken> {
@@ -159,7 +174,7 @@ mod tests {
     use bytes::Bytes;
 
     fn queues() -> MemoryQueues {
-        MemoryQueues::new(&Limits { queue_messages_max: 3, queues_max: 1, ..Limits::default() })
+        MemoryQueues::new(&Limits { queue_messages_max: 3, queues_max: 1, ..Limits::default() }, usize::MAX)
     }
 
     fn message(number: u64) -> Arc<Message> {
@@ -218,8 +233,22 @@ mod tests {
     #[test]
     fn bytes_are_bounded_too() {
         let limits = Limits { queue_bytes_max: 1, ..Limits::default() };
-        let (queues, name) = (MemoryQueues::new(&limits), Destination::internal("/queue/a"));
+        let (queues, name) = (MemoryQueues::new(&limits, usize::MAX), Destination::internal("/queue/a"));
         queues.put(&name, message(1)).unwrap();
         assert_eq!(queues.put(&name, message(2)), Err(QueueError::Bytes(1)));
+    }
+
+    #[test]
+    fn all_queues_together_are_bounded_by_their_part_of_the_memory() {
+        let (a, b) = (Destination::internal("/queue/a"), Destination::internal("/queue/b"));
+        let room = 2 * message(1).cost_bytes();
+        let queues = MemoryQueues::new(&Limits::default(), room);
+        queues.put(&a, message(1)).unwrap();
+        queues.put(&b, message(2)).unwrap();
+        assert_eq!(queues.put(&a, message(3)), Err(QueueError::Store(room)));
+        assert_eq!(queues.admit(&Destination::internal("/queue/c"), 1, 1), Err(QueueError::Store(room)));
+        queues.take(&b);
+        queues.settle(&b, 1);
+        queues.put(&a, message(3)).unwrap();
     }
 }

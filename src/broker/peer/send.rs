@@ -80,7 +80,8 @@ impl Peer {
             Ok(letter) => {
                 let stage = Stage::Post(letter);
                 // What nearly every SEND is needs no book-keeping.
-                if matches!(stage, Stage::Post(Letter::Topic(_))) && self.perform(env, &stage).is_ok() {
+                if matches!(stage, Stage::Post(Letter::Topic(_))) && self.perform(env, &stage, false).is_ok()
+                {
                     return self.complete(receipt);
                 }
                 self.work(env, Work::of_one(stage, receipt, None));
@@ -164,7 +165,7 @@ impl Peer {
             self.prepare(env, work)?;
         }
         while let Some(stage) = work.steps.front() {
-            self.perform(env, stage)?;
+            self.perform(env, stage, work.begun)?;
             work.steps.pop_front();
             work.begun = true;
         }
@@ -197,7 +198,7 @@ impl Peer {
         }
     }
 
-    fn perform(&mut self, env: &mut Env<'_>, stage: &Stage) -> Result<(), Unposted> {
+    fn perform(&mut self, env: &mut Env<'_>, stage: &Stage, begun: bool) -> Result<(), Unposted> {
         match stage {
             Stage::Post(Letter::Refresh(token)) => self.refresh(env, token).map_err(Unposted::Ended)?,
             Stage::Post(letter) => {
@@ -205,7 +206,7 @@ impl Peer {
                 if backlog || env.broker.is_over_memory() {
                     return Err(Unposted::Full);
                 }
-                env.broker.post(letter, self.id.worker, env.now)?;
+                env.broker.post(letter, begun, self.id.worker, env.now)?;
                 env.broker.counters().messages_accepted.add(1);
             }
             Stage::Ack(settle) => self.acknowledge(env, settle).map_err(Unposted::Refused)?,
