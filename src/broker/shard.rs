@@ -127,9 +127,10 @@ impl Shard {
         }
     }
 
-    /// Everything that the client sent has been handled.
+    /// Nothing that the client sent waits to be handled, except that a CONNECT may wait for its answer: without another
+    /// word of the client that answer leads to nothing.
     pub fn is_idle(&self, slot: u32) -> bool {
-        self.peer(slot).is_some_and(Peer::wants_input)
+        self.peer(slot).is_some_and(Peer::is_idle)
     }
 
     /// The client sends nothing more: its session ends without a word once what waits is written.
@@ -185,6 +186,16 @@ impl Shard {
     /// Whether the client has been accepted.
     pub fn is_connected(&self, slot: u32) -> bool {
         self.peer(slot).is_some_and(Peer::is_connected)
+    }
+
+    /// Whether the answer to the connection's CONNECT is awaited.
+    pub fn is_waiting(&self, connection: ConnectionId) -> bool {
+        self.is_current(connection) && self.peer(connection.slot).is_some_and(Peer::is_asking)
+    }
+
+    /// Bytes that may be read although they cannot be handled yet, only to notice that the client has gone.
+    pub fn read_ahead_max(&self, slot: u32) -> usize {
+        self.peer(slot).map_or(0, |peer| peer.read_ahead_max(&self.broker))
     }
 
     /// Fills `slices` with what should be written; returns how many.

@@ -122,7 +122,7 @@ impl<F: Framing> Driver<F> {
             match status {
                 Status::Dead => return Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
                 Status::Closing if !blocked => return Poll::Ready(Ok(())),
-                Status::Open if self.wants_input() => {
+                Status::Open if self.bytes_wanted() > 0 => {
                     if self.poll_read(context, stream)?.is_ready() {
                         continue;
                     }
@@ -142,8 +142,14 @@ impl<F: Framing> Driver<F> {
         Poll::Pending
     }
 
-    fn wants_input(&self) -> bool {
-        !self.hung_up && self.worker.shard.borrow().wants_input(self.slot)
+    /// How many bytes may be read now.
+    fn bytes_wanted(&self) -> usize {
+        let shard = self.worker.shard.borrow();
+        match () {
+            () if self.hung_up => 0,
+            () if shard.wants_input(self.slot) => usize::MAX,
+            () => shard.read_ahead_max(self.slot),
+        }
     }
 
     /// Writes what waits, as much as the socket takes; pending while it takes no more.
@@ -181,7 +187,8 @@ impl<F: Framing> Driver<F> {
     {
         let worker = Rc::clone(&self.worker);
         let mut scratch = worker.scratch.borrow_mut();
-        let mut buffer = ReadBuf::new(&mut scratch);
+        let count = scratch.len().min(self.bytes_wanted());
+        let mut buffer = ReadBuf::new(&mut scratch[..count]);
         ready!(Pin::new(stream).poll_read(context, &mut buffer))?;
         if buffer.filled().is_empty() {
             self.hung_up = true;

@@ -2,6 +2,7 @@
 
 pub mod acceptor;
 mod build;
+mod calls;
 pub mod cli;
 mod clock;
 pub mod config;
@@ -9,6 +10,7 @@ mod connection;
 mod doorman;
 mod embed;
 mod faces;
+mod hashing;
 pub mod http;
 pub mod misdirected;
 mod pool;
