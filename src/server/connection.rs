@@ -95,7 +95,12 @@ struct Driver<F> {
 impl<F: Framing> Driver<F> {
     fn open(worker: Rc<Worker>, framing: F, visitor: Visitor) -> Self {
         let Visitor { link, shown, accepted } = visitor;
-        let id = worker.shard.borrow_mut().open(link, shown, accepted);
+        let mut shard = worker.shard.borrow_mut();
+        let id = shard.open(link, shown, accepted);
+        if worker.is_draining() {
+            shard.end(id.slot, &CloseReason::ShuttingDown.into(), worker.now());
+        }
+        drop(shard);
         Self { worker, slot: id.slot, framing, hung_up: false, connected: false }
     }
 

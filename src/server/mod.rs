@@ -1,6 +1,7 @@
 //! The process: what is built, plugged together and run.
 
 pub mod acceptor;
+mod api;
 mod build;
 mod calls;
 pub mod cli;
@@ -26,6 +27,7 @@ mod worker;
 pub use acceptor::{Accepted, Door, Face, Listener, Placement};
 pub use config::Config;
 pub use running::{Ports, Running, Server};
+pub use shutdown::Closing;
 pub use socket::Socket;
 
 use std::future::Future;

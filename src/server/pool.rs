@@ -103,7 +103,7 @@ impl Pool {
         }
     }
 
-    /// Waits until every worker has ended.
+    /// Ends the workers, with whatever connections are left.
     pub(crate) fn join(self) {
         self.workers.into_iter().for_each(WorkerHandle::join);
     }

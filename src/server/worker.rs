@@ -121,10 +121,11 @@ impl WorkerHandle {
 
     /// Ends the worker, with whatever connections are left, and waits until it has ended.
     pub(crate) fn join(self) {
+        // This alone ends it, whether or not it was told to drain.
+        drop(self.jobs);
         if self.thread.join().is_err() {
             tracing::error!("a worker ended by a panic");
         }
-        drop(self.jobs);
     }
 }
 
@@ -149,6 +150,11 @@ impl Worker {
         self.clock.now()
     }
 
+    /// Whether the connections were asked to go: a later one is told so when it comes.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
     /// The HTTP face.
     pub(crate) fn front(&self) -> &Front {
         &self.front
@@ -170,7 +176,7 @@ impl Worker {
                 }
                 job = jobs.recv() => match job {
                     Some(job) => job(&self),
-                    // Nobody is left who could ask for a drain.
+                    // The server has ended.
                     None => return,
                 },
                 () = self.inbox_filled() => {

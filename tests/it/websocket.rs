@@ -16,10 +16,15 @@ const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
 pub(crate) async fn echo(upgraded: Upgraded) {
     let mut connection = Connection::new(upgraded.stream, &upgraded.read_ahead, MESSAGE_BYTES_MAX);
-    while let Some(Ok(message)) = connection.recv().await {
+    let code = loop {
+        let message = tokio::select! {
+            message = connection.recv() => message,
+            () = upgraded.closing.announced() => break 1012,
+        };
+        let Some(Ok(message)) = message else { break 1000 };
         connection.send(&message).await.unwrap();
-    }
-    let _ = connection.close(1000, "").await;
+    };
+    let _ = connection.close(code, "").await;
 }
 
 /// Says what the handshake said, and ends.
