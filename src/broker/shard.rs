@@ -151,7 +151,7 @@ impl Shard {
         self.with(slot, now, |peer, env| peer.close(env, refusal, None));
     }
 
-    /// The socket is gone, or everything is said: forgets the connection.
+    /// The socket is gone, or everything is said: forgets the connection. A second call changes nothing.
     pub fn remove(&mut self, slot: u32, now: Now) {
         self.with(slot, now, |peer, env| peer.lose_socket(env));
         if let Some(peer) = self.peers.get_mut(slot as usize).and_then(Option::take) {

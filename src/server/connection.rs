@@ -106,11 +106,9 @@ impl<F: Framing> Driver<F> {
 
     async fn run<S: AsyncRead + AsyncWrite + Unpin>(mut self, mut stream: S) {
         let end = poll_fn(|context| self.poll(context, &mut stream)).await;
-        let now = self.worker.now();
-        self.worker.shard.borrow_mut().remove(self.slot, now);
-        self.worker.see_to_calls();
         let worker = Rc::clone(&self.worker);
         drop(self);
+        worker.see_to_calls();
         if end.is_ok() {
             linger(&worker, stream).await;
         }
@@ -242,6 +240,17 @@ impl<F: Framing> Driver<F> {
     }
 }
 
+/// However it ends, a fault in between included, the shard must not keep what nobody drives.
+impl<F> Drop for Driver<F> {
+    fn drop(&mut self) {
+        let now = self.worker.now();
+        match self.worker.shard.try_borrow_mut() {
+            Ok(mut shard) => shard.remove(self.slot, now),
+            Err(_) => tracing::error!("a connection is gone that its worker cannot forget"),
+        }
+    }
+}
+
 fn refusal_of(error: &FramingError) -> Refusal {
     let reason: CloseReason = error.reason();
     Refusal::new(reason, error.to_string())
@@ -255,3 +264,6 @@ const SLICES_AT_ONCE: usize = 256;
 
 /// How long a closed connection waits for the client to close its side.
 const LINGER: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests;
