@@ -224,6 +224,7 @@ impl<F: Framing> Driver<F> {
             shard.said_goodbye(slot);
             self.hung_up = true;
         }
+        shard.holds(slot, self.framing.buffered_bytes());
         drop(shard);
         self.see_who_it_is();
         self.worker.see_to_calls();
@@ -253,7 +254,7 @@ impl<F> Drop for Driver<F> {
 
 fn refusal_of(error: &FramingError) -> Refusal {
     let reason: CloseReason = error.reason();
-    Refusal::new(reason, error.to_string())
+    Refusal::new(reason, error.to_string()).closing_with(error.close_code())
 }
 
 /// Reads of one connection before the others get their turn.

@@ -3,14 +3,18 @@
 use std::rc::Rc;
 
 use futures_util::{SinkExt, StreamExt};
+use stompede::server::Config;
 use stompede::server::http::{Endpoint, Mount, OriginCheck, Template, Upgraded};
 use stompede::transport::websocket::{Connection, Message};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::{Error, Message as Sent};
 
 use crate::door::{DEADLINE, Options, Running, ask};
+use crate::served::Served;
 
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
@@ -191,4 +195,23 @@ async fn ask_bytes(door: &Running, request: &[u8]) -> Vec<u8> {
     stream.write_all(request).await.unwrap();
     tokio::time::timeout(DEADLINE, stream.read_to_end(&mut answer)).await.unwrap().unwrap();
     answer
+}
+
+#[tokio::test]
+async fn stomp_in_a_text_message_that_is_no_text_is_closed_by_1007() {
+    let server = Served::start(Config::default());
+    let (mut client, _) = connect_async(format!("ws://{}/ws", server.ports.http)).await.unwrap();
+    let wrong = Frame::message(b"CONNECT\nlogin:\xff\xff\n\n\0".to_vec(), OpCode::Data(Data::Text), true);
+    client.send(Sent::Frame(wrong)).await.unwrap();
+    let closed = async {
+        loop {
+            match client.next().await.unwrap().unwrap() {
+                Sent::Close(Some(close)) => return u16::from(close.code),
+                message => {
+                    assert!(message.to_text().unwrap().contains("error-code:bad-frame"), "{message:?}")
+                }
+            }
+        }
+    };
+    assert_eq!(tokio::time::timeout(DEADLINE, closed).await.unwrap(), 1007);
 }

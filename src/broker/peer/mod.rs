@@ -22,7 +22,7 @@ use std::mem;
 use bytes::Bytes;
 use stompede_protocol::{Event, Millis, Receipt, Session, SubscriptionKey};
 
-use crate::model::{CloseReason, ConnectionId, Destination, EncoderKind, Principal};
+use crate::model::{ConnectionId, Destination, EncoderKind, Principal};
 use crate::policy::{Credentials, Gcra};
 use crate::routing::{Lanes, SubscriberId, Table};
 use crate::transport::encode::{Wire, kind};
@@ -74,6 +74,8 @@ pub struct Peer {
     unwritten: VecDeque<Unwritten>,
     /// Bytes that came while nothing could be handled.
     input: Vec<u8>,
+    /// Bytes that the transport holds of an unfinished message.
+    unfinished_bytes: usize,
     wire: Wire,
     kind: EncoderKind,
     liveness: Option<Liveness>,
@@ -164,6 +166,7 @@ impl Peer {
             held: None,
             unwritten: VecDeque::new(),
             input: Vec::new(),
+            unfinished_bytes: 0,
             wire,
             liveness: (link == Link::WebSocket).then(|| Liveness::new(now.mono, settings.websocket_ping_ms)),
             rate: Gcra::default(),
@@ -193,9 +196,13 @@ impl Peer {
         matches!(self.identity, Identity::Known(_))
     }
 
-    /// Bytes that the peer itself keeps.
+    /// Bytes that the peer itself keeps, its transport included.
     pub(super) fn held_bytes(&self) -> usize {
-        self.input.len() + self.session.buffered_bytes()
+        self.input.len() + self.session.buffered_bytes() + self.unfinished_bytes
+    }
+
+    pub(super) fn holds_unfinished(&mut self, bytes: usize) {
+        self.unfinished_bytes = bytes;
     }
 
     /// Whether more input can be handled now.
@@ -303,7 +310,7 @@ impl Peer {
         self.complete(receipt);
         self.session.end();
         self.transmit(env);
-        self.leave(env, None, "");
+        self.leave(env, NORMAL_CLOSURE, "");
     }
 
     /// Nothing more is tried: the connection is closed at its next timeout.
@@ -315,14 +322,13 @@ impl Peer {
     pub(super) fn hang_up(&mut self, env: &mut Env<'_>) {
         if !self.is_closing() {
             self.session.end();
-            self.leave(env, None, "");
+            self.leave(env, NORMAL_CLOSURE, "");
         }
     }
 
     /// Ends the connection once what waits is written: takes it out of everything, and says goodbye on the transport.
-    fn leave(&mut self, env: &mut Env<'_>, reason: Option<CloseReason>, text: &str) {
+    fn leave(&mut self, env: &mut Env<'_>, code: u16, text: &str) {
         self.release(env);
-        let code = reason.map_or(NORMAL_CLOSURE, |reason| reason.row().websocket);
         let goodbye =
             env.broker.parts.encoders.of(self.kind).close(code, text).filter(|_| !self.goodbye_said);
         if let Some(frame) = goodbye {
