@@ -16,13 +16,18 @@ use stompede::transport::websocket::Connection;
 /// Sends every message back as it came, until either side ends.
 async fn echo(upgraded: Upgraded) {
     let mut connection = Connection::new(upgraded.stream, &upgraded.read_ahead, MESSAGE_BYTES_MAX);
-    while let Some(Ok(message)) = connection.recv().await {
+    let code = loop {
+        let message = tokio::select! {
+            message = connection.recv() => message,
+            () = upgraded.closing.announced() => break SERVICE_RESTART,
+        };
+        let Some(Ok(message)) = message else { break NORMAL_CLOSURE };
         if connection.send(&message).await.is_err() {
             return;
         }
-    }
+    };
     // The client may be gone already; nothing is left to say to it.
-    let _ = connection.close(1000, "").await;
+    let _ = connection.close(code, "").await;
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -44,6 +49,12 @@ fn port(mut arguments: impl Iterator<Item = String>) -> Result<u16, Box<dyn Erro
     };
     Ok(text.parse()?)
 }
+
+/// Close code of an orderly end.
+const NORMAL_CLOSURE: u16 = 1000;
+
+/// Close code of a server that goes down: clients come back.
+const SERVICE_RESTART: u16 = 1012;
 
 /// 16 MiB.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;

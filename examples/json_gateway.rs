@@ -15,12 +15,15 @@
 //! < {"type":"error","code":"forbidden","message":"..."}
 //! ```
 //!
+//! Whoever has not signed in after ten seconds is closed with 1008, and a page whose session has ended with 1013; when the
+//! server goes down, pages are closed with 1012.
+//!
 //! Each socket is a session of the broker by a [`Handle`]: access rules, rooms, presence and limits hold as they are.
 
 use std::collections::HashMap;
 use std::error::Error;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -33,6 +36,7 @@ use stompede::server::{Config, Server};
 use stompede::transport::websocket::{Connection, Message};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep_until};
 
 /// What a page says.
 #[derive(Deserialize)]
@@ -61,24 +65,37 @@ async fn serve(broker: Arc<Broker>, upgraded: Upgraded) {
     let (deliveries, mut delivered) = mpsc::channel(DELIVERIES_MAX);
     let (handle, joined, listeners) = (None, HashMap::new(), JoinSet::new());
     let mut gateway = Gateway { broker, handle, joined, listeners, deliveries };
-    loop {
+    let sign_in_by = Instant::now() + SIGN_IN_MAX;
+    let (code, reason) = loop {
         let answer = tokio::select! {
+            biased;
+            () = upgraded.closing.announced() => break (1012, CloseReason::ShuttingDown.code()),
+            () = session_ended(gateway.handle.as_ref()) => break (1013, "session ended"),
+            () = sleep_until(sign_in_by), if gateway.handle.is_none() => break (1008, CloseReason::LoginTimeout.code()),
             message = page.recv() => match message {
                 Some(Ok(Message::Text(text))) => gateway.answer(&text).await,
                 Some(Ok(Message::Binary(_))) => error(&bad("requests are JSON in text messages")),
-                Some(Err(_)) | None => break,
+                Some(Err(_)) | None => break (1000, ""),
             },
             Some(delivery) = delivered.recv() => delivery,
         };
         if page.send(&Message::Text(answer)).await.is_err() {
-            break;
+            break (1000, "");
         }
-    }
+    };
     if let Some(handle) = gateway.handle.take() {
         handle.close().await;
     }
     // The page may be gone already; nothing is left to say to it.
-    let _ = page.close(1000, "").await;
+    let _ = page.close(code, reason).await;
+}
+
+/// Never before there is a session.
+async fn session_ended(handle: Option<&Handle>) {
+    match handle {
+        Some(handle) => handle.ended().await,
+        None => std::future::pending().await,
+    }
 }
 
 impl Gateway {
@@ -97,7 +114,7 @@ impl Gateway {
             Request::Auth { token, login, passcode } => {
                 let credentials =
                     Credentials { query_token: token, login, passcode, ..Credentials::default() };
-                self.sign_in(&credentials).await
+                self.sign_in(credentials).await
             }
             Request::JoinSession { session_id } => {
                 if !self.joined.contains_key(&session_id) {
@@ -122,12 +139,12 @@ impl Gateway {
         }
     }
 
-    async fn sign_in(&mut self, credentials: &Credentials) -> Result<Value, Refusal> {
+    async fn sign_in(&mut self, credentials: Credentials) -> Result<Value, Refusal> {
         if self.handle.is_some() {
             return Err(bad("signed in already"));
         }
         let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let principal = self.broker.authenticator().authenticate(credentials, now_s)?;
+        let principal = self.broker.authenticate(credentials, now_s).await?;
         let user = principal.name().to_owned();
         self.handle = Some(self.broker.connect(principal).await?);
         Ok(json!({"type": "auth_ok", "userId": user}))
@@ -182,6 +199,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     running.wait(std::future::pending())?;
     Ok(())
 }
+
+/// How long a page may take to sign in.
+const SIGN_IN_MAX: Duration = Duration::from_secs(10);
 
 /// Largest request, bytes.
 const MESSAGE_BYTES_MAX: usize = 64 << 10;

@@ -18,6 +18,7 @@ use stompede_protocol::Frame;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::model::{CloseReason, Principal, Refusal};
+use crate::policy::Credentials;
 use crate::transport::memory::{Pipe, pipe};
 
 use super::door::Broker;
@@ -27,6 +28,12 @@ use session::{Command, Done, Session};
 pub trait Host: Send + Sync + fmt::Debug {
     /// Serves `stream` as a session of `principal`.
     fn attach(&self, principal: Principal, stream: Pipe) -> Result<(), Refusal>;
+
+    /// Runs `work`, which takes tens of milliseconds of processor time, where it delays no session.
+    ///
+    /// # Errors
+    /// `unavailable` when too much waits already.
+    fn hash(&self, work: Box<dyn FnOnce() + Send>) -> Result<(), Refusal>;
 
     /// Runs `task` until it ends.
     fn spawn(&self, task: Pin<Box<dyn Future<Output = ()> + Send>>);
@@ -90,6 +97,30 @@ impl Broker {
         Ok(Handle { commands, serial: Arc::default() })
     }
 
+    /// Who shows these credentials, for handlers that let their clients in by [`Broker::connect`]. Passcodes are hashed
+    /// off the calling thread; a call that is dropped is not worked off. `now_s` is seconds since the Unix epoch.
+    ///
+    /// # Errors
+    /// `unauthorized`, `token-expired` and the like; `unavailable` when too many wait, or before the server runs.
+    pub async fn authenticate(
+        self: &Arc<Self>,
+        credentials: Credentials,
+        now_s: u64,
+    ) -> Result<Principal, Refusal> {
+        if !self.authenticator().is_slow(&credentials) {
+            return self.authenticator().authenticate(&credentials, now_s);
+        }
+        let host = self.host.get().ok_or(CloseReason::Unavailable)?;
+        let (done, answer) = oneshot::channel();
+        let broker = Arc::clone(self);
+        host.hash(Box::new(move || {
+            if !done.is_closed() {
+                let _ = done.send(broker.authenticator().authenticate(&credentials, now_s));
+            }
+        }))?;
+        answer.await.unwrap_or_else(|_| Err(CloseReason::Internal.into()))
+    }
+
     /// Connects the broker to the server that runs it. Later calls change nothing.
     pub fn host_by(&self, host: Arc<dyn Host>) {
         let _ = self.host.set(host);
@@ -123,6 +154,11 @@ impl Handle {
         let messages = Messages { received, id, commands: self.commands.clone() };
         self.ask(|done| Command::Subscribe { id, destination, sink, done }).await?;
         Ok(messages)
+    }
+
+    /// Ready when the session has ended, whoever ended it.
+    pub async fn ended(&self) {
+        self.commands.closed().await;
     }
 
     /// Ends the session, everything published before included.

@@ -107,6 +107,14 @@ impl Shard {
         self.drain(now);
     }
 
+    /// The transport holds `bytes` of a message that is not complete: they count as memory of the connection.
+    pub fn holds(&mut self, slot: u32, bytes: usize) {
+        let Some(Some(peer)) = self.peers.get_mut(slot as usize) else { return };
+        let before = peer.held_bytes();
+        peer.holds_unfinished(bytes);
+        self.peer_bytes = self.peer_bytes + peer.held_bytes() - before;
+    }
+
     /// A sign of life that carries no frame.
     pub fn alive(&mut self, slot: u32, now: Now) {
         self.with(slot, now, |peer, env| peer.alive(env));
@@ -127,9 +135,10 @@ impl Shard {
         }
     }
 
-    /// Everything that the client sent has been handled.
+    /// Nothing that the client sent waits to be handled, except that a CONNECT may wait for its answer: without another
+    /// word of the client that answer leads to nothing.
     pub fn is_idle(&self, slot: u32) -> bool {
-        self.peer(slot).is_some_and(Peer::wants_input)
+        self.peer(slot).is_some_and(Peer::is_idle)
     }
 
     /// The client sends nothing more: its session ends without a word once what waits is written.
@@ -150,7 +159,7 @@ impl Shard {
         self.with(slot, now, |peer, env| peer.close(env, refusal, None));
     }
 
-    /// The socket is gone, or everything is said: forgets the connection.
+    /// The socket is gone, or everything is said: forgets the connection. A second call changes nothing.
     pub fn remove(&mut self, slot: u32, now: Now) {
         self.with(slot, now, |peer, env| peer.lose_socket(env));
         if let Some(peer) = self.peers.get_mut(slot as usize).and_then(Option::take) {
@@ -185,6 +194,16 @@ impl Shard {
     /// Whether the client has been accepted.
     pub fn is_connected(&self, slot: u32) -> bool {
         self.peer(slot).is_some_and(Peer::is_connected)
+    }
+
+    /// Whether the answer to the connection's CONNECT is awaited.
+    pub fn is_waiting(&self, connection: ConnectionId) -> bool {
+        self.is_current(connection) && self.peer(connection.slot).is_some_and(Peer::is_asking)
+    }
+
+    /// Bytes that may be read although they cannot be handled yet, only to notice that the client has gone.
+    pub fn read_ahead_max(&self, slot: u32) -> usize {
+        self.peer(slot).map_or(0, |peer| peer.read_ahead_max(&self.broker))
     }
 
     /// Fills `slices` with what should be written; returns how many.

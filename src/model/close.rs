@@ -216,12 +216,14 @@ pub struct Refusal {
     pub destination: Option<Box<str>>,
     /// Overrides the table: milliseconds until a new attempt makes sense.
     pub retry_after_ms: Option<u32>,
+    /// Overrides the table: the WebSocket close code.
+    pub close_code: Option<u16>,
 }
 
 impl Refusal {
     /// A refusal with its own text.
     pub fn new(reason: CloseReason, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { reason, message: message.into(), destination: None, retry_after_ms: None }
+        Self { reason, message: message.into(), destination: None, retry_after_ms: None, close_code: None }
     }
 
     /// Names the destination that was refused.
@@ -236,6 +238,18 @@ impl Refusal {
     pub fn retry_after(mut self, ms: u32) -> Self {
         self.retry_after_ms = Some(ms);
         self
+    }
+
+    /// Ends a WebSocket by this code, where RFC 6455 knows a more exact one than the table.
+    #[must_use]
+    pub fn closing_with(mut self, code: u16) -> Self {
+        self.close_code = Some(code);
+        self
+    }
+
+    /// The WebSocket close code.
+    pub fn websocket_code(&self) -> u16 {
+        self.close_code.unwrap_or(self.reason.row().websocket)
     }
 
     /// Value of the header `retry-after`: milliseconds, or `never`; `None` where the client must change something first.

@@ -4,6 +4,7 @@
 //! page on the web could talk to a broker that its visitor can reach.
 
 use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::error::PolicyError;
 
@@ -42,7 +43,9 @@ pub struct OriginRefused {
 
 impl Origins {
     /// Takes `https://app.example.com`, `https://*.example.com` (`*` is one whole label), `http://localhost:*` (any
-    /// port), `null`, and `*` alone. In development mode local pages are accepted too.
+    /// port), `null`, and `*` alone. In development mode local pages are accepted too; and as the broker's own origin only
+    /// one whose host is an address or `localhost`, since a name of somebody else's can be made to lead here (DNS
+    /// rebinding) and there is no token that such a page would lack.
     pub fn new<S: AsRef<str>>(allow: &[S], development: bool) -> Result<Self, PolicyError> {
         let allowed = allow.iter().map(|text| Allowed::parse(text.as_ref())).collect::<Result<_, _>>()?;
         Ok(Self { allowed, development })
@@ -59,7 +62,10 @@ impl Origins {
             (Allowed::Pattern { .. }, Some(origin)) => allowed.matches(origin),
             (Allowed::Pattern { .. }, None) => false,
         });
-        let own = |origin: &Origin| origin.is_same_as(host, tls) || self.development && origin.is_local();
+        let own = |origin: &Origin| {
+            let same = origin.is_same_as(host, tls) && (!self.development || origin.has_fixed_host());
+            same || self.development && origin.is_local()
+        };
         if listed || parsed.is_some_and(|origin| own(&origin)) {
             return Ok(());
         }
@@ -134,6 +140,14 @@ impl Origin {
             && port.or_else(|| default_port(&self.scheme)) == Some(self.port)
     }
 
+    /// Nobody can make the host lead elsewhere.
+    fn has_fixed_host(&self) -> bool {
+        let v6 = self.host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        &*self.host == "localhost"
+            || self.host.parse::<Ipv4Addr>().is_ok()
+            || v6.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
+    }
+
     fn is_local(&self) -> bool {
         matches!(&*self.scheme, "http" | "https")
             && matches!(&*self.host, "localhost" | "127.0.0.1" | "[::1]")
@@ -194,6 +208,25 @@ mod tests {
 
     fn allow(list: &[&str]) -> Origins {
         Origins::new(list, false).unwrap()
+    }
+
+    #[test]
+    fn in_development_mode_a_name_that_leads_here_is_not_the_brokers_own_origin() {
+        let development = Origins::new::<&str>(&[], true).unwrap();
+        let cases = [
+            ("rebound.example:8080", false),
+            ("1.2.3.4.example:8080", false),
+            ("localhost.example:8080", false),
+            ("192.168.1.7:8080", true),
+            ("[fe80::7]:8080", true),
+            ("localhost:8080", true),
+        ];
+        for (host, accepted) in cases {
+            let origin = format!("http://{host}");
+            let check = |origins: &Origins| origins.check(Some(&origin), Some(host), false).is_ok();
+            assert_eq!(check(&development), accepted, "{host}");
+            assert!(check(&allow(&[])), "{host}: with keys there is a token that such a page lacks");
+        }
     }
 
     fn accepts(origins: &Origins, origin: &str) -> bool {

@@ -95,17 +95,20 @@ struct Driver<F> {
 impl<F: Framing> Driver<F> {
     fn open(worker: Rc<Worker>, framing: F, visitor: Visitor) -> Self {
         let Visitor { link, shown, accepted } = visitor;
-        let id = worker.shard.borrow_mut().open(link, shown, accepted);
+        let mut shard = worker.shard.borrow_mut();
+        let id = shard.open(link, shown, accepted);
+        if worker.is_draining() {
+            shard.end(id.slot, &CloseReason::ShuttingDown.into(), worker.now());
+        }
+        drop(shard);
         Self { worker, slot: id.slot, framing, hung_up: false, connected: false }
     }
 
     async fn run<S: AsyncRead + AsyncWrite + Unpin>(mut self, mut stream: S) {
         let end = poll_fn(|context| self.poll(context, &mut stream)).await;
-        let now = self.worker.now();
-        self.worker.shard.borrow_mut().remove(self.slot, now);
-        self.worker.see_to_calls();
         let worker = Rc::clone(&self.worker);
         drop(self);
+        worker.see_to_calls();
         if end.is_ok() {
             linger(&worker, stream).await;
         }
@@ -122,7 +125,7 @@ impl<F: Framing> Driver<F> {
             match status {
                 Status::Dead => return Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
                 Status::Closing if !blocked => return Poll::Ready(Ok(())),
-                Status::Open if self.wants_input() => {
+                Status::Open if self.bytes_wanted() > 0 => {
                     if self.poll_read(context, stream)?.is_ready() {
                         continue;
                     }
@@ -142,8 +145,14 @@ impl<F: Framing> Driver<F> {
         Poll::Pending
     }
 
-    fn wants_input(&self) -> bool {
-        !self.hung_up && self.worker.shard.borrow().wants_input(self.slot)
+    /// How many bytes may be read now.
+    fn bytes_wanted(&self) -> usize {
+        let shard = self.worker.shard.borrow();
+        match () {
+            () if self.hung_up => 0,
+            () if shard.wants_input(self.slot) => usize::MAX,
+            () => shard.read_ahead_max(self.slot),
+        }
     }
 
     /// Writes what waits, as much as the socket takes; pending while it takes no more.
@@ -181,7 +190,8 @@ impl<F: Framing> Driver<F> {
     {
         let worker = Rc::clone(&self.worker);
         let mut scratch = worker.scratch.borrow_mut();
-        let mut buffer = ReadBuf::new(&mut scratch);
+        let count = scratch.len().min(self.bytes_wanted());
+        let mut buffer = ReadBuf::new(&mut scratch[..count]);
         ready!(Pin::new(stream).poll_read(context, &mut buffer))?;
         if buffer.filled().is_empty() {
             self.hung_up = true;
@@ -214,6 +224,7 @@ impl<F: Framing> Driver<F> {
             shard.said_goodbye(slot);
             self.hung_up = true;
         }
+        shard.holds(slot, self.framing.buffered_bytes());
         drop(shard);
         self.see_who_it_is();
         self.worker.see_to_calls();
@@ -230,9 +241,20 @@ impl<F: Framing> Driver<F> {
     }
 }
 
+/// However it ends, a fault in between included, the shard must not keep what nobody drives.
+impl<F> Drop for Driver<F> {
+    fn drop(&mut self) {
+        let now = self.worker.now();
+        match self.worker.shard.try_borrow_mut() {
+            Ok(mut shard) => shard.remove(self.slot, now),
+            Err(_) => tracing::error!("a connection is gone that its worker cannot forget"),
+        }
+    }
+}
+
 fn refusal_of(error: &FramingError) -> Refusal {
     let reason: CloseReason = error.reason();
-    Refusal::new(reason, error.to_string())
+    Refusal::new(reason, error.to_string()).closing_with(error.close_code())
 }
 
 /// Reads of one connection before the others get their turn.
@@ -243,3 +265,6 @@ const SLICES_AT_ONCE: usize = 256;
 
 /// How long a closed connection waits for the client to close its side.
 const LINGER: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests;

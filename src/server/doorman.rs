@@ -7,12 +7,20 @@ use std::time::Duration;
 
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
-use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::broker::{Link, Shown};
+use crate::model::Refusal;
+use crate::policy::Connections;
+use crate::policy::quota::AddressGuard;
+use crate::transport::tcp::Plain;
+
 use super::acceptor::{Accepted, Door, Face, Placement};
+use super::connection::{self, Visitor};
+use super::http::too_many_connections;
 use super::misdirected;
 use super::pool::Pool;
+use super::shutdown::Closing;
 use super::socket::Socket;
 use super::worker::Worker;
 use super::{stomp, tls};
@@ -23,8 +31,9 @@ pub(super) struct Doorman {
     pub(super) pool: Arc<Pool>,
     pub(super) http_tls: Option<Arc<ServerConfig>>,
     pub(super) stomp_tls: Option<Arc<ServerConfig>>,
-    /// Becomes true when the process ends.
-    pub(super) closing: watch::Receiver<bool>,
+    pub(super) connections: Arc<Connections>,
+    /// When the process ends.
+    pub(super) closing: Closing,
 }
 
 impl Placement for Doorman {
@@ -35,7 +44,9 @@ impl Placement for Doorman {
             Door { face: Face::Http, .. } => self.http_tls.clone(),
             Door { face: Face::Stomp, .. } => self.stomp_tls.clone(),
         };
-        let visit = Visit { remote: remote.ip(), door, certificate, closing: self.closing.clone() };
+        // Whatever it is going to be: a handshake and an idle HTTP connection cost as much as a session.
+        let counted = self.connections.admit_address(remote.ip());
+        let visit = Visit { remote: remote.ip(), door, certificate, counted, closing: self.closing.clone() };
         if !self.pool.place(stream, move |worker, stream| serve(worker, stream, visit)) {
             tracing::warn!(remote = %remote, "closed: every worker is too far behind");
         }
@@ -47,31 +58,71 @@ struct Visit {
     remote: IpAddr,
     door: Door,
     certificate: Option<Arc<ServerConfig>>,
-    closing: watch::Receiver<bool>,
+    /// Counts it while it lasts; or why it is one too many.
+    counted: Result<AddressGuard, Refusal>,
+    closing: Closing,
 }
 
 async fn serve(worker: Rc<Worker>, stream: TcpStream, visit: Visit) {
-    let Visit { remote, door, certificate, mut closing } = visit;
-    let accepted = worker.now();
-    let socket = match certificate {
-        // Boxed: a handshake needs far more than the connection afterwards.
-        Some(certificate) => match Box::pin(tls::accept(stream, certificate, door.face)).await {
-            Ok(socket) => socket,
-            Err(error) => return tracing::debug!(%remote, %error, "no TLS handshake"),
-        },
-        None if door.face == Face::Stomp => match Box::pin(expect_stomp(stream, door)).await {
-            Some(stream) => Socket::from(stream),
-            None => return,
-        },
-        None => Socket::from(stream),
+    let Visit { remote, door, certificate, counted, closing } = visit;
+    let _counted = match counted {
+        Ok(counted) => counted,
+        Err(refusal) => return turn_away(worker, stream, remote, door, &refusal).await,
     };
+    let accepted = worker.now();
+    // Boxed: a handshake needs far more than the connection afterwards.
+    let opening = Box::pin(open(stream, certificate, remote, door));
+    let socket = tokio::select! {
+        socket = opening => socket,
+        () = closing.announced() => None,
+    };
+    let Some(socket) = socket else { return };
     match door.face {
-        Face::Stomp => stomp::serve_stream(worker, socket, remote, accepted).await,
+        Face::Stomp => stomp::serve_stream(worker, socket, accepted).await,
         Face::Http => {
-            let closing = async move { drop(closing.wait_for(|closing| *closing).await) };
             if let Err(error) = worker.front().serve(socket, remote, closing).await {
                 tracing::debug!(%remote, %error, "the HTTP connection broke");
             }
+        }
+    }
+}
+
+/// The stream once it is clear that the peer speaks what belongs here.
+async fn open(
+    stream: TcpStream,
+    certificate: Option<Arc<ServerConfig>>,
+    remote: IpAddr,
+    door: Door,
+) -> Option<Socket> {
+    match certificate {
+        Some(certificate) => match tls::accept(stream, certificate, door.face).await {
+            Ok(socket) => Some(socket),
+            Err(error) => {
+                tracing::debug!(%remote, %error, "no TLS handshake");
+                None
+            }
+        },
+        None if door.face == Face::Stomp => expect_stomp(stream, door).await.map(Socket::from),
+        None => Some(stream.into()),
+    }
+}
+
+/// Tells one too many so. Not inside TLS: the handshake would cost what the limit is to save.
+async fn turn_away(worker: Rc<Worker>, stream: TcpStream, remote: IpAddr, door: Door, refusal: &Refusal) {
+    tracing::info!(%remote, %door, reason = refusal.reason.code(), "refused: {}", refusal.message);
+    match door {
+        Door { tls: true, .. } => worker.shard.borrow().broker().counters().refused(refusal.reason),
+        Door { face: Face::Stomp, .. } => {
+            let accepted = worker.now();
+            let visitor = Visitor { link: Link::Stream, shown: Shown::Credentials(Box::default()), accepted };
+            connection::refuse(worker, stream, Plain, visitor, refusal).await;
+        }
+        Door { face: Face::Http, .. } => {
+            worker.shard.borrow().broker().counters().refused(refusal.reason);
+            // The answer follows the question: clients take anything before it for a fault.
+            let _ = timeout(FIRST_LOOK, stream.peek(&mut [0])).await;
+            // Whether it hears the answer or not, the connection has ended.
+            let _ = misdirected::dismiss(stream, &too_many_connections(refusal)).await;
         }
     }
 }

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 use crate::broker::{Host, Link, Shown};
 use crate::model::{CloseReason, Principal, Refusal};
@@ -20,6 +21,8 @@ pub(super) struct PoolHost {
     /// Weak: the broker, which the workers hold, holds this.
     pub(super) pool: Weak<Pool>,
     pub(super) api: Handle,
+    /// Bounds the hashes that wait.
+    pub(super) hashes: Arc<Semaphore>,
 }
 
 impl Host for PoolHost {
@@ -33,6 +36,17 @@ impl Host for PoolHost {
         if placed { Ok(()) } else { Err(CloseReason::Unavailable.into()) }
     }
 
+    fn hash(&self, work: Box<dyn FnOnce() + Send>) -> Result<(), Refusal> {
+        let pool = self.pool.upgrade().ok_or(CloseReason::ShuttingDown)?;
+        let waiting = Arc::clone(&self.hashes).try_acquire_owned().map_err(|_| CloseReason::Unavailable)?;
+        let hashing = pool.hashing().clone();
+        self.api.spawn(async move {
+            hashing.turn().await.run(work).await;
+            drop(waiting);
+        });
+        Ok(())
+    }
+
     fn spawn(&self, task: Pin<Box<dyn Future<Output = ()> + Send>>) {
         self.api.spawn(task);
     }
@@ -43,3 +57,6 @@ impl fmt::Debug for PoolHost {
         f.write_str("PoolHost")
     }
 }
+
+/// Hashes for programs that may wait at once.
+pub(super) const HASHES_MAX: usize = 64;

@@ -1,7 +1,9 @@
 //! The process: what is built, plugged together and run.
 
 pub mod acceptor;
+mod api;
 mod build;
+mod calls;
 pub mod cli;
 mod clock;
 pub mod config;
@@ -9,6 +11,7 @@ mod connection;
 mod doorman;
 mod embed;
 mod faces;
+mod hashing;
 pub mod http;
 pub mod misdirected;
 mod pool;
@@ -24,6 +27,7 @@ mod worker;
 pub use acceptor::{Accepted, Door, Face, Listener, Placement};
 pub use config::Config;
 pub use running::{Ports, Running, Server};
+pub use shutdown::Closing;
 pub use socket::Socket;
 
 use std::future::Future;

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 use tokio::task::spawn_local;
 
 use crate::broker::Broker;
@@ -16,11 +15,15 @@ use crate::model::WorkerId;
 
 use super::clock::Clock;
 use super::faces::Faces;
-use super::worker::{Worker, WorkerHandle};
+use super::hashing::Hashing;
+use super::worker::{Job, Worker, WorkerHandle};
 
 /// The workers.
 #[derive(Debug)]
-pub(crate) struct Pool(Box<[WorkerHandle]>);
+pub(crate) struct Pool {
+    workers: Box<[WorkerHandle]>,
+    hashing: Hashing,
+}
 
 impl Pool {
     /// Starts `count` workers.
@@ -34,24 +37,23 @@ impl Pool {
         api: &Handle,
         faces: &Faces,
     ) -> io::Result<Self> {
-        let hashing = Arc::new(Semaphore::new(HASHES_AT_ONCE));
+        let hashing = Hashing::start()?;
         let ids = (0..count).map(|n| WorkerId(u8::try_from(n).unwrap_or(u8::MAX)));
         let start = |id| {
-            WorkerHandle::start(
-                id,
-                Arc::clone(broker),
-                clock,
-                api.clone(),
-                Arc::clone(&hashing),
-                faces.clone(),
-            )
+            WorkerHandle::start(id, Arc::clone(broker), clock, api.clone(), hashing.clone(), faces.clone())
         };
-        ids.map(start).collect::<io::Result<_>>().map(Self)
+        let workers = ids.map(start).collect::<io::Result<_>>()?;
+        Ok(Self { workers, hashing })
+    }
+
+    /// The threads that hash passcodes.
+    pub(crate) fn hashing(&self) -> &Hashing {
+        &self.hashing
     }
 
     /// Connections of all workers.
     pub(crate) fn load(&self) -> usize {
-        self.0.iter().map(WorkerHandle::load).sum()
+        self.workers.iter().map(WorkerHandle::load).sum()
     }
 
     /// Hands a socket to the least loaded worker, where `serve` runs until the connection has ended. `false` when that
@@ -78,7 +80,7 @@ impl Pool {
         F: FnOnce(Rc<Worker>) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + 'static,
     {
-        let Some(worker) = self.0.iter().min_by_key(|worker| worker.load()) else { return false };
+        let Some(worker) = self.workers.iter().min_by_key(|worker| worker.load()) else { return false };
         let counted = worker.count();
         let job = move |worker: &Rc<Worker>| {
             let served = serve(Rc::clone(worker));
@@ -91,19 +93,18 @@ impl Pool {
     }
 
     /// Asks all connections to go, see [`Worker::drain`].
-    pub(crate) fn drain(&self, window: Duration, deadline: Duration) {
-        for worker in &self.0 {
-            if worker.submit(Box::new(move |worker| worker.drain(window, deadline))).is_err() {
-                tracing::error!("a worker is too far behind to be told of the shutdown");
-            }
+    pub(crate) async fn drain(&self, window: Duration, deadline: Duration) {
+        let job = || -> Job { Box::new(move |worker| worker.drain(window, deadline)) };
+        // One that is far behind must not keep the others from hearing of it.
+        let behind = self.workers.iter().filter_map(|worker| Some((worker, worker.submit(job()).err()?)));
+        let behind: Vec<_> = behind.collect();
+        for (worker, job) in behind {
+            worker.tell(job).await;
         }
     }
 
-    /// Waits until every worker has ended.
+    /// Ends the workers, with whatever connections are left.
     pub(crate) fn join(self) {
-        self.0.into_iter().for_each(WorkerHandle::join);
+        self.workers.into_iter().for_each(WorkerHandle::join);
     }
 }
-
-/// Passcodes hashed at once in the process; each takes tens of milliseconds and megabytes.
-const HASHES_AT_ONCE: usize = 2;

@@ -5,26 +5,27 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustls::ServerConfig;
-use tokio::runtime::{Builder, Runtime};
-use tokio::sync::watch;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::broker::Broker;
 
 use super::acceptor::{BindError, Door, Face, Listener};
+use super::api::Api;
 use super::build::{Built, build};
 use super::clock::Clock;
 use super::config::{Config, Tls};
 use super::doorman::Doorman;
-use super::embed::PoolHost;
+use super::embed::{HASHES_MAX, PoolHost};
 use super::faces::{Extra, Faces};
-use super::http::{BadTemplate, Endpoint, OriginCheck, Router, SharedEndpoint, Template, router};
+use super::http::{BadTemplate, Endpoint, OriginCheck, Router, SharedEndpoint, Status, Template, router};
 use super::pool::Pool;
-use super::shutdown::Signals;
+use super::shutdown::{Closing, Signals};
 use super::status::BrokerStatus;
 use super::{ServerError, tls};
 
@@ -46,10 +47,11 @@ pub struct Ports {
     pub stomp_tls: Option<SocketAddr>,
 }
 
-/// A server that runs until it is told to stop.
+/// A server that runs until it is told to stop. Dropped, it ends at once, without a word to anybody.
 pub struct Running {
     config: Config,
-    api: Runtime,
+    api: Api,
+    status: Arc<BrokerStatus>,
     broker: Arc<Broker>,
     pool: Arc<Pool>,
     ports: Ports,
@@ -98,28 +100,35 @@ impl Server {
         let http_tls = certificate(&config.tls, Face::Http)?;
         let stomp_tls = certificate(&config.tls, Face::Stomp)?;
         let listeners = bind(&config, http_tls.is_some())?;
-        let api =
-            Builder::new_multi_thread().worker_threads(API_THREADS).thread_name("api").enable_all().build();
-        let api = api.map_err(system("start the API threads"))?;
-        let status = Arc::new(BrokerStatus { broker: Arc::clone(&broker), started: Instant::now() });
+        let api = Api::start().map_err(system("start the API threads"))?;
+        let status = Arc::new(BrokerStatus::new(Arc::clone(&broker)));
+        let asked: Arc<dyn Status> = Arc::<BrokerStatus>::clone(&status);
         let faces = Faces {
             stomp: Template::parse(STOMP_PATH).map_err(|error| ServerError::Config(error.to_string()))?,
             extras,
             origins: Arc::new(origins),
-            router: router(status, Router::new()),
+            router: router(asked, Router::new()),
         };
         let pool = Pool::start(workers, &broker, Clock::start(), api.handle(), &faces);
         let pool = Arc::new(pool.map_err(system("start the workers"))?);
-        broker.host_by(Arc::new(PoolHost { pool: Arc::downgrade(&pool), api: api.handle().clone() }));
+        let hashes = Arc::new(Semaphore::new(HASHES_MAX));
+        let host = PoolHost { pool: Arc::downgrade(&pool), api: api.handle().clone(), hashes };
+        broker.host_by(Arc::new(host));
         let (closing, closed) = watch::channel(false);
-        let doorman = Doorman { pool: Arc::clone(&pool), http_tls, stomp_tls, closing: closed.clone() };
+        let doorman = Doorman {
+            pool: Arc::clone(&pool),
+            http_tls,
+            stomp_tls,
+            connections: Arc::clone(broker.connections()),
+            closing: Closing::new(closed.clone()),
+        };
         let ports = ports_of(&listeners);
-        let listening = listen(&api, listeners, &Arc::new(doorman), &closed);
+        let listening = listen(api.handle(), listeners, &Arc::new(doorman), &closed);
         if let Some(path) = &config.ports_file {
             write_ports(path, &ports).map_err(system("write the ports file"))?;
         }
         tracing::info!(http = %ports.http, stomp = %ports.stomp, stomp_tls = ?ports.stomp_tls, workers, "listening");
-        Ok(Running { config, api, broker, pool, ports, closing, listening })
+        Ok(Running { config, api, status, broker, pool, ports, closing, listening })
     }
 }
 
@@ -134,33 +143,39 @@ impl Running {
         Arc::clone(&self.broker)
     }
 
-    /// Waits for SIGTERM, SIGINT or `shutdown`, then ends in order: stops accepting, waits the grace, asks the
-    /// connections to go, lets them take what waits for them. A second signal ends at once.
+    /// Waits for SIGTERM, SIGINT or `shutdown`, then ends in order: says that it is not ready, waits the grace, stops
+    /// accepting, asks the connections to go, lets them take what waits for them. A second signal ends at once.
+    ///
+    /// During the grace everything works as before, new sessions included: a load balancer sends clients until it has
+    /// asked for readiness again, and one that finds the door closed has lost a request that another node could serve.
+    ///
+    /// Blocks the calling thread and must not be called from async code; there use `spawn_blocking`.
     ///
     /// # Errors
     /// The system lets us listen to no signals.
     pub fn wait(self, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
-        let Self { config, api, broker, pool, closing, mut listening, .. } = self;
-        let entered = api.enter();
+        let Self { config, api, status, broker, pool, closing, mut listening, .. } = self;
+        let entered = api.handle().enter();
         let mut signals = Signals::listen()?;
-        let asked_by = api.block_on(signals.received(shutdown));
+        let asked_by = api.handle().block_on(signals.received(shutdown));
         tracing::info!(asked_by, connections = pool.load(), "shutting down");
-        broker.drain();
+        status.leave();
         let in_order = async {
             sleep(Duration::from_millis(config.shutdown.grace_ms)).await;
+            broker.drain();
             closing.send_replace(true);
             while listening.join_next().await.is_some() {}
             let window = Duration::from_millis(config.shutdown.window_ms);
             let deadline = window + Duration::from_millis(config.shutdown.deadline_ms);
-            pool.drain(window, deadline);
             let gone = async {
+                pool.drain(window, deadline).await;
                 while pool.load() > 0 {
                     sleep(Duration::from_millis(20)).await;
                 }
             };
             let _ = timeout(deadline, gone).await;
         };
-        let ended = api.block_on(async {
+        let ended = api.handle().block_on(async {
             tokio::select! {
                 () = in_order => true,
                 asked_by = signals.received(std::future::pending()) => {
@@ -174,7 +189,6 @@ impl Running {
         if let Some(pool) = Arc::into_inner(pool).filter(|_| ended) {
             pool.join();
         }
-        api.shutdown_background();
         Ok(())
     }
 }
@@ -231,7 +245,7 @@ fn ports_of(listeners: &[Listener]) -> Ports {
 }
 
 fn listen(
-    api: &Runtime,
+    api: &Handle,
     listeners: Vec<Listener>,
     doorman: &Arc<Doorman>,
     closed: &watch::Receiver<bool>,
@@ -244,7 +258,7 @@ fn listen(
                 tracing::error!(%address, %error, "the port accepts no more connections");
             }
         };
-        listening.spawn_on(accept, api.handle());
+        listening.spawn_on(accept, api);
     }
     listening
 }
@@ -262,6 +276,3 @@ fn system(what: &'static str) -> impl Fn(std::io::Error) -> ServerError {
 
 /// Where STOMP over WebSocket is served.
 const STOMP_PATH: &str = "/ws";
-
-/// The API and what blocks run beside the workers.
-const API_THREADS: usize = 2;

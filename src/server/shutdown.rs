@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 
 use super::ServerError;
 
@@ -11,6 +12,24 @@ use super::ServerError;
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
+}
+
+/// The moment from which the server ends its connections: what the handlers of mounted endpoints listen to.
+#[derive(Debug, Clone)]
+pub struct Closing(watch::Receiver<bool>);
+
+impl Closing {
+    /// Announced when `closing` becomes true or its sender is dropped.
+    pub fn new(closing: watch::Receiver<bool>) -> Self {
+        Self(closing)
+    }
+
+    /// Ready once the server ends its connections. A handler then says so (a WebSocket by close code 1012) and returns;
+    /// whoever stays longer than `shutdown.deadline_ms` is cut off. May be dropped at any await.
+    pub async fn announced(&self) {
+        // Without a sender nobody is left who could announce it.
+        let _ = self.0.clone().wait_for(|closing| *closing).await;
+    }
 }
 
 impl Signals {

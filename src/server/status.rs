@@ -1,6 +1,7 @@
 //! What the process says of itself over HTTP.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use serde_json::json;
@@ -12,13 +13,26 @@ use super::http::Status;
 /// Answers from the broker's own counters.
 #[derive(Debug)]
 pub(super) struct BrokerStatus {
-    pub(super) broker: Arc<Broker>,
-    pub(super) started: Instant,
+    broker: Arc<Broker>,
+    started: Instant,
+    /// No new clients should be sent here.
+    leaving: AtomicBool,
+}
+
+impl BrokerStatus {
+    pub(super) fn new(broker: Arc<Broker>) -> Self {
+        Self { broker, started: Instant::now(), leaving: AtomicBool::new(false) }
+    }
+
+    /// From now on it is not ready, though everything works.
+    pub(super) fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Status for BrokerStatus {
     fn ready(&self) -> Result<(), String> {
-        if self.broker.is_draining() { Err("shutting down".into()) } else { Ok(()) }
+        if self.leaving.load(Ordering::Relaxed) { Err("shutting down".into()) } else { Ok(()) }
     }
 
     fn info(&self) -> serde_json::Value {

@@ -12,15 +12,17 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, LocalOptions};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use crate::broker::{Broker, Call, CallAnswer, Now, Shard};
-use crate::model::{CloseReason, ConnectionId, WorkerId};
+use crate::broker::{Broker, Now, Shard};
+use crate::model::{CloseReason, WorkerId};
 
+use super::calls::Calls;
 use super::clock::Clock;
 use super::faces::Faces;
+use super::hashing::Hashing;
 use super::http::Front;
 
 /// Something for a worker to do on its own thread.
@@ -32,10 +34,8 @@ pub(crate) struct Worker {
     /// Sockets are read into this, whoever they belong to: an idle connection holds no buffer.
     pub(crate) scratch: RefCell<Box<[u8]>>,
     pub(crate) clock: Clock,
-    /// Runs what would block.
-    api: Handle,
-    /// Bounds how many passcodes are hashed at once.
-    hashing: Arc<Semaphore>,
+    /// What would block.
+    pub(super) calls: Calls,
     /// The HTTP face.
     front: Front,
     load: Arc<AtomicUsize>,
@@ -63,7 +63,7 @@ impl WorkerHandle {
         broker: Arc<Broker>,
         clock: Clock,
         api: Handle,
-        hashing: Arc<Semaphore>,
+        hashing: Hashing,
         faces: Faces,
     ) -> io::Result<Self> {
         let (jobs, inbox) = mpsc::channel(JOBS_MAX);
@@ -78,12 +78,11 @@ impl WorkerHandle {
             };
             let shard = Shard::new(id, broker, clock.now());
             let worker = Rc::new_cyclic(|this| Worker {
-                front: faces.front(this, api.clone()),
+                front: faces.front(this, api),
                 shard: RefCell::new(shard),
                 scratch: RefCell::new(vec![0; SCRATCH_BYTES].into_boxed_slice()),
                 clock,
-                api,
-                hashing,
+                calls: Calls::new(hashing),
                 load: shared_load,
                 draining: Cell::new(false),
                 expired: Cell::new(false),
@@ -115,12 +114,18 @@ impl WorkerHandle {
         self.jobs.try_send(job).map_err(mpsc::error::TrySendError::into_inner)
     }
 
-    /// Waits until the worker has ended.
+    /// Hands over something to do as soon as there is room; a worker that is gone needs to do nothing.
+    pub(crate) async fn tell(&self, job: Job) {
+        let _ = self.jobs.send(job).await;
+    }
+
+    /// Ends the worker, with whatever connections are left, and waits until it has ended.
     pub(crate) fn join(self) {
+        // This alone ends it, whether or not it was told to drain.
+        drop(self.jobs);
         if self.thread.join().is_err() {
             tracing::error!("a worker ended by a panic");
         }
-        drop(self.jobs);
     }
 }
 
@@ -145,6 +150,11 @@ impl Worker {
         self.clock.now()
     }
 
+    /// Whether the connections were asked to go: a later one is told so when it comes.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
     /// The HTTP face.
     pub(crate) fn front(&self) -> &Front {
         &self.front
@@ -166,7 +176,7 @@ impl Worker {
                 }
                 job = jobs.recv() => match job {
                     Some(job) => job(&self),
-                    // Nobody is left who could ask for a drain.
+                    // The server has ended.
                     None => return,
                 },
                 () = self.inbox_filled() => {
@@ -186,29 +196,6 @@ impl Worker {
             if ready { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
-    }
-
-    /// Starts the slow work that peers asked for.
-    pub(crate) fn see_to_calls(self: &Rc<Self>) {
-        let calls = self.shard.borrow_mut().take_calls();
-        for (connection, call) in calls {
-            let worker = Rc::clone(self);
-            spawn_local(async move { worker.call(connection, call).await });
-        }
-    }
-
-    async fn call(self: Rc<Self>, connection: ConnectionId, call: Call) {
-        let broker = Arc::clone(self.shard.borrow().broker());
-        let now_s = self.now().wall_s();
-        let Ok(permit) = Arc::clone(&self.hashing).acquire_owned().await else { return };
-        let Call::Authenticate(credentials) = call;
-        let done = self.api.spawn_blocking(move || {
-            let _permit = permit;
-            broker.authenticator().authenticate(&credentials, now_s)
-        });
-        let answer = done.await.unwrap_or_else(|_| Err(CloseReason::Internal.into()));
-        let now = self.now();
-        self.shard.borrow_mut().answer(connection, CallAnswer::Authenticated(answer), now);
     }
 
     /// Asks every connection to go, spread over `window` so that they do not all come back at once, and ends the worker

@@ -10,7 +10,7 @@ use axum::Router;
 use serde_json::json;
 use stompede::policy::Origins;
 use stompede::server::http::{Front, HttpSettings, Mount, Status, router};
-use stompede::server::{Accepted, Door, Face, Listener, Placement, Socket, tls};
+use stompede::server::{Accepted, Closing, Door, Face, Listener, Placement, Socket, tls};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Handle, LocalOptions};
@@ -111,14 +111,13 @@ async fn run(
     let (placed, mut arrivals) = mpsc::unbounded_channel();
     spawn_local(listener.accept(Arc::new(Queue(placed)), closed.clone()));
     while let Some(Accepted { stream, remote, .. }) = arrivals.recv().await {
-        let (front, tls, mut ended) = (Rc::clone(&front), options.tls.clone(), closed.clone());
+        let (front, tls, closing) = (Rc::clone(&front), options.tls.clone(), Closing::new(closed.clone()));
         spawn_local(async move {
             let stream = TcpStream::from_std(stream).unwrap();
             let socket = match tls {
                 Some(config) => tls::accept(stream, config, Face::Http).await,
                 None => Ok(Socket::from(stream)),
             };
-            let closing = async move { drop(ended.wait_for(|closing| *closing).await) };
             if let Ok(socket) = socket {
                 let _ = front.serve(socket, remote.ip(), closing).await;
             }

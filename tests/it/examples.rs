@@ -126,6 +126,42 @@ async fn the_gateway_refuses_in_json_and_goes_on() {
 }
 
 #[tokio::test]
+async fn the_gateway_closes_its_pages_when_the_server_goes_down() {
+    let gateway = Example::start("json_gateway");
+    let (mut stranger, mut alice) = (Page::open(&gateway).await, Page::open(&gateway).await);
+    stranger.says(json!({"type": "ping"})).await;
+    stranger.hears_type("pong").await;
+    alice.says(json!({"type": "auth", "login": "alice", "passcode": "guest"})).await;
+    alice.hears_type("auth_ok").await;
+    let asked = Command::new("kill").args(["-TERM", &gateway.child.id().to_string()]).status().unwrap();
+    assert!(asked.success());
+    for page in [&mut stranger, &mut alice] {
+        let last = timeout(DEADLINE, page.0.next()).await.unwrap().unwrap().unwrap();
+        let Message::Close(Some(close)) = last else { panic!("{last:?}") };
+        assert_eq!((u16::from(close.code), close.reason.as_str()), (1012, "shutting-down"));
+    }
+}
+
+#[tokio::test]
+async fn a_page_whose_session_ends_is_closed() {
+    let gateway = Example::start("json_gateway");
+    let mut page = Page::open(&gateway).await;
+    page.says(json!({"type": "auth", "login": "alice", "passcode": "guest"})).await;
+    page.hears_type("auth_ok").await;
+    // No text of JSON: no session survives a header that is too large.
+    let long = "x".repeat(40_000);
+    page.says(json!({"type": "join_session", "sessionId": long})).await;
+    let closed = async {
+        loop {
+            if let Message::Close(Some(close)) = page.0.next().await.unwrap().unwrap() {
+                return u16::from(close.code);
+            }
+        }
+    };
+    assert_eq!(timeout(DEADLINE, closed).await.unwrap(), 1013);
+}
+
+#[tokio::test]
 async fn the_echo_gives_back_text_and_binary_up_to_its_limit() {
     let mut child = Command::new(binary("echo"))
         .args(["--port", "0"])

@@ -3,23 +3,32 @@
 use std::rc::Rc;
 
 use futures_util::{SinkExt, StreamExt};
+use stompede::server::Config;
 use stompede::server::http::{Endpoint, Mount, OriginCheck, Template, Upgraded};
 use stompede::transport::websocket::{Connection, Message};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::{Error, Message as Sent};
 
 use crate::door::{DEADLINE, Options, Running, ask};
+use crate::served::Served;
 
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
 pub(crate) async fn echo(upgraded: Upgraded) {
     let mut connection = Connection::new(upgraded.stream, &upgraded.read_ahead, MESSAGE_BYTES_MAX);
-    while let Some(Ok(message)) = connection.recv().await {
+    let code = loop {
+        let message = tokio::select! {
+            message = connection.recv() => message,
+            () = upgraded.closing.announced() => break 1012,
+        };
+        let Some(Ok(message)) = message else { break 1000 };
         connection.send(&message).await.unwrap();
-    }
-    let _ = connection.close(1000, "").await;
+    };
+    let _ = connection.close(code, "").await;
 }
 
 /// Says what the handshake said, and ends.
@@ -186,4 +195,23 @@ async fn ask_bytes(door: &Running, request: &[u8]) -> Vec<u8> {
     stream.write_all(request).await.unwrap();
     tokio::time::timeout(DEADLINE, stream.read_to_end(&mut answer)).await.unwrap().unwrap();
     answer
+}
+
+#[tokio::test]
+async fn stomp_in_a_text_message_that_is_no_text_is_closed_by_1007() {
+    let server = Served::start(Config::default());
+    let (mut client, _) = connect_async(format!("ws://{}/ws", server.ports.http)).await.unwrap();
+    let wrong = Frame::message(b"CONNECT\nlogin:\xff\xff\n\n\0".to_vec(), OpCode::Data(Data::Text), true);
+    client.send(Sent::Frame(wrong)).await.unwrap();
+    let closed = async {
+        loop {
+            match client.next().await.unwrap().unwrap() {
+                Sent::Close(Some(close)) => return u16::from(close.code),
+                message => {
+                    assert!(message.to_text().unwrap().contains("error-code:bad-frame"), "{message:?}")
+                }
+            }
+        }
+    };
+    assert_eq!(tokio::time::timeout(DEADLINE, closed).await.unwrap(), 1007);
 }

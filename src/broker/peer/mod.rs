@@ -22,7 +22,7 @@ use std::mem;
 use bytes::Bytes;
 use stompede_protocol::{Event, Millis, Receipt, Session, SubscriptionKey};
 
-use crate::model::{CloseReason, ConnectionId, Destination, EncoderKind, Principal};
+use crate::model::{ConnectionId, Destination, EncoderKind, Principal};
 use crate::policy::{Credentials, Gcra};
 use crate::routing::{Lanes, SubscriberId, Table};
 use crate::transport::encode::{Wire, kind};
@@ -74,6 +74,8 @@ pub struct Peer {
     unwritten: VecDeque<Unwritten>,
     /// Bytes that came while nothing could be handled.
     input: Vec<u8>,
+    /// Bytes that the transport holds of an unfinished message.
+    unfinished_bytes: usize,
     wire: Wire,
     kind: EncoderKind,
     liveness: Option<Liveness>,
@@ -169,6 +171,7 @@ impl Peer {
             held: None,
             unwritten: VecDeque::new(),
             input: Vec::new(),
+            unfinished_bytes: 0,
             wire,
             liveness: (link == Link::WebSocket).then(|| Liveness::new(now.mono, settings.websocket_ping_ms)),
             rate: Gcra::default(),
@@ -200,9 +203,13 @@ impl Peer {
         matches!(self.identity, Identity::Known(_))
     }
 
-    /// Bytes that the peer itself keeps.
+    /// Bytes that the peer itself keeps, its transport included.
     pub(super) fn held_bytes(&self) -> usize {
-        self.input.len() + self.session.buffered_bytes()
+        self.input.len() + self.session.buffered_bytes() + self.unfinished_bytes
+    }
+
+    pub(super) fn holds_unfinished(&mut self, bytes: usize) {
+        self.unfinished_bytes = bytes;
     }
 
     /// Whether more input can be handled now.
@@ -211,6 +218,22 @@ impl Peer {
             && self.held.is_none()
             && self.input.is_empty()
             && !matches!(self.identity, Identity::Asking)
+    }
+
+    /// CONNECT has come and nobody knows yet who it is.
+    pub(super) fn is_asking(&self) -> bool {
+        self.closing.is_none() && matches!(self.identity, Identity::Asking)
+    }
+
+    /// Nothing that came waits to be handled.
+    pub(super) fn is_idle(&self) -> bool {
+        self.wants_input() || self.is_asking() && self.input.is_empty()
+    }
+
+    /// What a client may send while its CONNECT is judged counts as sent by a stranger.
+    pub(super) fn read_ahead_max(&self, broker: &Broker) -> usize {
+        let bytes_max = broker.settings().limits.unconnected_bytes_max;
+        if self.is_asking() { bytes_max.saturating_sub(self.input.len()) } else { 0 }
     }
 
     /// Bytes came from the client.
@@ -294,7 +317,7 @@ impl Peer {
         self.complete(receipt);
         self.session.end();
         self.transmit(env);
-        self.leave(env, None, "");
+        self.leave(env, NORMAL_CLOSURE, "");
     }
 
     /// Nothing more is tried: the connection is closed at its next timeout.
@@ -306,14 +329,13 @@ impl Peer {
     pub(super) fn hang_up(&mut self, env: &mut Env<'_>) {
         if !self.is_closing() {
             self.session.end();
-            self.leave(env, None, "");
+            self.leave(env, NORMAL_CLOSURE, "");
         }
     }
 
     /// Ends the connection once what waits is written: takes it out of everything, and says goodbye on the transport.
-    fn leave(&mut self, env: &mut Env<'_>, reason: Option<CloseReason>, text: &str) {
+    fn leave(&mut self, env: &mut Env<'_>, code: u16, text: &str) {
         self.release(env);
-        let code = reason.map_or(NORMAL_CLOSURE, |reason| reason.row().websocket);
         let goodbye =
             env.broker.parts.encoders.of(self.kind).close(code, text).filter(|_| !self.goodbye_said);
         if let Some(frame) = goodbye {

@@ -76,7 +76,7 @@ impl Peer {
             body: &[],
         });
         self.transmit(env);
-        self.leave(env, Some(refusal.reason), refusal.reason.code());
+        self.leave(env, refusal.websocket_code(), refusal.reason.code());
     }
 
     /// The outbox is full: what has not begun to leave is dropped, so that the reason can be told.

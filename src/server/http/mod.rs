@@ -30,12 +30,14 @@ use tower::ServiceExt;
 
 use super::acceptor::{Door, Face};
 use super::misdirected;
+use super::shutdown::Closing;
 use super::socket::Socket;
 use crate::policy::Origins;
 use crate::transport::websocket::handshake;
 
 pub use axum::Router;
 pub use mount::{Endpoint, Mount, OriginCheck, SharedEndpoint, UpgradeRequest, Upgraded};
+pub(super) use router::too_many_connections;
 pub use router::{Status, problem, router};
 pub use template::{BadTemplate, Params, Template};
 
@@ -104,7 +106,7 @@ impl Front {
     }
 
     /// Serves a connection to its end, WebSocket and all. When `closing` is ready, the request under way is answered and
-    /// the connection then closed; an endpoint is not touched by it.
+    /// the connection then closed; an endpoint gets `closing` and sees to it itself.
     ///
     /// # Errors
     /// The stream broke or the peer sent no valid HTTP. Nobody needs to act on it.
@@ -112,7 +114,7 @@ impl Front {
         &self,
         socket: Socket,
         remote: IpAddr,
-        closing: impl Future<Output = ()>,
+        closing: Closing,
     ) -> impl Future<Output = io::Result<()>> {
         // Boxed: what HTTP needs is given back before a WebSocket idles for hours.
         let http = Box::pin(self.serve_http(socket, remote, closing));
@@ -129,15 +131,16 @@ impl Front {
         &self,
         socket: Socket,
         remote: IpAddr,
-        closing: impl Future<Output = ()>,
+        closing: Closing,
     ) -> io::Result<Option<Serving>> {
-        let handover = self.converse(socket, remote, closing).await?;
+        let handover = self.converse(socket, remote, closing.announced()).await?;
         let Some(Handover { endpoint, request, stream }) = handover else { return Ok(None) };
         let upgraded = stream.await.map_err(io::Error::other)?;
         let Ok(parts) = upgraded.downcast::<TokioIo<Socket>>() else {
             return Err(io::Error::other("the upgraded stream is not the accepted one"));
         };
-        let upgraded = Upgraded { stream: parts.io.into_inner(), read_ahead: parts.read_buf, request };
+        let (stream, read_ahead) = (parts.io.into_inner(), parts.read_buf);
+        let upgraded = Upgraded { stream, read_ahead, request, closing };
         Ok(Some(endpoint.serve(upgraded)))
     }
 
@@ -268,7 +271,8 @@ mod tests {
         let routes = router(Arc::new(Silent), Router::new());
         let (settings, api) = (HttpSettings::default(), tokio::runtime::Handle::current());
         let front = Front::new(settings, Vec::new(), Arc::default(), routes, api);
-        let serving = front.serve(stream.into(), [127, 0, 0, 1].into(), std::future::pending());
+        let (_open, closing) = tokio::sync::watch::channel(false);
+        let serving = front.serve(stream.into(), [127, 0, 0, 1].into(), Closing::new(closing));
         assert!(size_of_val(&serving) <= 96, "{} bytes", size_of_val(&serving));
     }
 }

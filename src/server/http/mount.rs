@@ -13,6 +13,7 @@ use hyper::header::{self, HeaderName};
 use hyper::http::request::Parts;
 
 use super::template::{Params, Template};
+use crate::server::shutdown::Closing;
 use crate::server::socket::Socket;
 
 /// What runs on a connection once it has become a WebSocket.
@@ -71,6 +72,8 @@ pub struct Upgraded {
     pub read_ahead: Bytes,
     /// The request that was upgraded.
     pub request: UpgradeRequest,
+    /// When the server ends its connections.
+    pub closing: Closing,
 }
 
 /// What a handshake said. `Debug` leaves out the query and the authorization, which carry tokens.

@@ -96,7 +96,7 @@ fn content_type(name: &str) -> &'static str {
 }
 
 const UNBUILT: &str = "The page was not built into this binary.\n\n\
-    Build it with `make web` (or `npm ci && npm run build` in web/), then build the broker again.\n\
+    Build it with `make page` (or `npm ci && npm run build` in web/), then build the broker again.\n\
     Everything else works: WebSocket at /ws, /healthz, /readyz, /api/v1/info.\n";
 
 #[cfg(test)]
@@ -117,7 +117,10 @@ mod tests {
         let response = respond(&Method::GET, "/", None, |_| None);
         assert_eq!(response.status(), StatusCode::NOT_FOUND);
         assert_eq!(response.headers()[header::CONTENT_TYPE], "text/plain; charset=utf-8");
-        assert!(UNBUILT.contains("make web"));
+        let command = UNBUILT.split('`').find_map(|quoted| quoted.strip_prefix("make ")).unwrap();
+        let makefile = include_str!("../../../Makefile");
+        let mut rules = makefile.lines().filter_map(|line| line.split_once(':'));
+        assert!(rules.any(|(target, _)| target == command), "the Makefile has no target {command}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::map_response;
@@ -10,6 +10,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::json;
+
+use crate::model::Refusal;
 
 use super::page;
 
@@ -50,6 +52,21 @@ pub fn problem(status: StatusCode, detail: &str) -> Response<Body> {
     (status, content_type, body.to_string()).into_response()
 }
 
+/// The whole answer to one connection too many, which nobody will read a request of.
+pub(in crate::server) fn too_many_connections(refusal: &Refusal) -> Bytes {
+    let status = StatusCode::TOO_MANY_REQUESTS;
+    let title = status.canonical_reason().unwrap_or("Error");
+    let problem =
+        json!({"type": "about:blank", "title": title, "status": status.as_u16(), "detail": refusal.message});
+    let body = problem.to_string();
+    let length = body.len();
+    format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\ncontent-length: {length}\r\n\
+         retry-after: {RETRY_AFTER_S}\r\ncache-control: no-store\r\nconnection: close\r\n\r\n{body}"
+    )
+    .into()
+}
+
 async fn ready(State(status): State<Arc<dyn Status>>) -> Response {
     match status.ready() {
         Ok(()) => Json(json!({"ready": true})).into_response(),
@@ -85,6 +102,9 @@ const STRICT_HEADERS: [(HeaderName, &str); 4] = [
     (header::X_FRAME_OPTIONS, "DENY"),
     (header::REFERRER_POLICY, "no-referrer"),
 ];
+
+/// When a new connection may be tried.
+const RETRY_AFTER_S: u32 = 5;
 
 /// Largest body of a request.
 const BODY_BYTES_MAX: usize = 1 << 20;
