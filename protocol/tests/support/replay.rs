@@ -53,7 +53,9 @@ pub(crate) fn session(input: &[u8]) {
     let mut server = Server::new(limits.clone());
     for piece in bytes.chunks(usize::from(*choice) + 1) {
         server.feed(piece);
-        assert!(server.session.buffered_bytes() <= 256 + 512 + 1_024, "{}", server.session.buffered_bytes());
+        let transactions = limits.transactions_max * limits.transaction_bytes_max;
+        let held = server.session.buffered_bytes();
+        assert!(held <= 256 + 512 + 1_024 + transactions, "{held}");
         assert!(server.session.subscriptions().count() <= limits.subscriptions_max);
         for subscription in server.session.subscriptions() {
             assert!(server.session.unacked(subscription.key) <= limits.unacked_max);

@@ -9,6 +9,7 @@
 
 mod connect;
 mod deliver;
+mod live;
 mod refuse;
 mod replies;
 mod send;
@@ -20,11 +21,11 @@ use std::collections::VecDeque;
 use std::mem;
 
 use bytes::Bytes;
-use stompede_protocol::{Event, Millis, Receipt, Session, SubscriptionKey};
+use stompede_protocol::{Event, Millis, Receipt, Session};
 
-use crate::model::{ConnectionId, Destination, EncoderKind, Principal};
+use crate::model::{ConnectionId, EncoderKind, Principal};
 use crate::policy::{Credentials, Gcra};
-use crate::routing::{Lanes, SubscriberId, Table};
+use crate::routing::{Lanes, Table};
 use crate::transport::encode::{Wire, kind};
 
 use super::door::Broker;
@@ -33,6 +34,7 @@ use super::settings::Now;
 
 use connect::Member;
 pub use connect::{Call, CallAnswer};
+use live::{Listening, Live, QueueShare, Unwritten};
 use send::Held;
 
 /// How a client reached us.
@@ -101,48 +103,6 @@ enum Identity {
     Asking,
     /// Signed in, or accepted as anonymous.
     Known(Box<Member>),
-}
-
-/// One subscription.
-#[derive(Debug)]
-struct Live {
-    key: SubscriptionKey,
-    what: Listening,
-    /// Deliveries so far in a client ack mode, where the table does not count them.
-    issued: u64,
-}
-
-#[derive(Debug)]
-enum Listening {
-    Topic {
-        subscriber: SubscriberId,
-        room: Option<Box<str>>,
-        /// It hears of refusals.
-        errors: bool,
-    },
-    Queue(Box<QueueShare>),
-    Temp(Box<str>),
-    /// The token under which the answer will come; `None` when it came.
-    Request(Option<Box<str>>),
-}
-
-/// A consumer's view of a work queue.
-#[derive(Debug)]
-struct QueueShare {
-    queue: Destination,
-    paused: bool,
-    /// The order to resume is in the inbox, behind what was handed out before the pause.
-    resuming: bool,
-}
-
-/// A message that is settled when the socket has taken it.
-#[derive(Debug)]
-struct Unwritten {
-    /// Position after its last byte in the outbox.
-    end: u64,
-    tag: u64,
-    key: SubscriptionKey,
-    queue: Destination,
 }
 
 /// The session has ended; its last word is on the way.

@@ -1,0 +1,48 @@
+//! What a connection listens to.
+
+use stompede_protocol::SubscriptionKey;
+
+use crate::model::Destination;
+use crate::routing::SubscriberId;
+
+/// One subscription.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) key: SubscriptionKey,
+    pub(super) what: Listening,
+    /// Deliveries so far in a client ack mode, where the table does not count them.
+    pub(super) issued: u64,
+}
+
+#[derive(Debug)]
+pub(super) enum Listening {
+    Topic {
+        subscriber: SubscriberId,
+        room: Option<Box<str>>,
+        /// It hears of refusals.
+        errors: bool,
+    },
+    Queue(Box<QueueShare>),
+    Temp(Box<str>),
+    /// The token under which the answer will come; `None` when it came.
+    Request(Option<Box<str>>),
+}
+
+/// A consumer's view of a work queue.
+#[derive(Debug)]
+pub(super) struct QueueShare {
+    pub(super) queue: Destination,
+    pub(super) paused: bool,
+    /// The order to resume is in the inbox, behind what was handed out before the pause.
+    pub(super) resuming: bool,
+}
+
+/// A message that is settled when the socket has taken it.
+#[derive(Debug)]
+pub(super) struct Unwritten {
+    /// Position after its last byte in the outbox.
+    pub(super) end: u64,
+    pub(super) tag: u64,
+    pub(super) key: SubscriptionKey,
+    pub(super) queue: Destination,
+}
