@@ -14,8 +14,12 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::within(&Limits::default())
+    }
+
+    fn within(limits: &Limits) -> Self {
         let inboxes = Arc::new(Inboxes::new(1, 100, 1 << 20));
-        let store = Arc::new(MemoryQueues::new(&Limits::default(), usize::MAX));
+        let store = Arc::new(MemoryQueues::new(limits, usize::MAX));
         let dispatcher = Dispatcher::new(store, Arc::clone(&inboxes));
         Self { dispatcher, inboxes, queue: Destination::internal("/queue/a"), published: 0 }
     }
@@ -222,4 +226,24 @@ fn only_queues_where_something_rests_are_looked_at() {
     bench.dispatcher.refuse(&bench.queue, only, &[1, 2], Millis(0));
     bench.dispatcher.unsubscribe(&bench.queue, only, &[], Millis(0));
     assert_eq!(restless(&bench), 0);
+}
+
+#[test]
+fn the_oldest_dead_letters_make_room_unless_a_consumer_has_them() {
+    let mut bench = Bench::within(&Limits { queue_messages_max: 2, ..Limits::default() });
+    let only = bench.subscribe(1, 2);
+    let reject = |bench: &mut Bench| {
+        bench.publish();
+        let [(_, tag, ..)] = bench.handed()[..] else { panic!("one message is handed out") };
+        bench.dispatcher.reject(&bench.queue, only, &[tag], Millis(0))
+    };
+    assert_eq!([(); 3].map(|()| reject(&mut bench)), [0, 0, 1]);
+    let dead = Destination::internal("/queue/dlq.a");
+    bench.dispatcher.subscribe(&dead, consumer(2), 2, Millis(0));
+    let numbers: Vec<u64> = bench.handed().iter().map(|(_, _, number, _)| *number).collect();
+    assert_eq!(numbers, [2, 3]);
+    assert_eq!(reject(&mut bench), 1);
+    assert_eq!(bench.handed(), []);
+    assert_eq!(bench.dispatcher.reject(&dead, consumer(2), &[2, 3], Millis(0)), 2);
+    assert_eq!(bench.handed(), []);
 }
