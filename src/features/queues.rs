@@ -1,6 +1,6 @@
 //! Work queues: each message to one of this node's consumers, in turn, as far as their credit goes.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -57,8 +57,10 @@ struct Member {
     consumer: Consumer,
     /// Most messages that it may have at once.
     credit: usize,
-    /// Tags of the messages that it has, or that are on their way to it.
-    out: BTreeSet<u64>,
+    /// Tags of the messages that it has, or that are on their way to it, and the how many-th each was.
+    out: BTreeMap<u64, u64>,
+    /// Messages that were ever handed to it.
+    handed: u64,
     paused: bool,
 }
 
@@ -101,13 +103,24 @@ impl Dispatcher {
         self.with_group(queue, now, |group| group.members.push(Member::new(consumer, credit)));
     }
 
-    /// Removes a consumer. What it has and what is on its way to it goes back, oldest first, except what is `kept`: that
-    /// may still be written, and is settled or given back one day.
-    pub fn unsubscribe(&self, queue: &Destination, consumer: Consumer, kept: &[u64], now: Millis) {
+    /// Removes a consumer that `arrived` messages have reached. What it has goes back, and so does what is on its way to
+    /// it, as never handed out; except what is `kept`: that may still be written, and is settled or given back one day.
+    pub fn unsubscribe(
+        &self,
+        queue: &Destination,
+        consumer: Consumer,
+        arrived: u64,
+        kept: &[u64],
+        now: Millis,
+    ) {
         self.with_group(queue, now, |group| {
             let Some(place) = group.place(consumer) else { return };
-            for tag in group.members.remove(place).out.iter().filter(|tag| !kept.contains(tag)) {
-                self.store.release(queue, *tag);
+            for (tag, serial) in group.members.remove(place).out {
+                if serial > arrived {
+                    self.store.give_back(queue, tag);
+                } else if !kept.contains(&tag) {
+                    self.store.release(queue, tag);
+                }
             }
         });
     }
@@ -264,7 +277,9 @@ impl Dispatcher {
         group.next = member + 1;
         let Consumer { connection, key } = group.members[member].consumer;
         let Taken { tag, message, redelivered } = taken;
-        group.members[member].out.insert(tag);
+        group.members[member].handed += 1;
+        let serial = group.members[member].handed;
+        group.members[member].out.insert(tag, serial);
         self.inboxes
             .force(connection.worker, Item::Consume { to: connection, key, tag, message, redelivered });
     }
@@ -316,7 +331,7 @@ impl Group {
 
 impl Member {
     fn new(consumer: Consumer, credit: usize) -> Self {
-        Self { consumer, credit, out: BTreeSet::new(), paused: false }
+        Self { consumer, credit, out: BTreeMap::new(), handed: 0, paused: false }
     }
 }
 

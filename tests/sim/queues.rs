@@ -299,7 +299,9 @@ fn what_is_on_its_way_to_a_consumer_that_leaves_stands_before_newer_messages() {
     while world.steps_line() {}
     world.moves_again();
     bob.hears(&[]);
-    assert_eq!(bodies(&carol.messages()), ["0", "1", "2", "3"]);
+    let messages = carol.messages();
+    assert_eq!(bodies(&messages), ["0", "1", "2", "3"]);
+    assert_eq!(redelivered(&messages), ["false"; 4], "nobody can have seen them");
 }
 
 #[test]

@@ -125,6 +125,8 @@ enum Listening {
 #[derive(Debug)]
 struct QueueShare {
     queue: Destination,
+    /// Messages that came from the queue, in the order in which it handed them out.
+    arrived: u64,
     paused: bool,
 }
 
