@@ -33,7 +33,7 @@ pub struct Counters {
     pub deliveries: Counter,
     /// Deliveries dropped by an overflow rule.
     pub deliveries_dropped: Counter,
-    /// Dead letters that found their queue full.
+    /// Dead letters that were dropped: the oldest of a full queue, and those that were rejected again.
     pub dead_letters_lost: Counter,
     /// SENDs that had to wait for room.
     pub sends_held: Counter,

@@ -166,20 +166,20 @@ impl Broker {
     /// The user has a live subscription to the room on this connection.
     pub(super) fn enter_room(&self, room: &str, user: &str, session: ConnectionId, now: Now) {
         let row = Row { room, user, session };
-        self.attendance.enter(row, now.wall_ms, &mut |announcement| self.announce(room, announcement, now));
+        self.attendance.enter(row, now.mono.0, &mut |announcement| self.announce(room, announcement, now));
     }
 
     /// That subscription ended.
     pub(super) fn leave_room(&self, room: &str, user: &str, session: ConnectionId, now: Now) {
         let row = Row { room, user, session };
-        self.attendance.leave(row, now.wall_ms, &mut |announcement| self.announce(room, announcement, now));
+        self.attendance.leave(row, now.mono.0, &mut |announcement| self.announce(room, announcement, now));
     }
 
     /// What comes due with time, whichever worker notices. To be called several times a second by one worker.
     pub(super) fn tick(&self, now: Now) {
         self.queues.tick(now.mono);
         self.idempotency.tick(now.mono);
-        self.attendance.tick(now.wall_ms, |room, announcement| self.announce(room, announcement, now));
+        self.attendance.tick(now.mono.0, |room, announcement| self.announce(room, announcement, now));
     }
 
     fn announce(&self, room: &str, announcement: Announcement<'_>, now: Now) {

@@ -40,7 +40,8 @@ impl Attendance {
         Self { store, large: Mutex::default() }
     }
 
-    /// A session entered a room. `announce` is called at most once, in the order of the room's changes.
+    /// A session entered a room. `announce` is called at most once, in the order of the room's changes. `now_ms` here and
+    /// below is monotonic: a clock that is set back must not silence large rooms.
     pub fn enter(&self, row: Row<'_>, now_ms: u64, announce: &mut dyn FnMut(Announcement<'_>)) {
         self.store.enter(row, &mut |change| {
             self.tell(row.room, change, Announcement::Join(row.user), now_ms, announce);

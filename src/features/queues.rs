@@ -1,6 +1,6 @@
 //! Work queues: each message to one of this node's consumers, in turn, as far as their credit goes.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -13,6 +13,8 @@ use crate::routing::{Inboxes, Item};
 
 use resting::Resting;
 
+#[path = "queues_dead_letters.rs"]
+mod dead_letters;
 #[path = "queues_resting.rs"]
 mod resting;
 
@@ -55,8 +57,10 @@ struct Member {
     consumer: Consumer,
     /// Most messages that it may have at once.
     credit: usize,
-    /// Tags of the messages that it has, or that are on their way to it.
-    out: BTreeSet<u64>,
+    /// Tags of the messages that it has, or that are on their way to it, and the how many-th each was.
+    out: BTreeMap<u64, u64>,
+    /// Messages that were ever handed to it.
+    handed: u64,
     paused: bool,
 }
 
@@ -99,13 +103,24 @@ impl Dispatcher {
         self.with_group(queue, now, |group| group.members.push(Member::new(consumer, credit)));
     }
 
-    /// Removes a consumer. What it has and what is on its way to it goes back, oldest first, except what is `kept`: that
-    /// may still be written, and is settled or given back one day.
-    pub fn unsubscribe(&self, queue: &Destination, consumer: Consumer, kept: &[u64], now: Millis) {
+    /// Removes a consumer that `arrived` messages have reached. What it has goes back, and so does what is on its way to
+    /// it, as never handed out; except what is `kept`: that may still be written, and is settled or given back one day.
+    pub fn unsubscribe(
+        &self,
+        queue: &Destination,
+        consumer: Consumer,
+        arrived: u64,
+        kept: &[u64],
+        now: Millis,
+    ) {
         self.with_group(queue, now, |group| {
             let Some(place) = group.place(consumer) else { return };
-            for tag in group.members.remove(place).out.iter().filter(|tag| !kept.contains(tag)) {
-                self.store.release(queue, *tag);
+            for (tag, serial) in group.members.remove(place).out {
+                if serial > arrived {
+                    self.store.give_back(queue, tag);
+                } else if !kept.contains(&tag) {
+                    self.store.release(queue, tag);
+                }
             }
         });
     }
@@ -136,18 +151,34 @@ impl Dispatcher {
         });
     }
 
-    /// The consumer refuses these messages for good: they go to the dead-letter queue, oldest dead letters making room.
-    /// Returns how many of those were lost to the queue's limits.
+    /// The consumer refuses these messages for good: they go to the dead-letter queue, oldest dead letters making room;
+    /// from there they go nowhere. Returns how many messages are lost by that.
     pub fn reject(&self, queue: &Destination, consumer: Consumer, tags: &[u64], now: Millis) -> usize {
-        let dead = dead_letter_queue(queue);
+        let dead = dead_letters::queue_of(queue);
         let mut lost = 0;
         for tag in tags {
             let Some(message) = self.store.settle(queue, *tag) else { continue };
-            if self.publish(&dead, Arc::new(dead_letter(&message, queue, &dead)), now).is_err() {
-                lost += 1;
-            }
+            lost += match &dead {
+                Some(dead) => self.bury(dead, dead_letters::letter(&message, queue, dead), now),
+                None => 1,
+            };
         }
         self.with_group(queue, now, |group| group.forget(consumer, tags));
+        lost
+    }
+
+    fn bury(&self, dead: &Destination, letter: Message, now: Millis) -> usize {
+        let letter = Arc::new(letter);
+        let mut lost = 0;
+        while self.store.put(dead, Arc::clone(&letter)).is_err() {
+            lost += 1;
+            let oldest = self.store.take(dead).and_then(|taken| self.store.settle(dead, taken.tag));
+            if oldest.is_none() {
+                // All that is there is with consumers, so it is the new one that is lost.
+                return lost;
+            }
+        }
+        self.hand_out(dead, now);
         lost
     }
 
@@ -246,7 +277,9 @@ impl Dispatcher {
         group.next = member + 1;
         let Consumer { connection, key } = group.members[member].consumer;
         let Taken { tag, message, redelivered } = taken;
-        group.members[member].out.insert(tag);
+        group.members[member].handed += 1;
+        let serial = group.members[member].handed;
+        group.members[member].out.insert(tag, serial);
         self.inboxes
             .force(connection.worker, Item::Consume { to: connection, key, tag, message, redelivered });
     }
@@ -298,35 +331,9 @@ impl Group {
 
 impl Member {
     fn new(consumer: Consumer, credit: usize) -> Self {
-        Self { consumer, credit, out: BTreeSet::new(), paused: false }
+        Self { consumer, credit, out: BTreeMap::new(), handed: 0, paused: false }
     }
 }
-
-/// Where rejected messages of `queue` go: `/queue/dlq.<name>`.
-fn dead_letter_queue(queue: &Destination) -> Destination {
-    let name = queue.as_str().trim_start_matches('/').split_once('/').map_or("", |(_, name)| name);
-    let name = name.strip_prefix("dlq.").unwrap_or(name);
-    Destination::internal(&format!("/queue/dlq.{name}"))
-}
-
-fn dead_letter(message: &Message, from: &Destination, to: &Destination) -> Message {
-    let mut headers = message.headers.clone();
-    // Rejected again as a dead letter, it keeps what it says already.
-    if headers.get(DEAD_LETTER_FROM).is_none() {
-        headers.push("stompede-dead-letter-reason", "rejected");
-        headers.push(DEAD_LETTER_FROM, from.as_str());
-    }
-    Message {
-        destination: to.clone(),
-        headers,
-        body: message.body.clone(),
-        sender: message.sender.clone(),
-        ..*message
-    }
-}
-
-/// The queue that a dead letter was rejected from first.
-const DEAD_LETTER_FROM: &str = "stompede-dead-letter-from";
 
 /// How long a refused message waits for another consumer before it is offered to the one that refused it, milliseconds.
 pub const REST_MS: u64 = 1_000;

@@ -12,12 +12,15 @@ use super::Consumer;
 #[derive(Debug, Default)]
 pub(super) struct Resting {
     /// Not due yet, by who refused them; only consumers of whom something rests are here.
-    shunned: Vec<(Consumer, BTreeMap<u64, (Millis, Taken)>)>,
+    shunned: Vec<(Consumer, Shunned)>,
     /// For anybody, though another than who refused them is better.
     ripe: BTreeMap<u64, (Consumer, Taken)>,
     /// When the shunned ones are due, and their tags.
     due: BTreeSet<(Millis, u64)>,
 }
+
+/// By tag: when it is due, and the message.
+type Shunned = BTreeMap<u64, (Millis, Taken)>;
 
 impl Resting {
     pub(super) fn is_empty(&self) -> bool {

@@ -14,8 +14,12 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::within(&Limits::default())
+    }
+
+    fn within(limits: &Limits) -> Self {
         let inboxes = Arc::new(Inboxes::new(1, 100, 1 << 20));
-        let store = Arc::new(MemoryQueues::new(&Limits::default(), usize::MAX));
+        let store = Arc::new(MemoryQueues::new(limits, usize::MAX));
         let dispatcher = Dispatcher::new(store, Arc::clone(&inboxes));
         Self { dispatcher, inboxes, queue: Destination::internal("/queue/a"), published: 0 }
     }
@@ -88,7 +92,7 @@ fn what_a_leaving_consumer_had_goes_to_the_next_in_order_and_marked() {
     }
     bench.handed();
     bench.subscribe(2, 1);
-    bench.dispatcher.unsubscribe(&bench.queue, first, &[], Millis(0));
+    bench.dispatcher.unsubscribe(&bench.queue, first, 3, &[], Millis(0));
     assert_eq!(bench.handed(), [(2, 1, 1, true)]);
     bench.dispatcher.settle(&bench.queue, consumer(2), &[1], Millis(0));
     assert_eq!(bench.handed(), [(2, 2, 2, true)]);
@@ -152,7 +156,7 @@ fn what_a_leaving_consumer_still_writes_is_kept_from_the_others() {
     }
     bench.subscribe(2, 10);
     bench.handed();
-    bench.dispatcher.unsubscribe(&bench.queue, first, &[1, 2], Millis(0));
+    bench.dispatcher.unsubscribe(&bench.queue, first, 3, &[1, 2], Millis(0));
     assert_eq!(bench.handed(), [(2, 3, 3, true)]);
     bench.dispatcher.settle(&bench.queue, first, &[1], Millis(0));
     bench.dispatcher.give_back(&bench.queue, first, &[2], Millis(0));
@@ -163,7 +167,7 @@ fn what_a_leaving_consumer_still_writes_is_kept_from_the_others() {
 fn a_queue_that_nobody_consumes_leaves_no_group_behind() {
     let bench = Bench::new();
     let only = bench.subscribe(1, 5);
-    bench.dispatcher.unsubscribe(&bench.queue, only, &[], Millis(0));
+    bench.dispatcher.unsubscribe(&bench.queue, only, 2, &[], Millis(0));
     assert!(bench.dispatcher.groups.lock().is_empty());
 }
 
@@ -178,7 +182,7 @@ fn whoever_comes_while_the_last_one_leaves_is_a_consumer() {
         for turn in 0..10_000 {
             let consumer = bench.subscribe(slot, 20);
             assert!(bench.is_member(consumer), "lost at turn {turn}");
-            bench.dispatcher.unsubscribe(&bench.queue, consumer, &[], Millis(0));
+            bench.dispatcher.unsubscribe(&bench.queue, consumer, 20, &[], Millis(0));
             bench.handed();
         }
     };
@@ -220,6 +224,37 @@ fn only_queues_where_something_rests_are_looked_at() {
     bench.dispatcher.tick(Millis(REST_MS));
     assert_eq!(restless(&bench), 0);
     bench.dispatcher.refuse(&bench.queue, only, &[1, 2], Millis(0));
-    bench.dispatcher.unsubscribe(&bench.queue, only, &[], Millis(0));
+    bench.dispatcher.unsubscribe(&bench.queue, only, 2, &[], Millis(0));
     assert_eq!(restless(&bench), 0);
+}
+
+#[test]
+fn the_oldest_dead_letters_make_room_unless_a_consumer_has_them() {
+    let mut bench = Bench::within(&Limits { queue_messages_max: 2, ..Limits::default() });
+    let only = bench.subscribe(1, 2);
+    let reject = |bench: &mut Bench| {
+        bench.publish();
+        let [(_, tag, ..)] = bench.handed()[..] else { panic!("one message is handed out") };
+        bench.dispatcher.reject(&bench.queue, only, &[tag], Millis(0))
+    };
+    assert_eq!([(); 3].map(|()| reject(&mut bench)), [0, 0, 1]);
+    let dead = Destination::internal("/queue/dlq.a");
+    bench.dispatcher.subscribe(&dead, consumer(2), 2, Millis(0));
+    let numbers: Vec<u64> = bench.handed().iter().map(|(_, _, number, _)| *number).collect();
+    assert_eq!(numbers, [2, 3]);
+    assert_eq!(reject(&mut bench), 1);
+    assert_eq!(bench.handed(), []);
+    assert_eq!(bench.dispatcher.reject(&dead, consumer(2), &[2, 3], Millis(0)), 2);
+    assert_eq!(bench.handed(), []);
+}
+
+#[test]
+fn what_is_on_its_way_to_a_leaving_consumer_was_never_handed_out() {
+    let mut bench = Bench::new();
+    let first = bench.subscribe(1, 10);
+    (0..3).for_each(|_| bench.publish());
+    bench.handed();
+    bench.subscribe(2, 10);
+    bench.dispatcher.unsubscribe(&bench.queue, first, 2, &[1], Millis(0));
+    assert_eq!(bench.handed(), [(2, 2, 2, true), (2, 3, 3, false)]);
 }

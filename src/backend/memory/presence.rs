@@ -1,6 +1,6 @@
 //! Rooms and who is in them, in this process. A room without anybody is forgotten.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
@@ -22,6 +22,8 @@ type Rooms = HashMap<Box<str>, Room, RandomState>;
 #[derive(Debug, Default)]
 struct Room {
     users: HashMap<Arc<str>, User, RandomState>,
+    /// The same users by arrival.
+    in_order: BTreeMap<u64, Arc<str>>,
     arrivals: u64,
 }
 
@@ -58,7 +60,9 @@ impl Presence for MemoryPresence {
         let user_changed = !room.users.contains_key(row.user);
         if user_changed {
             room.arrivals += 1;
-            room.users.insert(row.user.into(), User { arrival: room.arrivals, sessions: Vec::new() });
+            let name: Arc<str> = row.user.into();
+            room.in_order.insert(room.arrivals, Arc::clone(&name));
+            room.users.insert(name, User { arrival: room.arrivals, sessions: Vec::new() });
         }
         if let Some(user) = room.users.get_mut(row.user) {
             user.sessions.push(row.session);
@@ -75,6 +79,8 @@ impl Presence for MemoryPresence {
         user.sessions.swap_remove(place);
         let user_changed = user.sessions.is_empty();
         if user_changed {
+            let arrival = user.arrival;
+            room.in_order.remove(&arrival);
             room.users.remove(row.user);
         }
         let present = room.users.len();
@@ -91,10 +97,7 @@ impl Presence for MemoryPresence {
     fn members(&self, room: &str, count: usize) -> (Vec<Arc<str>>, usize) {
         let rooms = self.shard(room).lock();
         let Some(room) = rooms.get(room) else { return (Vec::new(), 0) };
-        let mut users: Vec<(u64, &Arc<str>)> =
-            room.users.iter().map(|(name, user)| (user.arrival, name)).collect();
-        users.sort_unstable();
-        (users.iter().take(count).map(|(_, name)| Arc::clone(name)).collect(), room.users.len())
+        (room.in_order.values().take(count).map(Arc::clone).collect(), room.users.len())
     }
 }
 
@@ -133,6 +136,9 @@ mod tests {
         assert_eq!(leave(&presence, "alice", 1), Some(Change { user_changed: false, present: 2 }));
         assert_eq!(leave(&presence, "alice", 1), None);
         assert_eq!(leave(&presence, "alice", 2), Some(Change { user_changed: true, present: 1 }));
+        assert_eq!(enter(&presence, "alice", 1), Change { user_changed: true, present: 2 });
+        assert_eq!(presence.members("42", 10), (vec!["bob".into(), "alice".into()], 2));
+        assert_eq!(leave(&presence, "alice", 1), Some(Change { user_changed: true, present: 1 }));
         assert_eq!(leave(&presence, "bob", 3), Some(Change { user_changed: true, present: 0 }));
         assert!(presence.shards.iter().all(|rooms| rooms.lock().is_empty()));
     }

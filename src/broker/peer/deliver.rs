@@ -25,6 +25,7 @@ impl Peer {
             // Unsubscribed while the message was on its way: the queue has it back.
             return;
         };
+        share.arrived += 1;
         let outbox_bytes = env.lanes.lane(self.id.slot).map_or(0, |lane| lane.outbox.bytes());
         if share.paused || outbox_bytes > env.broker.settings().limits.outbox_bytes_max {
             share.paused = true;

@@ -32,6 +32,8 @@ pub(super) enum Listening {
 #[derive(Debug)]
 pub(super) struct QueueShare {
     pub(super) queue: Destination,
+    /// Messages that came from the queue, in the order in which it handed them out.
+    pub(super) arrived: u64,
     pub(super) paused: bool,
     /// The order to resume is in the inbox, behind what was handed out before the pause.
     pub(super) resuming: bool,

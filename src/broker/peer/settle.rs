@@ -42,7 +42,7 @@ impl Peer {
             let lost = env.broker.queues.reject(&queue, consumer, &settle.tags, env.now.mono);
             if lost > 0 {
                 env.broker.counters().dead_letters_lost.add(lost);
-                tracing::warn!(queue = %queue, lost, "the dead-letter queue is full");
+                tracing::warn!(queue = %queue, lost, "dead letters are dropped");
             }
         } else {
             env.broker.queues.refuse(&queue, consumer, &settle.tags, env.now.mono);

@@ -115,7 +115,7 @@ impl Peer {
         if subscribe.ack != AckMode::Auto {
             self.session.track(subscribe.key);
         }
-        let share = QueueShare { queue: queue.clone(), paused: false, resuming: false };
+        let share = QueueShare { queue: queue.clone(), arrived: 0, paused: false, resuming: false };
         self.add(subscribe.key, Listening::Queue(Box::new(share)));
         env.broker.queues.subscribe(queue, self.consumer(subscribe.key), credit, env.now.mono);
         Ok(())
@@ -212,7 +212,8 @@ impl Peer {
                 let own = self.unwritten.iter().filter(|unwritten| unwritten.key == live.key);
                 let kept: Vec<u64> = own.map(|unwritten| unwritten.tag).collect();
                 let consumer = self.consumer(live.key);
-                env.broker.queues.unsubscribe(&share.queue, consumer, &kept, env.now.mono);
+                let QueueShare { queue, arrived, .. } = &*share;
+                env.broker.queues.unsubscribe(queue, consumer, *arrived, &kept, env.now.mono);
             }
             Listening::Request(Some(token)) => env.broker.replies.remove(&token),
             Listening::Temp(_) | Listening::Request(None) => {}
