@@ -29,11 +29,15 @@ pub trait Host: Send + Sync + fmt::Debug {
     /// Serves `stream` as a session of `principal`.
     fn attach(&self, principal: Principal, stream: Pipe) -> Result<(), Refusal>;
 
-    /// Runs `work`, which takes tens of milliseconds of processor time, where it delays no session.
+    /// Runs `work`, which takes tens of milliseconds of processor time, where it delays no session. Dropped before
+    /// its turn, the answer leaves the line.
     ///
     /// # Errors
     /// `unavailable` when too much waits already.
-    fn hash(&self, work: Box<dyn FnOnce() + Send>) -> Result<(), Refusal>;
+    fn hash(
+        &self,
+        work: Box<dyn FnOnce() + Send>,
+    ) -> Result<Pin<Box<dyn Future<Output = ()> + Send>>, Refusal>;
 
     /// Runs `task` until it ends.
     fn spawn(&self, task: Pin<Box<dyn Future<Output = ()> + Send>>);
@@ -113,11 +117,10 @@ impl Broker {
         let host = self.host.get().ok_or(CloseReason::Unavailable)?;
         let (done, answer) = oneshot::channel();
         let broker = Arc::clone(self);
-        host.hash(Box::new(move || {
-            if !done.is_closed() {
-                let _ = done.send(broker.authenticator().authenticate(&credentials, now_s));
-            }
-        }))?;
+        let work = move || {
+            let _ = done.send(broker.authenticator().authenticate(&credentials, now_s));
+        };
+        host.hash(Box::new(work))?.await;
         answer.await.unwrap_or_else(|_| Err(CloseReason::Internal.into()))
     }
 

@@ -36,15 +36,17 @@ impl Host for PoolHost {
         if placed { Ok(()) } else { Err(CloseReason::Unavailable.into()) }
     }
 
-    fn hash(&self, work: Box<dyn FnOnce() + Send>) -> Result<(), Refusal> {
+    fn hash(
+        &self,
+        work: Box<dyn FnOnce() + Send>,
+    ) -> Result<Pin<Box<dyn Future<Output = ()> + Send>>, Refusal> {
         let pool = self.pool.upgrade().ok_or(CloseReason::ShuttingDown)?;
         let waiting = Arc::clone(&self.hashes).try_acquire_owned().map_err(|_| CloseReason::Unavailable)?;
         let hashing = pool.hashing().clone();
-        self.api.spawn(async move {
+        Ok(Box::pin(async move {
             hashing.turn().await.run(work).await;
             drop(waiting);
-        });
-        Ok(())
+        }))
     }
 
     fn spawn(&self, task: Pin<Box<dyn Future<Output = ()> + Send>>) {

@@ -25,9 +25,17 @@ async fn an_address_has_so_many_connections_whatever_they_are() {
     for address in [server.ports.stomp, tls, server.ports.http] {
         open.push(TcpStream::connect(address).await.unwrap());
     }
-    let mut fourth = server.connect().await;
-    fourth.write_all(login("backend", "right").as_bytes()).await.unwrap();
-    let refused = frame(&mut fourth).await;
+    // Each port accepts in its own time: asked until the three count.
+    let deadline = Instant::now() + DEADLINE;
+    let refused = loop {
+        let mut fourth = server.connect().await;
+        fourth.write_all(login("backend", "right").as_bytes()).await.unwrap();
+        let answer = frame(&mut fourth).await;
+        if answer.starts_with("ERROR") {
+            break answer;
+        }
+        assert!(Instant::now() < deadline, "the limit does not hold: {answer}");
+    };
     assert!(refused.starts_with("ERROR") && refused.contains("error-code:too-many-connections"), "{refused}");
     assert_eq!(rest(&mut TcpStream::connect(tls).await.unwrap()).await, "", "closed without a handshake");
     drop(open.pop());

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use stompede_protocol::{Accepted, Connect};
 
+use crate::broker::door::Broker;
 use crate::model::{CloseReason, Principal, Refusal};
 use crate::policy::Credentials;
 use crate::policy::quota::{UserGuard, UserRate};
@@ -117,6 +118,22 @@ impl Peer {
         let fresh = env.broker.authenticator().refresh(&member.principal, token, env.now.wall_s())?;
         member.principal = Arc::new(fresh);
         self.recheck(env)
+    }
+
+    /// CONNECT has come and nobody knows yet who it is.
+    pub(in crate::broker) fn is_asking(&self) -> bool {
+        self.closing.is_none() && matches!(self.identity, Identity::Asking)
+    }
+
+    /// Nothing that came waits to be handled.
+    pub(in crate::broker) fn is_idle(&self) -> bool {
+        self.wants_input() || self.is_asking() && self.input.is_empty()
+    }
+
+    /// What a client may send while its CONNECT is judged counts as sent by a stranger.
+    pub(in crate::broker) fn read_ahead_max(&self, broker: &Broker) -> usize {
+        let bytes_max = broker.settings().limits.unconnected_bytes_max;
+        if self.is_asking() { bytes_max.saturating_sub(self.input.len()) } else { 0 }
     }
 
     pub(super) fn member(&self) -> Option<&Member> {

@@ -180,22 +180,6 @@ impl Peer {
             && !matches!(self.identity, Identity::Asking)
     }
 
-    /// CONNECT has come and nobody knows yet who it is.
-    pub(super) fn is_asking(&self) -> bool {
-        self.closing.is_none() && matches!(self.identity, Identity::Asking)
-    }
-
-    /// Nothing that came waits to be handled.
-    pub(super) fn is_idle(&self) -> bool {
-        self.wants_input() || self.is_asking() && self.input.is_empty()
-    }
-
-    /// What a client may send while its CONNECT is judged counts as sent by a stranger.
-    pub(super) fn read_ahead_max(&self, broker: &Broker) -> usize {
-        let bytes_max = broker.settings().limits.unconnected_bytes_max;
-        if self.is_asking() { bytes_max.saturating_sub(self.input.len()) } else { 0 }
-    }
-
     /// Bytes came from the client.
     pub(super) fn receive(&mut self, env: &mut Env<'_>, bytes: &[u8], text: bool) {
         if self.is_closing() {
