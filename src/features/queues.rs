@@ -13,9 +13,7 @@ use crate::routing::{Inboxes, Item};
 
 use resting::Resting;
 
-#[path = "queues_dead_letters.rs"]
 mod dead_letters;
-#[path = "queues_resting.rs"]
 mod resting;
 
 /// One subscription that takes from a queue.
@@ -339,5 +337,4 @@ impl Member {
 pub const REST_MS: u64 = 1_000;
 
 #[cfg(test)]
-#[path = "queues_tests.rs"]
 mod tests;

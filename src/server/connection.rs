@@ -236,7 +236,8 @@ impl<F: Framing> Driver<F> {
         if !self.connected && shard.is_connected(self.slot) {
             self.connected = true;
             let limits = &shard.broker().settings().limits;
-            self.framing.set_message_bytes_max(limits.body_bytes_max + limits.head_bytes_max);
+            self.framing
+                .set_message_bytes_max((limits.body_bytes_max + limits.head_bytes_max) * FRAMES_A_MESSAGE);
         }
     }
 }
@@ -256,6 +257,9 @@ fn refusal_of(error: &FramingError) -> Refusal {
     let reason: CloseReason = error.reason();
     Refusal::new(reason, error.to_string()).closing_with(error.close_code())
 }
+
+/// Several frames may come in one WebSocket message: so many of the largest.
+const FRAMES_A_MESSAGE: usize = 4;
 
 /// Reads of one connection before the others get their turn.
 const READS_AT_ONCE: usize = 4;
