@@ -148,9 +148,6 @@ pub trait Queues: Send + Sync + Debug {
     /// Ends a taken message; returns it.
     fn settle(&self, queue: &Destination, tag: u64) -> Option<Arc<Message>>;
 
-    /// Messages in the queue, those that are out included.
-    fn depth(&self, queue: &Destination) -> usize;
-
     /// Bytes that all queues hold in memory.
     fn bytes(&self) -> usize;
 

@@ -7,14 +7,13 @@ use stompede_protocol::HeartBeat;
 use crate::backend::memory::embedded;
 use crate::broker::{Broker, Parts, Settings};
 use crate::features::Rooms;
-use crate::features::rooms::Events;
 use crate::policy::quota::ConnectionLimits;
 use crate::policy::{Connections, Origins, UserRates};
 use crate::routing::directory::WORKERS_MAX;
 use crate::transport::encode::encoders;
 
 use super::ServerError;
-use super::config::{Config, Problem, RoomEvents};
+use super::config::{Config, Problem};
 
 /// A broker as configured, and the pages that may connect to it.
 pub(super) struct Built {
@@ -29,11 +28,6 @@ pub(super) fn build(config: &Config) -> Result<Built, ServerError> {
     let limits = config.effective_limits();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let workers = if config.workers == 0 { cores } else { config.workers }.min(WORKERS_MAX);
-    let events = match config.rooms.events {
-        RoomEvents::Topic => Events::Topic,
-        RoomEvents::Separate => Events::Separate,
-        RoomEvents::Off => Events::Off,
-    };
     let connections = Connections::new(ConnectionLimits {
         total: limits.connections_max,
         per_address: limits.address_connections_max,
@@ -46,7 +40,7 @@ pub(super) fn build(config: &Config) -> Result<Built, ServerError> {
             websocket_ping_ms: beat.websocket_ping_ms.into(),
             pong_ms: beat.pong_ms.into(),
             rules,
-            rooms: Rooms::new(&config.rooms.topic_prefix, &config.rooms.app_prefix, events),
+            rooms: Rooms::new(&config.rooms.topic_prefix, &config.rooms.app_prefix, config.rooms.events),
             server_name: config.server.name.as_str().into(),
             memory_bytes_max: usize::try_from(config.memory.max.bytes()).unwrap_or(usize::MAX),
             limits,

@@ -148,10 +148,6 @@ impl Queues for MemoryQueues {
         Some(entry.message)
     }
 
-    fn depth(&self, name: &Destination) -> usize {
-        self.queues.lock().get(name).map_or(0, Queue::len)
-    }
-
     fn len(&self) -> usize {
         self.queues.lock().len()
     }

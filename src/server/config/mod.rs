@@ -23,8 +23,8 @@ pub use error::{ConfigError, Problem};
 pub use load::Loaded;
 pub use memory::MemoryMax;
 pub use sections::{
-    AccessSection, DestinationSection, HeartBeat, Log, LogFormat, LogLevel, Memory, OriginsSection,
-    RoomEvents, Rooms, Server, Shutdown, Tls,
+    AccessSection, DestinationSection, HeartBeat, Log, LogFormat, LogLevel, Memory, OriginsSection, Rooms,
+    Server, Shutdown, Tls,
 };
 
 /// Everything that can be set.

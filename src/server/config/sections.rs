@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::MemoryMax;
+use crate::features::rooms::Events;
 use crate::model::Overflow;
 use crate::policy::access::AccessRuleConfig;
 
@@ -115,26 +116,14 @@ pub struct Rooms {
     /// What is sent to a room begins with this and the room's name.
     pub app_prefix: String,
     /// Where JOIN, LEAVE and the like appear.
-    pub events: RoomEvents,
+    pub events: Events,
 }
 
 impl Default for Rooms {
     fn default() -> Self {
         let (topic_prefix, app_prefix) = ("/topic/chat/".to_owned(), "/app/chat/".to_owned());
-        Self { topic_prefix, app_prefix, events: RoomEvents::Topic }
+        Self { topic_prefix, app_prefix, events: Events::Topic }
     }
-}
-
-/// Where the events of a room appear.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RoomEvents {
-    /// On the room's topic.
-    Topic,
-    /// On `<topic>/events`.
-    Separate,
-    /// Nowhere.
-    Off,
 }
 
 /// What is written to standard error.
