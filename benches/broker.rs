@@ -7,7 +7,6 @@ mod room;
 
 use std::hint::black_box;
 use std::io::IoSlice;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
