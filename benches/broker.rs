@@ -193,7 +193,7 @@ impl Room {
     fn empty(&mut self) {
         for slot in self.subscribers.iter().chain([&self.publisher]) {
             let mut slices = [IoSlice::new(&[]); 16];
-            let count = self.shard.gather(*slot, &mut slices);
+            let count = self.shard.outbox(*slot).map_or(0, |outbox| outbox.gather(&mut slices));
             let bytes = slices[..count].iter().map(|slice| slice.len()).sum();
             if bytes > 0 {
                 self.shard.wrote(*slot, black_box(bytes), NOW);

@@ -9,7 +9,7 @@ use rustls::ServerConfig;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::broker::{Link, Shown};
+use crate::broker::{Link, Now, Shown};
 use crate::model::Refusal;
 use crate::policy::Connections;
 use crate::policy::quota::AddressGuard;
@@ -17,7 +17,7 @@ use crate::transport::tcp::Plain;
 
 use super::acceptor::{Accepted, Door, Face, Placement};
 use super::connection::{self, Visitor};
-use super::http::too_many_connections;
+use super::http::{Serving, too_many_connections};
 use super::misdirected;
 use super::pool::Pool;
 use super::shutdown::Closing;
@@ -54,36 +54,49 @@ impl Placement for Doorman {
 }
 
 /// One connection's way in.
-struct Visit {
-    remote: IpAddr,
-    door: Door,
-    certificate: Option<Arc<ServerConfig>>,
+pub(super) struct Visit {
+    pub(super) remote: IpAddr,
+    pub(super) door: Door,
+    pub(super) certificate: Option<Arc<ServerConfig>>,
     /// Counts it while it lasts; or why it is one too many.
-    counted: Result<AddressGuard, Refusal>,
-    closing: Closing,
+    pub(super) counted: Result<AddressGuard, Refusal>,
+    pub(super) closing: Closing,
 }
 
-async fn serve(worker: Rc<Worker>, stream: TcpStream, visit: Visit) {
+pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, visit: Visit) {
     let Visit { remote, door, certificate, counted, closing } = visit;
     let _counted = match counted {
         Ok(counted) => counted,
-        Err(refusal) => return turn_away(worker, stream, remote, door, &refusal).await,
+        Err(refusal) => return Box::pin(turn_away(worker, stream, remote, door, refusal)).await,
     };
     let accepted = worker.now();
     // Boxed: a handshake needs far more than the connection afterwards.
-    let opening = Box::pin(open(stream, certificate, remote, door));
+    let serving = Box::pin(begin(worker, stream, certificate, remote, door, closing, accepted)).await;
+    if let Some(serving) = serving {
+        serving.await;
+    }
+}
+
+/// What goes on with the connection once it is clear that the peer speaks what belongs here.
+async fn begin(
+    worker: Rc<Worker>,
+    stream: TcpStream,
+    certificate: Option<Arc<ServerConfig>>,
+    remote: IpAddr,
+    door: Door,
+    closing: Closing,
+    accepted: Now,
+) -> Option<Serving> {
     let socket = tokio::select! {
-        socket = opening => socket,
-        () = closing.announced() => None,
+        socket = open(stream, certificate, remote, door) => socket?,
+        () = closing.announced() => return None,
     };
-    let Some(socket) = socket else { return };
     match door.face {
-        Face::Stomp => stomp::serve_stream(worker, socket, accepted).await,
-        Face::Http => {
-            if let Err(error) = worker.front().serve(socket, remote, closing).await {
-                tracing::debug!(%remote, %error, "the HTTP connection broke");
-            }
-        }
+        Face::Stomp => Some(Box::pin(stomp::serve_stream(&worker, socket, accepted))),
+        Face::Http => worker.front().serve(socket, remote, closing).await.unwrap_or_else(|error| {
+            tracing::debug!(%remote, %error, "the HTTP connection broke");
+            None
+        }),
     }
 }
 
@@ -108,21 +121,21 @@ async fn open(
 }
 
 /// Tells one too many so. Not inside TLS: the handshake would cost what the limit is to save.
-async fn turn_away(worker: Rc<Worker>, stream: TcpStream, remote: IpAddr, door: Door, refusal: &Refusal) {
+async fn turn_away(worker: Rc<Worker>, stream: TcpStream, remote: IpAddr, door: Door, refusal: Refusal) {
     tracing::info!(%remote, %door, reason = refusal.reason.code(), "refused: {}", refusal.message);
     match door {
         Door { tls: true, .. } => worker.shard.borrow().broker().counters().refused(refusal.reason),
         Door { face: Face::Stomp, .. } => {
             let accepted = worker.now();
             let visitor = Visitor { link: Link::Stream, shown: Shown::Credentials(Box::default()), accepted };
-            connection::refuse(worker, stream, Plain, visitor, refusal).await;
+            connection::refuse(&worker, stream, Plain, visitor, &refusal).await;
         }
         Door { face: Face::Http, .. } => {
             worker.shard.borrow().broker().counters().refused(refusal.reason);
             // The answer follows the question: clients take anything before it for a fault.
             let _ = timeout(FIRST_LOOK, stream.peek(&mut [0])).await;
             // Whether it hears the answer or not, the connection has ended.
-            let _ = misdirected::dismiss(stream, &too_many_connections(refusal)).await;
+            let _ = misdirected::dismiss(stream, &too_many_connections(&refusal)).await;
         }
     }
 }

@@ -31,7 +31,7 @@ impl Host for PoolHost {
         let placed = pool.begin(move |worker| async move {
             let shown = Shown::Vouched(Box::new(principal));
             let visitor = Visitor { link: Link::Stream, shown, accepted: worker.now() };
-            connection::serve(worker, stream, Plain, visitor, &[]).await;
+            connection::serve(&worker, stream, Plain, visitor, &[]).await;
         });
         if placed { Ok(()) } else { Err(CloseReason::Unavailable.into()) }
     }
