@@ -66,8 +66,9 @@ impl Framing for WebSocket {
         let mut context = self.context();
         let pumped = pump(&mut context, &mut Wire { unread: bytes, written: Vec::new() }, sink);
         let hopeless = !plausible && context.can_read();
-        self.put_back(context);
+        // After an error it is nobody's.
         pumped?;
+        self.put_back(context);
         if hopeless { Err(FramingError::NotUtf8) } else { Ok(()) }
     }
 
