@@ -1,6 +1,8 @@
 //! Which worker gets a connection, and what it does with it.
 
+use std::future::Future;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +11,7 @@ use rustls::ServerConfig;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::broker::{Link, Now, Shown};
+use crate::broker::{Link, Shown};
 use crate::model::Refusal;
 use crate::policy::Connections;
 use crate::policy::quota::AddressGuard;
@@ -47,7 +49,7 @@ impl Placement for Doorman {
         // Whatever it is going to be: a handshake and an idle HTTP connection cost as much as a session.
         let counted = self.connections.admit_address(remote.ip());
         let visit = Visit { remote: remote.ip(), door, certificate, counted, closing: self.closing.clone() };
-        if !self.pool.place(stream, move |worker, stream| serve(worker, stream, visit)) {
+        if !self.pool.place(stream, move |worker, stream| Box::pin(serve(worker, stream, visit))) {
             tracing::warn!(remote = %remote, "closed: every worker is too far behind");
         }
     }
@@ -63,17 +65,19 @@ pub(super) struct Visit {
     pub(super) closing: Closing,
 }
 
-pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, visit: Visit) {
+/// What is small enough to stay until the connection ends.
+pub(super) fn serve(worker: Rc<Worker>, stream: TcpStream, visit: Visit) -> impl Future<Output = ()> {
     let Visit { remote, door, certificate, counted, closing } = visit;
-    let _counted = match counted {
-        Ok(counted) => counted,
-        Err(refusal) => return Box::pin(turn_away(worker, stream, remote, door, refusal)).await,
-    };
-    let accepted = worker.now();
     // Boxed: a handshake needs far more than the connection afterwards.
-    let serving = Box::pin(begin(worker, stream, certificate, remote, door, closing, accepted)).await;
-    if let Some(serving) = serving {
-        serving.await;
+    let (counted, opening): (_, Pin<Box<dyn Future<Output = Option<Serving>>>>) = match counted {
+        Ok(counted) => (Some(counted), Box::pin(begin(worker, stream, certificate, remote, door, closing))),
+        Err(refusal) => (None, Box::pin(turn_away(worker, stream, remote, door, refusal))),
+    };
+    async move {
+        if let Some(serving) = opening.await {
+            serving.await;
+        }
+        drop(counted);
     }
 }
 
@@ -85,8 +89,8 @@ async fn begin(
     remote: IpAddr,
     door: Door,
     closing: Closing,
-    accepted: Now,
 ) -> Option<Serving> {
+    let accepted = worker.now();
     let socket = tokio::select! {
         socket = open(stream, certificate, remote, door) => socket?,
         () = closing.announced() => return None,
@@ -121,7 +125,13 @@ async fn open(
 }
 
 /// Tells one too many so. Not inside TLS: the handshake would cost what the limit is to save.
-async fn turn_away(worker: Rc<Worker>, stream: TcpStream, remote: IpAddr, door: Door, refusal: Refusal) {
+async fn turn_away(
+    worker: Rc<Worker>,
+    stream: TcpStream,
+    remote: IpAddr,
+    door: Door,
+    refusal: Refusal,
+) -> Option<Serving> {
     tracing::info!(%remote, %door, reason = refusal.reason.code(), "refused: {}", refusal.message);
     match door {
         Door { tls: true, .. } => worker.shard.borrow().broker().counters().refused(refusal.reason),
@@ -138,6 +148,7 @@ async fn turn_away(worker: Rc<Worker>, stream: TcpStream, remote: IpAddr, door: 
             let _ = misdirected::dismiss(stream, &too_many_connections(&refusal)).await;
         }
     }
+    None
 }
 
 /// Looks at the first bytes without taking them: whoever speaks something else is answered in its own way. Who says
