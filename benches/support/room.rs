@@ -143,7 +143,7 @@ impl Room {
 
     fn takes(&mut self, slot: u32) {
         let mut slices = [IoSlice::new(&[]); 16];
-        let count = self.shard.gather(slot, &mut slices);
+        let count = self.shard.outbox(slot).map_or(0, |outbox| outbox.gather(&mut slices));
         let bytes = slices[..count].iter().map(|slice| slice.len()).sum();
         if bytes > 0 {
             self.shard.wrote(slot, black_box(bytes), self.now);

@@ -18,6 +18,12 @@ pub struct Lane {
     waker: Option<Waker>,
     /// The driver was woken and has not looked yet.
     woken: bool,
+    /// It is on the list of those that have something to write.
+    dirty: bool,
+    /// Somebody wants to hear when bytes have left.
+    heeded: bool,
+    /// When the socket last took bytes.
+    wrote: Millis,
     /// Since when the socket has taken no byte although some waited.
     blocked: Option<Millis>,
     /// Since when it has not caught up: the socket refused bytes and most of the limit has waited ever since.
@@ -31,6 +37,10 @@ pub struct Lane {
 #[derive(Debug, Default)]
 pub struct Lanes {
     lanes: Slab<Lane>,
+    /// Slots that have something to write and whose socket is not known to refuse it.
+    dirty: Vec<u32>,
+    /// Called when the first slot becomes dirty.
+    flusher: Option<Waker>,
     ready_bytes: usize,
     blocked_bytes: usize,
     blocked_count: usize,
@@ -85,7 +95,7 @@ impl Lanes {
         let before = self.lanes[slot as usize].outbox.bytes();
         self.lanes[slot as usize].outbox.push_control(frame);
         self.changed(slot, before);
-        self.wake(slot);
+        self.soil(slot);
     }
 
     /// Adds a delivery.
@@ -106,19 +116,54 @@ impl Lanes {
         }
         let pushed = self.lanes[slot as usize].outbox.push(head, tail, overflow, limit);
         self.changed(slot, before);
-        self.wake(slot);
+        self.soil(slot);
         pushed
     }
 
-    /// The socket took `count` bytes.
-    pub fn advance(&mut self, slot: u32, count: usize) {
+    /// The socket took `count` bytes. Whether somebody wants to hear of it, see [`Lanes::heed`].
+    pub fn advance(&mut self, slot: u32, count: usize, now: Millis) -> bool {
         let before = self.lanes[slot as usize].outbox.bytes();
         let lane = &mut self.lanes[slot as usize];
         lane.outbox.advance(count);
+        lane.wrote = now;
         if lane.outbox.bytes() <= self.caught_up_bytes {
             lane.lagging = None;
         }
+        let heeded = lane.heeded;
         self.changed(slot, before);
+        self.set_blocked(slot, None);
+        heeded
+    }
+
+    /// Whether somebody wants to hear when bytes of this lane have left.
+    pub fn heed(&mut self, slot: u32, heeded: bool) {
+        self.lanes[slot as usize].heeded = heeded;
+    }
+
+    /// When the socket last took bytes; 0 before.
+    pub fn wrote_at(&self, slot: u32) -> Millis {
+        self.lanes[slot as usize].wrote
+    }
+
+    /// Registers who is woken when the first slot has something to write; `true` when one has already.
+    pub fn watch_dirty(&mut self, waker: &Waker) -> bool {
+        if !self.flusher.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            self.flusher = Some(waker.clone());
+        }
+        !self.dirty.is_empty()
+    }
+
+    /// Exchanges the list of slots that have something to write for `emptied`. Each is to be shown to
+    /// [`Lanes::begin_flush`]; until then it is not listed again, however much is added.
+    pub fn swap_dirty(&mut self, emptied: &mut Vec<u32>) {
+        std::mem::swap(&mut self.dirty, emptied);
+    }
+
+    /// Whether `slot` has still something to write that its socket is not known to refuse.
+    pub fn begin_flush(&mut self, slot: u32) -> bool {
+        let Some(lane) = self.lanes.get_mut(slot as usize).filter(|lane| lane.dirty) else { return false };
+        lane.dirty = false;
+        lane.blocked.is_none() && !lane.outbox.is_empty()
     }
 
     /// Whether publishers must wait: for this worker's turn, or because many consumers lag at once.
@@ -226,6 +271,21 @@ impl Lanes {
         }
     }
 
+    /// Lists the lane for the flusher. A blocked one is written by its own driver, once its socket takes bytes again.
+    fn soil(&mut self, slot: u32) {
+        let lane = &mut self.lanes[slot as usize];
+        if lane.dirty || lane.blocked.is_some() {
+            return;
+        }
+        lane.dirty = true;
+        self.dirty.push(slot);
+        if self.dirty.len() == 1
+            && let Some(flusher) = &self.flusher
+        {
+            flusher.wake_by_ref();
+        }
+    }
+
     /// Number of lanes.
     pub fn len(&self) -> usize {
         self.lanes.len()
@@ -281,7 +341,7 @@ mod tests {
         lanes.tick(Millis(1_006), 100);
         assert_eq!(lanes.backlog_bytes(), 0);
         assert_eq!(push(&mut lanes, slow, 60), Pushed::Full);
-        lanes.advance(slow, 600);
+        lanes.advance(slow, 600, Millis(1_006));
         lanes.set_blocked(slow, None);
         assert_eq!(push(&mut lanes, slow, 60), Pushed::Taken);
         assert_eq!(lanes.total_bytes(), 60);
@@ -302,7 +362,8 @@ mod tests {
         assert!(lanes.is_backlogged(usize::MAX));
         for slot in &slots[..5] {
             let bytes = lanes.lane(*slot).unwrap().outbox.bytes();
-            lanes.advance(*slot, bytes - 20);
+            lanes.advance(*slot, bytes - 20, Millis(1_000));
+            lanes.set_blocked(*slot, Some(Millis(1_000)));
         }
         lanes.tick(Millis(1_100), 100);
         assert!(!lanes.is_backlogged(usize::MAX));

@@ -1,6 +1,6 @@
 //! STOMP on a worker, whichever way the client came.
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 
@@ -16,9 +16,13 @@ use super::socket::Socket;
 use super::worker::Worker;
 
 /// STOMP straight over a stream.
-pub(super) async fn serve_stream(worker: Rc<Worker>, stream: Socket, accepted: Now) {
+pub(super) fn serve_stream(
+    worker: &Rc<Worker>,
+    stream: Socket,
+    accepted: Now,
+) -> impl Future<Output = ()> + 'static {
     let visitor = Visitor { link: Link::Stream, shown: Shown::Credentials(Box::default()), accepted };
-    connection::serve(worker, stream, Plain, visitor, &[]).await;
+    connection::serve(worker, stream, Plain, visitor, &[])
 }
 
 /// STOMP over WebSocket.
@@ -33,18 +37,13 @@ impl Endpoint for StompEndpoint {
     }
 
     fn serve(&self, upgraded: Upgraded) -> Pin<Box<dyn Future<Output = ()>>> {
-        let worker = self.worker.upgrade();
-        Box::pin(async move {
-            // Without the worker there is nobody to serve.
-            let Some(worker) = worker else { return };
-            let Upgraded { stream, read_ahead, request, .. } = upgraded;
-            let stranger_bytes_max = worker.shard.borrow().broker().settings().limits.unconnected_bytes_max;
-            let framing = WebSocket::new(stranger_bytes_max);
-            let shown = Shown::Credentials(Box::new(shown_by(&request)));
-            drop(request);
-            let visitor = Visitor { link: Link::WebSocket, shown, accepted: worker.now() };
-            connection::serve(worker, stream, framing, visitor, &read_ahead).await;
-        })
+        // Without the worker there is nobody to serve.
+        let Some(worker) = self.worker.upgrade() else { return Box::pin(ready(())) };
+        let stranger_bytes_max = worker.shard.borrow().broker().settings().limits.unconnected_bytes_max;
+        let framing = WebSocket::new(stranger_bytes_max);
+        let shown = Shown::Credentials(Box::new(shown_by(&upgraded.request)));
+        let visitor = Visitor { link: Link::WebSocket, shown, accepted: worker.now() };
+        Box::pin(connection::serve(&worker, upgraded.stream, framing, visitor, &upgraded.read_ahead))
     }
 }
 

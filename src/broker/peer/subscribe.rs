@@ -254,6 +254,10 @@ impl Peer {
     }
 
     fn add(&mut self, key: SubscriptionKey, what: Listening) {
+        if self.live.is_empty() {
+            // Most connections have one; a first push would make room for four.
+            self.live.reserve_exact(1);
+        }
         self.live.push(Live { key, what, issued: 0 });
     }
 }
