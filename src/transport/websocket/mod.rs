@@ -10,6 +10,7 @@ mod codec;
 mod connection;
 pub mod frame;
 pub mod handshake;
+mod header;
 mod utf8;
 
 pub use codec::WebSocket;
