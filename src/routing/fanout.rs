@@ -157,3 +157,7 @@ const SPLIT_BODY_BYTES_MIN: usize = 4 << 10;
 
 /// Distinct encodings remembered per message; receivers with yet others are encoded one by one.
 const VARIANTS_MAX: usize = 64;
+
+#[cfg(test)]
+#[path = "fanout_tests.rs"]
+mod tests;
