@@ -89,7 +89,7 @@ const FLUSH_END: [u8; 4] = [0, 0, 0xff, 0xff];
 /// become 13,231, 18,039 and 11,170, for 2.2, 1.2 and 4.2 million instructions.
 const LEVEL: u32 = 2;
 
-/// What is shorter leaves as it is. At this size a fifth is saved, as much as the TCP/IP header of a packet weighs, for
+/// What is shorter leaves as it is. At this size a quarter is saved, as much as the TCP/IP header of a packet weighs, for
 /// some 100,000 instructions that compression costs at any size.
 const COMPRESSED_BYTES_MIN: usize = 256;
 
