@@ -117,6 +117,10 @@ impl Frames<'_> {
         let delivery = delivery(self.message, s, ack);
         let encoder = self.encoders.of(s.kind);
         let tail = self.tail(s, encoder, &delivery);
+        if ack.is_none() && tail.is_compressed && tail.bytes.len() < SPLIT_BODY_BYTES_MIN {
+            // What was long is short now.
+            return (self.whole(s), None);
+        }
         (encoder.head(&delivery, &tail), Some(tail.bytes))
     }
 
