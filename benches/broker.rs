@@ -10,13 +10,19 @@ use std::io::IoSlice;
 use std::time::Duration;
 
 use bytes::Bytes;
-use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::measurement::WallTime;
+use criterion::{
+    BatchSize, BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
+};
+use flate2::{Compress, Compression, FlushCompress};
 use stompede::broker::Link;
 use stompede::features::rooms::{Utterance, enrich};
 use stompede::model::trie::Trie;
 use stompede::model::{Address, Delivery, Destination, Message, MessageId, Overflow, Pattern};
 use stompede::routing::Outbox;
 use stompede::transport::encode::{Wire, encoders, kind};
+use stompede::transport::websocket::{Deflated, WebSocket};
+use stompede::transport::{Framing, Incoming};
 use stompede_protocol::{Headers, Version};
 
 use room::{BEAT_MS, CHAT, Room, Scene, TOPIC};
@@ -24,7 +30,7 @@ use room::{BEAT_MS, CHAT, Room, Scene, TOPIC};
 criterion_group! {
     name = benches;
     config = Criterion::default().warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(4));
-    targets = route, sessions, encode, outbox, trie, chat
+    targets = route, sessions, encode, deflate, outbox, trie, chat
 }
 criterion_main!(benches);
 
@@ -92,6 +98,77 @@ fn encode(criterion: &mut Criterion) {
         });
     });
     group.finish();
+}
+
+/// What compression costs, and what it saves: a publish with and without it, by the size of the body, and what a client
+/// sends.
+fn deflate(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("deflate");
+    let prices = prices();
+    for size in [128, 512, 2 << 10, 16 << 10, 64 << 10] {
+        let body = if size == CHAT.len() { CHAT } else { &prices[..size] };
+        for subscribers in [1, 1_000] {
+            for link in [Link::WebSocket, Link::DeflateWebSocket] {
+                let mut room = Room::of(&Scene { link, subscribers, body, ..Scene::default() });
+                let before = room.taken_bytes();
+                room.say();
+                let bytes = (room.taken_bytes() - before) / subscribers;
+                println!("{link:?}, {subscribers} x {size} bytes: {bytes} bytes a delivery");
+                group.throughput(Throughput::Elements(subscribers as u64));
+                group.bench_function(format!("{link:?}, {subscribers} x {size}"), |bencher| {
+                    bencher.iter(|| room.say());
+                });
+            }
+        }
+        receive(&mut group, size, body);
+    }
+    group.finish();
+}
+
+/// A message of a client through the framing.
+fn receive(group: &mut BenchmarkGroup<'_, WallTime>, size: usize, body: &[u8]) {
+    let mut compressed = Vec::with_capacity(body.len() + 1_000);
+    let mut compress = Compress::new(Compression::default(), false);
+    let compressing = compress.compress_vec(body, &mut compressed, FlushCompress::Sync);
+    compressing.expect("there is room");
+    compressed.truncate(compressed.len() - 4);
+    let (plain, compressed) = (client_frame(0x82, body), client_frame(0xc2, &compressed));
+    let (mut websocket, mut deflated) = (WebSocket::new(1 << 20), Deflated::new(1 << 20));
+    group.throughput(Throughput::Elements(1));
+    for (name, framing, frame) in [
+        ("receive plain", &mut websocket as &mut dyn Framing, plain),
+        ("receive compressed", &mut deflated, compressed),
+    ] {
+        group.bench_function(format!("{name}, {size}"), |bencher| {
+            bencher.iter(|| {
+                let mut received = 0;
+                let taken = framing.receive(black_box(&frame), &mut |incoming| {
+                    if let Incoming::Payload { bytes, .. } = incoming {
+                        received += bytes.len();
+                    }
+                });
+                assert_eq!((taken, received), (Ok(()), size));
+            });
+        });
+    }
+}
+
+/// A masked frame; the key 0 costs as much as any.
+fn client_frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![first, 0xff];
+    frame.extend_from_slice(&(payload.len() as u64).to_be_bytes());
+    frame.extend_from_slice(&[0; 4]);
+    frame.extend_from_slice(payload);
+    frame
+}
+
+/// JSON as a market sends it.
+fn prices() -> Vec<u8> {
+    let tick = |n: u64| {
+        let (bid, ask) = (n * 7_919 % 100_000, n * 7_907 % 100_000);
+        format!(r#"{{"symbol":"S{}","bid":{bid},"ask":{ask},"trader":"trader {}"}},"#, n % 97, n * n % 1_013)
+    };
+    (1..2_000).map(tick).collect::<String>().into_bytes()
 }
 
 /// What waits for one socket: pushed frame by frame, written in a few large writes.

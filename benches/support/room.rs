@@ -54,6 +54,7 @@ pub(crate) struct Room {
     subscribe: Vec<u8>,
     turn: usize,
     now: Now,
+    taken_bytes: usize,
 }
 
 impl Room {
@@ -73,6 +74,7 @@ impl Room {
             subscribe: subscribe.into_bytes(),
             turn: 0,
             now: NOW,
+            taken_bytes: 0,
         };
         room.publisher = room.open(Link::Stream, "");
         for _ in 0..scene.subscribers {
@@ -96,6 +98,12 @@ impl Room {
     /// Deliveries so far.
     pub(crate) fn deliveries(&self) -> u64 {
         self.shard.broker().counters().deliveries.value()
+    }
+
+    /// Bytes that the sockets took so far.
+    #[allow(dead_code, reason = "not every program that shares this file asks")]
+    pub(crate) fn taken_bytes(&self) -> usize {
+        self.taken_bytes
     }
 
     /// One of the subscribers leaves the topic and returns, each in turn.
@@ -145,6 +153,7 @@ impl Room {
         let mut slices = [IoSlice::new(&[]); 16];
         let count = self.shard.outbox(slot).map_or(0, |outbox| outbox.gather(&mut slices));
         let bytes = slices[..count].iter().map(|slice| slice.len()).sum();
+        self.taken_bytes += bytes;
         if bytes > 0 {
             self.shard.wrote(slot, black_box(bytes), self.now);
         }

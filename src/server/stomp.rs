@@ -7,8 +7,8 @@ use std::rc::{Rc, Weak};
 use crate::broker::{Link, Now, Shown};
 use crate::policy::Credentials;
 use crate::transport::tcp::Plain;
-use crate::transport::websocket::WebSocket;
 use crate::transport::websocket::handshake::STOMP_SUBPROTOCOLS;
+use crate::transport::websocket::{Deflated, WebSocket};
 
 use super::connection::{self, Visitor};
 use super::http::{Endpoint, UpgradeRequest, Upgraded};
@@ -29,6 +29,8 @@ pub(super) fn serve_stream(
 #[derive(Debug)]
 pub(super) struct StompEndpoint {
     pub(super) worker: Weak<Worker>,
+    /// Whether clients that can may compress, and are sent compressed messages.
+    pub(super) compression: bool,
 }
 
 impl Endpoint for StompEndpoint {
@@ -36,14 +38,25 @@ impl Endpoint for StompEndpoint {
         &STOMP_SUBPROTOCOLS
     }
 
+    fn accepts_deflate(&self) -> bool {
+        self.compression
+    }
+
     fn serve(&self, upgraded: Upgraded) -> Pin<Box<dyn Future<Output = ()>>> {
         // Without the worker there is nobody to serve.
         let Some(worker) = self.worker.upgrade() else { return Box::pin(ready(())) };
-        let stranger_bytes_max = worker.shard.borrow().broker().settings().limits.unconnected_bytes_max;
-        let framing = WebSocket::new(stranger_bytes_max);
+        let bytes_max = worker.shard.borrow().broker().settings().limits.unconnected_bytes_max;
+        let deflate = upgraded.request.deflate;
+        let link = if deflate { Link::DeflateWebSocket } else { Link::WebSocket };
         let shown = Shown::Credentials(Box::new(shown_by(&upgraded.request)));
-        let visitor = Visitor { link: Link::WebSocket, shown, accepted: worker.now() };
-        Box::pin(connection::serve(&worker, upgraded.stream, framing, visitor, &upgraded.read_ahead))
+        let visitor = Visitor { link, shown, accepted: worker.now() };
+        let Upgraded { stream, read_ahead, .. } = upgraded;
+        // A type each: who does not compress pays nothing for those who do.
+        if deflate {
+            Box::pin(connection::serve(&worker, stream, Deflated::new(bytes_max), visitor, &read_ahead))
+        } else {
+            Box::pin(connection::serve(&worker, stream, WebSocket::new(bytes_max), visitor, &read_ahead))
+        }
     }
 }
 

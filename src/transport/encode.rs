@@ -3,8 +3,9 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use stompede_protocol::{MessageHead, Version, message_tail};
 
+use super::websocket::deflate::{self, STORED_BYTES};
 use super::websocket::frame::{self, HEADER_BYTES_MAX, Kind};
-use crate::model::{Delivery, Encoder, EncoderKind, Encoders, MessageId};
+use crate::model::{Delivery, Encoder, EncoderKind, Encoders, MessageId, Tail};
 
 /// How frames are wrapped for one client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -15,6 +16,35 @@ pub enum Wire {
     Text,
     /// In WebSocket binary messages, for clients that send such.
     Binary,
+    /// As [`Wire::Text`], deliveries compressed.
+    DeflateText,
+    /// As [`Wire::Binary`], deliveries compressed.
+    DeflateBinary,
+}
+
+impl Wire {
+    /// For a client that sends binary messages: what it is answered in.
+    pub fn binary(self) -> Self {
+        match self {
+            Self::Raw => Self::Raw,
+            Self::Text | Self::Binary => Self::Binary,
+            Self::DeflateText | Self::DeflateBinary => Self::DeflateBinary,
+        }
+    }
+
+    /// The WebSocket message in which this goes; none where there are no messages.
+    fn message(self, is_text: impl Fn() -> bool) -> Option<Kind> {
+        match self {
+            Self::Raw => None,
+            // Heads are text whoever wrote the headers; the body decides.
+            Self::Text | Self::DeflateText if is_text() => Some(Kind::Text),
+            Self::Text | Self::DeflateText | Self::Binary | Self::DeflateBinary => Some(Kind::Binary),
+        }
+    }
+
+    fn compresses(self) -> bool {
+        matches!(self, Self::DeflateText | Self::DeflateBinary)
+    }
 }
 
 /// Every encoder; [`kind`] numbers them.
@@ -28,7 +58,7 @@ pub const fn kind(wire: Wire, version: Version) -> EncoderKind {
     EncoderKind(wire as u8 * Version::ALL.len() as u8 + version as u8)
 }
 
-const WIRES: [Wire; 3] = [Wire::Raw, Wire::Text, Wire::Binary];
+const WIRES: [Wire; 5] = [Wire::Raw, Wire::Text, Wire::Binary, Wire::DeflateText, Wire::DeflateBinary];
 
 #[derive(Debug, Clone, Copy)]
 struct StompEncoder {
@@ -38,29 +68,44 @@ struct StompEncoder {
 
 impl Encoder for StompEncoder {
     fn whole(&self, delivery: &Delivery<'_>) -> Bytes {
+        if self.wire.compresses() {
+            return self.join(delivery, &self.tail(delivery));
+        }
         let mut out = self.begin(head_room(delivery) + tail_room(delivery));
         self.put_head(delivery, &mut out);
         self.put_tail(delivery, &mut out);
         self.seal(delivery, out, 0)
     }
 
-    fn tail(&self, delivery: &Delivery<'_>) -> Bytes {
-        let mut out = BytesMut::with_capacity(tail_room(delivery));
-        self.put_tail(delivery, &mut out);
-        out.freeze()
+    fn is_tail_costly(&self) -> bool {
+        self.wire.compresses()
     }
 
-    fn head(&self, delivery: &Delivery<'_>, tail: &Bytes) -> Bytes {
-        let mut out = self.begin(head_room(delivery));
-        self.put_head(delivery, &mut out);
-        self.seal(delivery, out, tail.len())
+    fn tail(&self, delivery: &Delivery<'_>) -> Tail {
+        let mut out = BytesMut::with_capacity(tail_room(delivery));
+        self.put_tail(delivery, &mut out);
+        let may_be_compressed = self.wire.compresses() && !holds_secret(delivery);
+        match may_be_compressed.then(|| deflate::compress(&out)).flatten() {
+            Some(bytes) => Tail { bytes, is_compressed: true },
+            None => Tail { bytes: out.freeze(), is_compressed: false },
+        }
+    }
+
+    fn head(&self, delivery: &Delivery<'_>, tail: &Tail) -> Bytes {
+        let out = self.head_before(delivery, tail, 0);
+        self.seal_before(delivery, out, tail, tail.bytes.len())
+    }
+
+    fn join(&self, delivery: &Delivery<'_>, tail: &Tail) -> Bytes {
+        let mut out = self.head_before(delivery, tail, tail.bytes.len());
+        out.put_slice(&tail.bytes);
+        self.seal_before(delivery, out, tail, 0)
     }
 
     fn wrap(&self, stomp: Bytes) -> Bytes {
-        match self.wire {
-            Wire::Raw => stomp,
-            Wire::Text if std::str::from_utf8(&stomp).is_ok() => frame::message(Kind::Text, &stomp),
-            Wire::Text | Wire::Binary => frame::message(Kind::Binary, &stomp),
+        match self.wire.message(|| std::str::from_utf8(&stomp).is_ok()) {
+            Some(kind) => frame::message(kind, &stomp),
+            None => stomp,
         }
     }
 
@@ -84,12 +129,29 @@ impl StompEncoder {
         out
     }
 
-    fn seal(self, delivery: &Delivery<'_>, out: BytesMut, tail_bytes: usize) -> Bytes {
-        match self.wire {
-            Wire::Raw => out.freeze(),
-            // Heads are text whoever wrote the headers; the body decides.
-            Wire::Text if delivery.message.text => frame::seal(Kind::Text, out, tail_bytes),
-            Wire::Text | Wire::Binary => frame::seal(Kind::Binary, out, tail_bytes),
+    /// The head as it must be before `tail`, and room for `more_bytes`.
+    fn head_before(self, delivery: &Delivery<'_>, tail: &Tail, more_bytes: usize) -> BytesMut {
+        let stored_bytes = if tail.is_compressed { STORED_BYTES } else { 0 };
+        let mut out = self.begin(stored_bytes + head_room(delivery) + more_bytes);
+        out.put_bytes(0, stored_bytes);
+        self.put_head(delivery, &mut out);
+        if tail.is_compressed {
+            deflate::store(&mut out, HEADER_BYTES_MAX);
+        }
+        out
+    }
+
+    fn seal_before(self, delivery: &Delivery<'_>, out: BytesMut, tail: &Tail, more_bytes: usize) -> Bytes {
+        match self.wire.message(|| delivery.message.text) {
+            Some(kind) if tail.is_compressed => frame::seal_compressed(kind, out, more_bytes),
+            _ => self.seal(delivery, out, more_bytes),
+        }
+    }
+
+    fn seal(self, delivery: &Delivery<'_>, out: BytesMut, more_bytes: usize) -> Bytes {
+        match self.wire.message(|| delivery.message.text) {
+            Some(kind) => frame::seal(kind, out, more_bytes),
+            None => out.freeze(),
         }
     }
 
@@ -124,6 +186,15 @@ impl StompEncoder {
         message_tail(self.version, headers, &message.body, out);
     }
 }
+
+/// Whether the tail carries what nobody may guess, beside text that others chose: how far it shrinks would tell, byte by
+/// byte, whether their text is like it (the attacks called CRIME and BREACH). Only the broker writes these headers.
+fn holds_secret(delivery: &Delivery<'_>) -> bool {
+    SECRET_HEADERS.iter().any(|name| delivery.message.headers.get(name).is_some())
+}
+
+/// The right to answer, and the session of who asks.
+const SECRET_HEADERS: [&str; 2] = ["reply-to", "session"];
 
 /// Room that the head takes when nothing is escaped.
 fn head_room(delivery: &Delivery<'_>) -> usize {

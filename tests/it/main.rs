@@ -4,6 +4,7 @@
 
 mod cli;
 mod cost;
+mod deflate;
 mod door;
 mod embed;
 mod examples;

@@ -41,7 +41,8 @@ fn one_worker() -> (Api, Pool) {
     let built = build(&Config::default()).unwrap();
     let api = Api::start().unwrap();
     let stomp = Template::parse("/ws").unwrap();
-    let faces = Faces { stomp, extras: Vec::new(), origins: Arc::default(), router: Router::new() };
+    let (origins, router) = (Arc::default(), Router::new());
+    let faces = Faces { stomp, compression: false, extras: Vec::new(), origins, router };
     let pool = Pool::start(1, &built.broker, Clock::start(), api.handle(), &faces).unwrap();
     (api, pool)
 }

@@ -34,7 +34,7 @@ use super::misdirected;
 use super::shutdown::Closing;
 use super::socket::Socket;
 use crate::policy::Origins;
-use crate::transport::websocket::handshake;
+use crate::transport::websocket::{deflate, handshake};
 
 pub use axum::Router;
 pub use mount::{Endpoint, Mount, OriginCheck, SharedEndpoint, UpgradeRequest, Upgraded};
@@ -193,7 +193,8 @@ impl Front {
         let upgrade = handshake::check(&parts.method, parts.version, &parts.headers)
             .map_err(|refused| Box::new(refused.answer()))?;
         let subprotocol = handshake::choose(&parts.headers, mount.endpoint.subprotocols());
-        let request = UpgradeRequest::new(&parts, params, subprotocol, peer.remote, peer.tls);
+        let deflate = mount.endpoint.accepts_deflate().then(|| deflate::negotiate(&parts.headers)).flatten();
+        let request = UpgradeRequest::new(&parts, params, subprotocol, deflate.is_some(), peer);
         if mount.origins == OriginCheck::Configured {
             // A value that is no text is no origin we know, and must not pass for a missing one.
             let named = parts.headers.contains_key(hyper::header::ORIGIN);
@@ -203,7 +204,7 @@ impl Front {
                 Box::new(problem(StatusCode::FORBIDDEN, &refused.to_string()))
             })?;
         }
-        let response = upgrade.answer(subprotocol);
+        let response = upgrade.with_deflate(deflate).answer(subprotocol);
         Ok((response, Handover { endpoint: Rc::clone(&mount.endpoint), request, stream }))
     }
 

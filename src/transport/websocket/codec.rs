@@ -34,6 +34,16 @@ impl WebSocket {
         Self { context: None, boundary: Boundary::default(), message_bytes_max, closing: false }
     }
 
+    /// Whether the peer may still send: it has not closed.
+    pub(super) fn is_open(&self) -> bool {
+        self.context.as_ref().is_none_or(|context| context.can_read())
+    }
+
+    /// The largest message, bytes.
+    pub(super) fn message_bytes_max(&self) -> usize {
+        self.message_bytes_max
+    }
+
     fn context(&mut self) -> Box<WebSocketContext> {
         self.context.take().unwrap_or_else(|| {
             let mut context = SPARE.with_borrow_mut(Vec::pop).unwrap_or_else(fresh);

@@ -45,11 +45,19 @@ pub fn close(code: u16, reason: &str) -> Bytes {
 
 /// Turns `buffer` into one message without moving the payload: its first [`HEADER_BYTES_MAX`] bytes are room for the
 /// header, the payload follows and goes on with `more_bytes` that are sent after it (a shared tail).
-pub(crate) fn seal(kind: Kind, mut buffer: BytesMut, more_bytes: usize) -> Bytes {
+pub(crate) fn seal(kind: Kind, buffer: BytesMut, more_bytes: usize) -> Bytes {
+    put_header(&FrameHeader { opcode: data(kind), ..FrameHeader::default() }, buffer, more_bytes)
+}
+
+/// As [`seal`], for a payload that is compressed (RFC 7692, section 6.1).
+pub(crate) fn seal_compressed(kind: Kind, buffer: BytesMut, more_bytes: usize) -> Bytes {
+    put_header(&FrameHeader { opcode: data(kind), rsv1: true, ..FrameHeader::default() }, buffer, more_bytes)
+}
+
+fn put_header(header: &FrameHeader, mut buffer: BytesMut, more_bytes: usize) -> Bytes {
     let length = (buffer.len() - HEADER_BYTES_MAX + more_bytes) as u64;
-    let header = FrameHeader { opcode: data(kind), ..FrameHeader::default() };
     let start = HEADER_BYTES_MAX - header.len(length);
-    write(&header, length, &mut &mut buffer[start..]);
+    write(header, length, &mut &mut buffer[start..]);
     buffer.advance(start);
     buffer.freeze()
 }
@@ -79,12 +87,27 @@ fn data(kind: Kind) -> OpCode {
 /// Opens one whole message of a server: whether it is text, and its payload.
 #[cfg(test)]
 pub(crate) fn open(frame: &[u8]) -> (bool, Vec<u8>) {
+    let (header, payload) = parts(frame);
+    assert!(!header.rsv1);
+    (header.opcode == data(Kind::Text), payload)
+}
+
+/// As [`open`], of a message that is compressed: its payload is as it was before.
+#[cfg(test)]
+pub(crate) fn open_compressed(frame: &[u8]) -> (bool, Vec<u8>) {
+    let (header, payload) = parts(frame);
+    assert!(header.rsv1);
+    (header.opcode == data(Kind::Text), super::deflate::inflated(&payload))
+}
+
+#[cfg(test)]
+fn parts(frame: &[u8]) -> (FrameHeader, Vec<u8>) {
     let mut cursor = std::io::Cursor::new(frame);
     let (header, length) = FrameHeader::parse(&mut cursor).unwrap().unwrap();
-    assert!(header.is_final && header.mask.is_none());
+    assert!(header.is_final && header.mask.is_none() && !header.rsv2 && !header.rsv3);
     let payload = frame[cursor.position() as usize..].to_vec();
     assert_eq!(payload.len() as u64, length);
-    (header.opcode == data(Kind::Text), payload)
+    (header, payload)
 }
 
 #[cfg(test)]
