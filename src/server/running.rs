@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -27,7 +28,7 @@ use super::http::{BadTemplate, Endpoint, OriginCheck, Router, SharedEndpoint, St
 use super::pool::Pool;
 use super::shutdown::{Closing, Signals};
 use super::status::BrokerStatus;
-use super::{ServerError, tls};
+use super::{ServerError, stomp, tls};
 
 /// A server that is not running yet.
 pub struct Server {
@@ -134,6 +135,16 @@ impl Server {
 }
 
 impl Running {
+    /// Serves STOMP over WebSocket on a stream that the program brought up itself, past its handshake: a pipe in this
+    /// process, a Unix socket. CONNECT decides who it is. `false` when the least loaded worker is too far behind to take
+    /// it.
+    pub fn serve_websocket<S>(&self, stream: S) -> bool
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        self.pool.begin(move |worker| Box::pin(stomp::serve_websocket(&worker, stream)))
+    }
+
     /// Where it listens.
     pub fn ports(&self) -> Ports {
         self.ports

@@ -4,6 +4,8 @@ use std::future::{Future, ready};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 
+use tokio::io::{AsyncRead, AsyncWrite};
+
 use crate::broker::{Link, Now, Shown};
 use crate::policy::Credentials;
 use crate::transport::tcp::Plain;
@@ -23,6 +25,17 @@ pub(super) fn serve_stream(
 ) -> impl Future<Output = ()> + 'static {
     let visitor = Visitor { link: Link::Stream, shown: Shown::Credentials(Box::default()), accepted };
     connection::serve(worker, stream, Plain, visitor, &[])
+}
+
+/// STOMP over WebSocket, over a stream of which no handshake is known.
+pub(super) fn serve_websocket<S>(worker: &Rc<Worker>, stream: S) -> impl Future<Output = ()> + 'static
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let stranger_bytes_max = worker.shard.borrow().broker().settings().limits.unconnected_bytes_max;
+    let (framing, accepted) = (WebSocket::new(stranger_bytes_max), worker.now());
+    let visitor = Visitor { link: Link::WebSocket, shown: Shown::Credentials(Box::default()), accepted };
+    connection::serve(worker, stream, framing, visitor, &[])
 }
 
 /// STOMP over WebSocket.
