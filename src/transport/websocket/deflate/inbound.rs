@@ -117,7 +117,7 @@ impl Progress {
     /// Takes the bytes up to the next frame of a compressed message.
     fn pass<'a>(&mut self, bytes: &mut &'a [u8]) -> &'a [u8] {
         let all = *bytes;
-        while let Some((first, behind)) = bytes.split_first() {
+        while let Some(first) = bytes.first() {
             if self.is_between_frames() {
                 let Ok(Owner::Plain) = self.owner_of(*first) else { break };
                 self.owner = Owner::Plain;
@@ -127,11 +127,8 @@ impl Progress {
             }
             if self.remaining > 0 {
                 self.take(bytes);
-            } else {
-                *bytes = behind;
-                if let Some(header) = self.header.push(*first) {
-                    self.begin_plain(header);
-                }
+            } else if let Some(header) = self.header.take(bytes) {
+                self.begin_plain(header);
             }
         }
         &all[..all.len() - bytes.len()]
@@ -140,7 +137,7 @@ impl Progress {
     /// Takes the bytes of a compressed message up to its end, or to a control frame within; gives the opcode when the
     /// message is complete.
     fn hold(&mut self, bytes: &mut &[u8], bytes_max: usize) -> Result<Option<u8>, FramingError> {
-        while let Some((first, behind)) = bytes.split_first() {
+        while let Some(first) = bytes.first() {
             if self.is_between_frames() {
                 self.owner = self.owner_of(*first)?;
                 if self.owner == Owner::Plain {
@@ -151,8 +148,7 @@ impl Progress {
                 let piece = self.take(bytes);
                 self.unmask(piece);
             } else {
-                *bytes = behind;
-                let Some(header) = self.header.push(*first) else { continue };
+                let Some(header) = self.header.take(bytes) else { break };
                 self.begin_compressed(header, bytes_max)?;
             }
             if let Message::Compressed { opcode } = self.message

@@ -385,15 +385,12 @@ proptest! {
 /// Whether the bytes, as frames, begin a compressed message.
 fn compresses(mut bytes: &[u8]) -> bool {
     let mut header = HeaderReader::default();
-    while let Some((first, behind)) = bytes.split_first() {
-        bytes = behind;
-        if let Some(header) = header.push(*first) {
-            if header.first & RSV1 != 0 {
-                return true;
-            }
-            let skipped = usize::try_from(header.payload_bytes).unwrap_or(usize::MAX).min(bytes.len());
-            bytes = &bytes[skipped..];
+    while let Some(header) = header.take(&mut bytes) {
+        if header.first & RSV1 != 0 {
+            return true;
         }
+        let skipped = usize::try_from(header.payload_bytes).unwrap_or(usize::MAX).min(bytes.len());
+        bytes = &bytes[skipped..];
     }
     header.len() > 0
 }
