@@ -94,6 +94,10 @@ impl Framing for Deflated {
         result
     }
 
+    fn read_bytes_max(&self) -> usize {
+        READ_BYTES_MAX
+    }
+
     fn set_message_bytes_max(&mut self, bytes_max: usize) {
         self.socket.set_message_bytes_max(bytes_max);
     }
@@ -225,6 +229,9 @@ impl Progress {
 /// All three reserved bits, and the one that says that a message is compressed.
 const RESERVED: u8 = 0x70;
 const RSV1: u8 = 0x40;
+
+/// Deflate makes at most 1,032 bytes of one: what is read at a time becomes 4 MiB at worst, some milliseconds of work.
+const READ_BYTES_MAX: usize = 4 << 10;
 
 /// A compressed message may be longer than the inflated one by this share and so many bytes.
 const GROWN_SHARE: usize = 256;
