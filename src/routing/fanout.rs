@@ -90,12 +90,18 @@ impl Frames<'_> {
         (self.whole(subscriber), None)
     }
 
+    #[inline]
     fn whole(&mut self, s: &Subscriber) -> Bytes {
         // The last one used stands first: a room full of equal clients never looks further.
         if let Some(at) = self.whole.iter().position(|(variant, _)| variant.is_of(s)) {
             self.whole.swap(0, at);
             return self.whole[0].1.clone();
         }
+        self.encode(s)
+    }
+
+    #[cold]
+    fn encode(&mut self, s: &Subscriber) -> Bytes {
         let (encoder, delivery) = (self.encoders.of(s.kind), delivery(self.message, s, None));
         let frame = if encoder.is_tail_costly() {
             encoder.join(&delivery, &self.tail(s, encoder, &delivery))

@@ -176,7 +176,7 @@ where
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let worker = Rc::clone(&self.seat.worker);
         let mut scratch = worker.scratch.borrow_mut();
-        let count = scratch.len().min(self.bytes_wanted());
+        let count = scratch.len().min(self.bytes_wanted()).min(self.framing.read_bytes_max());
         let mut buffer = ReadBuf::new(&mut scratch[..count]);
         ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
         if buffer.filled().is_empty() {

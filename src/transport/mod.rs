@@ -48,6 +48,11 @@ pub trait Framing {
     /// The peer breaks the framing; nothing more may be fed, and [`FramingError::close_code`] belongs in the close frame.
     fn receive(&mut self, bytes: &[u8], sink: &mut dyn FnMut(Incoming<'_>)) -> Result<(), FramingError>;
 
+    /// Bytes to read and feed at a time. Where a few may become many, others should get their turn earlier.
+    fn read_bytes_max(&self) -> usize {
+        usize::MAX
+    }
+
     /// Sets the largest message in bytes: a stranger may send less than a session.
     fn set_message_bytes_max(&mut self, bytes_max: usize);
 

@@ -38,7 +38,7 @@ enum Payload {
 impl Boundary {
     /// Follows `bytes`; `false` when they hold a text that cannot become valid any more.
     pub(super) fn feed(&mut self, mut bytes: &[u8]) -> bool {
-        while let Some(first) = bytes.first() {
+        while !bytes.is_empty() {
             if self.remaining > 0 {
                 let count = self.remaining.min(bytes.len() as u64);
                 let (piece, rest) = bytes.split_at(count as usize);
@@ -48,11 +48,8 @@ impl Boundary {
                 if self.payload == Payload::Judged && !self.judge(piece) {
                     return false;
                 }
-            } else {
-                bytes = &bytes[1..];
-                if let Some(header) = self.header.push(*first) {
-                    self.begin_frame(header, bytes.len() as u64);
-                }
+            } else if let Some(header) = self.header.take(&mut bytes) {
+                self.begin_frame(header, bytes.len() as u64);
             }
             if self.remaining == 0 && self.header.len() == 0 && !self.fragmented {
                 self.held = 0;

@@ -1,4 +1,4 @@
-//! Headers of a client's frames, read byte by byte.
+//! Headers of a client's frames, whatever the split of their bytes.
 
 /// Collects the bytes of one header (RFC 6455, section 5.2); knows only lengths.
 #[derive(Debug, Default)]
@@ -21,28 +21,36 @@ pub(super) struct Header {
 }
 
 impl HeaderReader {
-    /// Takes the next byte; gives the header with its last one, and is then ready for another.
-    pub(super) fn push(&mut self, byte: u8) -> Option<Header> {
-        self.bytes[usize::from(self.len)] = byte;
-        self.len += 1;
-        let [first, second, ..] = self.bytes;
-        let extended = match second & 0x7f {
-            126 => 2,
-            127 => 8,
-            _ => 0,
-        };
-        let masked = second & 0x80 != 0;
-        let header_bytes = 2 + extended + if masked { 4 } else { 0 };
-        if self.len < 2 || usize::from(self.len) < header_bytes {
-            return None;
+    /// Takes bytes of a header from the front of `bytes`; gives the header with its last one, and is then ready for
+    /// another.
+    pub(super) fn take(&mut self, bytes: &mut &[u8]) -> Option<Header> {
+        loop {
+            let len = usize::from(self.len);
+            let wanted = if len < 2 { 2 } else { header_bytes(self.bytes[1]) };
+            if len == wanted {
+                return Some(self.finish(len));
+            }
+            let (taken, rest) = bytes.split_at_checked(wanted - len).unwrap_or((bytes, &[]));
+            if taken.is_empty() {
+                return None;
+            }
+            self.bytes[len..len + taken.len()].copy_from_slice(taken);
+            self.len += taken.len() as u8;
+            *bytes = rest;
         }
-        let payload_bytes = match extended {
-            0 => u64::from(second & 0x7f),
-            _ => self.bytes[2..2 + extended].iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
-        };
-        let mask = masked.then(|| std::array::from_fn(|i| self.bytes[header_bytes - 4 + i]));
+    }
+
+    fn finish(&mut self, len: usize) -> Header {
         self.len = 0;
-        Some(Header { first, payload_bytes, mask, header_bytes: header_bytes as u8 })
+        let [first, second, ..] = self.bytes;
+        let masked = second & MASKED != 0;
+        let extended = &self.bytes[2..len - if masked { MASK_BYTES } else { 0 }];
+        let payload_bytes = match extended {
+            [] => u64::from(second & !MASKED),
+            _ => extended.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
+        };
+        let mask = masked.then(|| std::array::from_fn(|i| self.bytes[len - MASK_BYTES + i]));
+        Header { first, payload_bytes, mask, header_bytes: len as u8 }
     }
 
     /// Bytes of a header that is not complete.
@@ -62,6 +70,16 @@ impl Header {
     }
 }
 
+/// Bytes of a header with this second byte.
+fn header_bytes(second: u8) -> usize {
+    let extended = match second & !MASKED {
+        126 => 2,
+        127 => 8,
+        _ => 0,
+    };
+    2 + extended + if second & MASKED == 0 { 0 } else { MASK_BYTES }
+}
+
 /// The opcode in the first byte of a header.
 pub(super) fn opcode(first: u8) -> u8 {
     first & 0x0f
@@ -75,6 +93,10 @@ pub(super) const TEXT: u8 = 1;
 pub(super) const BINARY: u8 = 2;
 /// Opcodes from here on are control frames.
 pub(super) const CONTROL: u8 = 8;
+
+/// The bit of the second byte that says that a mask follows.
+const MASKED: u8 = 0x80;
+const MASK_BYTES: usize = 4;
 
 /// Opcode, length, extended length and mask.
 pub(super) const HEADER_BYTES_MAX: usize = 14;

@@ -215,6 +215,13 @@ fn a_bomb_is_stopped_at_the_limit_and_not_at_its_end() {
 }
 
 #[test]
+fn what_is_read_at_a_time_becomes_four_mebibytes_at_worst() {
+    let ratio = (64 << 20) / compressed(&vec![0; 64 << 20]).len();
+    assert!(ratio > 1_000, "{ratio}");
+    assert!(Deflated::new(1).read_bytes_max() * ratio <= 4_300_000);
+}
+
+#[test]
 fn a_payload_above_the_limit_is_refused_by_its_header_alone() {
     let incompressible = frame(FIN | RSV1 | BINARY, &[0; 2_000]);
     assert_eq!(error(&incompressible[..8]), FramingError::TooLarge { bytes: 2_000, bytes_max: 1_000 });
@@ -385,15 +392,12 @@ proptest! {
 /// Whether the bytes, as frames, begin a compressed message.
 fn compresses(mut bytes: &[u8]) -> bool {
     let mut header = HeaderReader::default();
-    while let Some((first, behind)) = bytes.split_first() {
-        bytes = behind;
-        if let Some(header) = header.push(*first) {
-            if header.first & RSV1 != 0 {
-                return true;
-            }
-            let skipped = usize::try_from(header.payload_bytes).unwrap_or(usize::MAX).min(bytes.len());
-            bytes = &bytes[skipped..];
+    while let Some(header) = header.take(&mut bytes) {
+        if header.first & RSV1 != 0 {
+            return true;
         }
+        let skipped = usize::try_from(header.payload_bytes).unwrap_or(usize::MAX).min(bytes.len());
+        bytes = &bytes[skipped..];
     }
     header.len() > 0
 }
