@@ -3,7 +3,6 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use bytes::BytesMut;
 use stompede::broker::Link;
 use stompede::features::rooms::{Utterance, enrich};
 use stompede::model::MessageId;
@@ -127,7 +126,7 @@ fn encode_message() -> Round {
         ("timestamp", "1790000000000"),
         ("user-name", "alice"),
     ]);
-    let mut out = BytesMut::with_capacity(4096);
+    let mut out = Vec::with_capacity(4096);
     Box::new(move || {
         out.clear();
         encode(black_box(&frame), Version::V1_2, &mut out);

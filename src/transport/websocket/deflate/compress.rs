@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use flate2::{Compress, Compression, FlushCompress, Status};
 
 thread_local! {
@@ -60,7 +60,7 @@ impl Compressor {
 
 /// Makes stored blocks (RFC 1951, section 3.2.4) of what stands in `buffer` behind `start` and the [`STORED_BYTES`]
 /// left free there. They end at a byte.
-pub(crate) fn store(buffer: &mut BytesMut, start: usize) {
+pub(crate) fn store(buffer: &mut Vec<u8>, start: usize) {
     let first = (buffer.len() - start - STORED_BYTES).min(BLOCK_BYTES_MAX);
     let more = buffer.split_off(start + STORED_BYTES + first);
     buffer[start..start + STORED_BYTES].copy_from_slice(&block_header(first));
@@ -118,8 +118,8 @@ pub(crate) mod tests {
         plain
     }
 
-    fn stored(head: &[u8]) -> BytesMut {
-        let mut buffer = BytesMut::zeroed(3 + STORED_BYTES);
+    fn stored(head: &[u8]) -> Vec<u8> {
+        let mut buffer = vec![0; 3 + STORED_BYTES];
         buffer.extend_from_slice(head);
         store(&mut buffer, 3);
         buffer.split_off(3)
