@@ -35,6 +35,8 @@ pub struct Lane {
     lagging: Option<Millis>,
     /// Bytes that the socket has taken since then.
     taken: u32,
+    /// Publishers have waited for it since then.
+    excused: bool,
 }
 
 /// All lanes of a worker, by connection slot.
@@ -57,6 +59,9 @@ pub struct Lanes {
     relieved: Millis,
     /// Consumers lag for a common cause: publishers must give way.
     congested: bool,
+    /// Lanes for which publishers wait, and until when.
+    excused_count: usize,
+    patient_until: Millis,
     /// How often it was looked for congestion since the last tick.
     looks: u8,
     /// The time of the last tick.
@@ -74,6 +79,7 @@ impl Lanes {
     /// Closes a lane and forgets what waited in it.
     pub fn close(&mut self, slot: u32) {
         self.set_blocked(slot, None);
+        self.forget_lag(slot);
         let lane = self.lanes.remove(slot as usize);
         self.ready_bytes -= lane.outbox.bytes();
     }
@@ -143,14 +149,15 @@ impl Lanes {
         lane.wrote = now;
         if lane.lagging.is_some() {
             lane.taken = lane.taken.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
-            if lane.outbox.bytes() <= self.caught_up_bytes {
-                (lane.lagging, lane.taken) = (None, 0);
+            // With so much taken, all that waited when it began to lag has left: what waits now is a new lag.
+            let renewed = lane.taken as usize >= self.caught_up_bytes * RENEWED_PARTS;
+            if lane.outbox.bytes() <= self.caught_up_bytes || renewed {
+                self.forget_lag(slot);
             }
         }
-        let heeded = lane.heeded;
         self.changed(slot, before);
         self.set_blocked(slot, None);
-        heeded
+        self.lanes[slot as usize].heeded
     }
 
     /// Whether somebody wants to hear when bytes of this lane have left.
@@ -269,6 +276,9 @@ impl Lanes {
         *sum = *sum + lane.outbox.bytes() - before;
     }
 }
+
+/// Eight times the limit, which is the most that may have waited, in parts of what has caught up, a quarter of it.
+const RENEWED_PARTS: usize = 4 * slowness::LENIENCY;
 
 #[cfg(test)]
 mod tests;

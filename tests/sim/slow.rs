@@ -76,7 +76,7 @@ fn one_in_ten_that_never_reads_costs_the_others_nothing() {
 }
 
 #[test]
-fn a_burst_is_not_held_for_those_who_have_read_nothing_of_it() {
+fn a_burst_waits_a_moment_and_no_longer_for_those_who_have_read_nothing_of_it() {
     let world = World::with(|setup| {
         setup.limits.outbox_bytes_max = OUTBOX;
         setup.shards = 1;
@@ -85,13 +85,39 @@ fn a_burst_is_not_held_for_those_who_have_read_nothing_of_it() {
     let alice = world.connect_as("alice");
     never.iter().for_each(Person::stalls);
     // No time passes: nobody can be told yet from one who reads.
-    for n in 0..100 {
-        assert!(says(&alice, n), "the publisher waits for {n}");
-    }
+    let accepted = (0..100).filter(|n| says(&alice, *n)).count();
+    assert!(
+        accepted > 8 * OUTBOX / (HEAD + 1_000),
+        "{accepted} accepted, and nobody is eight times above his limit"
+    );
+    world.runs_for(300);
+    assert_eq!(accepted + receipts(&alice), 100);
     for person in &fine {
         assert_eq!(numbers(person), (0..100).collect::<Vec<_>>());
     }
-    assert_eq!(slow_closes(&world), 5, "at eight times the limit, however short it took");
+    assert_eq!(slow_closes(&world), 5);
+}
+
+#[test]
+fn a_burst_waits_for_those_who_had_no_turn_to_read_and_closes_none_of_them() {
+    let world = World::with(|setup| {
+        setup.limits.outbox_bytes_max = OUTBOX;
+        setup.shards = 1;
+    });
+    let (late, fine) = (subscribers(&world, "late", 2), subscribers(&world, "fine", 20));
+    let alice = world.connect_as("alice");
+    for round in 0..5 {
+        late.iter().for_each(Person::stalls);
+        let accepted = (0..200).filter(|n| says(&alice, round * 200 + n)).count();
+        assert!(accepted < 200, "nobody waits for who had no turn");
+        world.runs_for(100);
+        late.iter().for_each(Person::resumes);
+        assert_eq!(accepted + receipts(&alice), 200, "all have caught up");
+    }
+    for person in late.iter().chain(&fine) {
+        assert_eq!(numbers(person), (0..1_000).collect::<Vec<_>>());
+    }
+    assert_eq!(slow_closes(&world), 0);
 }
 
 #[test]
@@ -116,6 +142,35 @@ fn who_reads_a_trickle_holds_nobody_up_and_is_closed_after_a_second() {
             assert_eq!(numbers(person), (0..45).collect::<Vec<_>>());
         }
     }
+}
+
+#[test]
+fn who_keeps_pace_a_little_behind_is_never_closed() {
+    let world = world();
+    let (behind, fine) = (subscribers(&world, "behind", 1), subscribers(&world, "fine", 20));
+    let alice = world.connect_as("alice");
+    behind[0].stalls();
+    let mut said = 0;
+    let mut says_some = |count: usize| {
+        for _ in 0..count {
+            assert!(says(&alice, said), "the publisher waits for {said}");
+            said += 1;
+        }
+    };
+    says_some(20);
+    world.runs_for(100);
+    let frame_bytes = world.broker().held_bytes() / 20;
+    assert!(20 * frame_bytes > 2 * OUTBOX);
+    for _ in 0..150 {
+        behind[0].takes(10 * frame_bytes);
+        says_some(10);
+        world.runs_for(100);
+    }
+    behind[0].resumes();
+    for person in behind.iter().chain(&fine) {
+        assert_eq!(numbers(person), (0..1_520).collect::<Vec<_>>());
+    }
+    assert_eq!(slow_closes(&world), 0);
 }
 
 #[test]

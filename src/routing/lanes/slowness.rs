@@ -19,7 +19,7 @@ impl Lane {
 impl Lanes {
     /// Whether publishers must wait: for this worker's turn, or because many consumers lag at once.
     pub fn is_backlogged(&self, backlog_bytes_max: usize) -> bool {
-        self.congested || self.backlog_bytes() > backlog_bytes_max
+        self.congested || self.is_patient() || self.backlog_bytes() > backlog_bytes_max
     }
 
     /// Looks again whether consumers lag for a common cause. To be called several times a second.
@@ -50,7 +50,35 @@ impl Lanes {
             // Before somebody is closed: what was not yet to be seen may show by now.
             self.look(outbox_bytes_max);
         }
-        if self.congested { usize::MAX } else { limit }
+        if self.congested || bytes > limit && self.is_excused(slot) { usize::MAX } else { limit }
+    }
+
+    /// Nothing can be known yet of who was blocked only just now: on a busy machine a client that reads well may not run
+    /// for so long, and be sent megabytes meanwhile. It is excused once until it has caught up, and publishers wait for
+    /// it that long, so that the bytes end too.
+    fn is_excused(&mut self, slot: u32) -> bool {
+        let lane = &mut self.lanes[slot as usize];
+        if !lane.excused {
+            let lately = |since: Option<Millis>, ms| since.is_none_or(|since| self.now.since(since) <= ms);
+            if !lately(lane.blocked, PATIENCE_MS) || !lately(lane.lagging, PROGRESS_MS) {
+                return false;
+            }
+            lane.excused = true;
+            self.excused_count += 1;
+            self.patient_until = self.now.after(PATIENCE_MS);
+        }
+        self.is_patient()
+    }
+
+    fn is_patient(&self) -> bool {
+        self.excused_count > 0 && self.now < self.patient_until
+    }
+
+    /// It has caught up, or is gone.
+    pub(super) fn forget_lag(&mut self, slot: u32) {
+        let lane = &mut self.lanes[slot as usize];
+        (lane.lagging, lane.taken) = (None, 0);
+        self.excused_count -= usize::from(std::mem::take(&mut lane.excused));
     }
 
     fn look(&mut self, outbox_bytes_max: usize) {
@@ -105,6 +133,9 @@ impl Lanes {
 
 /// A socket that took bytes so lately belongs to somebody who reads, milliseconds.
 const PROGRESS_MS: u64 = 1_000;
+
+/// So long publishers wait for somebody who may not have had his turn on a busy machine, milliseconds.
+pub(super) const PATIENCE_MS: u64 = 200;
 
 /// Who has taken this part of the limit since it began to lag does read.
 const MUCH_PART: usize = 16;

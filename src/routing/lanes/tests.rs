@@ -1,4 +1,4 @@
-use super::slowness::{LAG_MS_MAX, LENIENCY};
+use super::slowness::{LAG_MS_MAX, LENIENCY, PATIENCE_MS};
 use super::*;
 
 fn push(lanes: &mut Lanes, slot: u32, bytes: usize) -> Pushed {
@@ -75,6 +75,22 @@ fn a_trickle_is_given_room_for_a_second_only() {
 }
 
 #[test]
+fn who_has_taken_all_that_waited_begins_to_lag_anew() {
+    for (taken, expected) in [(LENIENCY * 100, Pushed::Taken), (LENIENCY * 100 - 1, Pushed::Full)] {
+        let mut lanes = Lanes::default();
+        let (slot, _other) = (lanes.open(), lanes.open());
+        lanes.tick(Millis(0), 100);
+        push(&mut lanes, slot, taken + 90);
+        lanes.set_blocked(slot, Some(Millis(0)));
+        let later = Millis(LAG_MS_MAX + 1);
+        lanes.tick(later, 100);
+        lanes.advance(slot, taken, later);
+        lanes.set_blocked(slot, Some(later));
+        assert_eq!(push(&mut lanes, slot, 50), expected);
+    }
+}
+
+#[test]
 fn after_an_outage_the_last_to_resume_have_a_second_to_show_that_they_read() {
     let mut lanes = Lanes::default();
     let slots: Vec<u32> = (0..4).map(|_| lanes.open()).collect();
@@ -112,6 +128,7 @@ fn a_few_who_read_but_lag_are_given_more_room_for_a_while() {
         lanes.set_blocked(*slot, Some(Millis(0)));
     }
     assert_eq!(push(&mut lanes, slots[0], 100 * LENIENCY - 90), Pushed::Taken);
+    lanes.tick(Millis(PATIENCE_MS + 1), 100);
     assert_eq!(push(&mut lanes, slots[0], 1), Pushed::Full);
     lanes.set_blocked(slots[1], None);
     lanes.set_blocked(slots[1], Some(Millis(LAG_MS_MAX)));
