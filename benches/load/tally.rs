@@ -1,0 +1,84 @@
+//! What one thread counted.
+
+use hdrhistogram::Histogram;
+
+use crate::body::{Arrival, Expected, Stamp};
+
+#[derive(Debug)]
+pub(crate) struct Tally {
+    /// Stamped messages.
+    pub(crate) received: u64,
+    /// Other messages: what the server says by itself.
+    pub(crate) events: u64,
+    pub(crate) receipts: u64,
+    pub(crate) missing: u64,
+    /// Doubled, or after a later one.
+    pub(crate) again: u64,
+    /// Of a stream that was not subscribed.
+    pub(crate) stray: u64,
+    /// ERROR frames, and connections that ended or were not opened.
+    pub(crate) errors: u64,
+    pub(crate) ended: u64,
+    /// The first few reasons, in words.
+    pub(crate) notes: Vec<String>,
+    /// Microseconds from due to received.
+    pub(crate) latency: Histogram<u64>,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        let latency = Histogram::new_with_bounds(1, LONGEST, 3)
+            .unwrap_or_else(|_| Histogram::new(3).expect("three digits"));
+        let (received, events, receipts, missing, again, stray, errors, ended) = (0, 0, 0, 0, 0, 0, 0, 0);
+        Self { received, events, receipts, missing, again, stray, errors, ended, notes: Vec::new(), latency }
+    }
+}
+
+impl Tally {
+    /// Counts a message; `expected` is in the order of streams.
+    pub(crate) fn arrive(&mut self, expected: &mut [Expected], stamp: Stamp, now: u64, measured_from: u64) {
+        self.received += 1;
+        let place = match expected {
+            [only] if only.stream == stamp.stream => Ok(0),
+            _ => expected.binary_search_by_key(&stamp.stream, |expected| expected.stream),
+        };
+        match place.map(|at| expected[at].arrive(stamp.number)) {
+            Ok(Arrival::Next) => {}
+            Ok(Arrival::After(count)) => self.missing += u64::from(count),
+            Ok(Arrival::Again) => self.again += 1,
+            Err(_) => self.stray += 1,
+        }
+        if stamp.due >= measured_from {
+            self.latency.saturating_record(now.saturating_sub(stamp.due) / 1_000);
+        }
+    }
+
+    pub(crate) fn note(&mut self, text: &str) {
+        let text = text.trim_end_matches('\0').replace(['\n', '\r'], " ");
+        if self.notes.len() < NOTES && !self.notes.contains(&text) {
+            self.notes.push(text);
+        }
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.received += other.received;
+        self.events += other.events;
+        self.receipts += other.receipts;
+        self.missing += other.missing;
+        self.again += other.again;
+        self.stray += other.stray;
+        self.errors += other.errors;
+        self.ended += other.ended;
+        other.notes.iter().for_each(|note| self.note(note));
+        // Both have the same bounds.
+        let _ = self.latency.add(&other.latency);
+    }
+
+    /// Nothing was lost, doubled, out of order, refused or closed.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.missing + self.again + self.stray + self.errors + self.ended == 0
+    }
+}
+
+const LONGEST: u64 = 600_000_000;
+const NOTES: usize = 5;
