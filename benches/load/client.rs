@@ -12,8 +12,10 @@ pub(crate) struct Client {
     pub(crate) publishes: Vec<Publication>,
     /// Other threads publish through it.
     pub(crate) is_lent: bool,
-    /// Reads nothing once it is subscribed.
+    /// Stops reading when told to; what it got does not count.
     pub(crate) is_deaf: bool,
+    /// Is cut and comes back again and again.
+    pub(crate) is_fleeting: bool,
 }
 
 #[derive(Debug, Clone)]

@@ -26,6 +26,11 @@ pub(crate) enum Command {
     Open,
     /// Cuts all connections.
     Cut,
+    /// Cuts some of those that come and go.
+    Churn,
+    /// Those that are to be deaf stop reading; they read again.
+    Deafen,
+    Hear,
     /// Begins to publish, so many messages of each client at once.
     Start(u32),
     /// Ends; what is missing is counted.
@@ -44,6 +49,7 @@ pub(crate) struct Engine {
     pub(crate) opening_max: usize,
     serial: usize,
     step: usize,
+    churned: usize,
     buffer: Vec<u8>,
     scratch: Scratch,
     tally: Tally,
@@ -108,6 +114,7 @@ impl Engine {
             opening_max: 1,
             serial,
             step,
+            churned: 0,
             buffer: vec![0; BUFFER],
             scratch: Scratch::default(),
             tally: Tally::default(),
@@ -151,6 +158,9 @@ impl Engine {
                         is_opening = false;
                         (0..self.connections.len()).for_each(|key| self.cut(key));
                     }
+                    Command::Churn => self.churn(),
+                    Command::Deafen => self.turn_deaf(true),
+                    Command::Hear => self.turn_deaf(false),
                     Command::Start(window) => self.start(window),
                     Command::Finish => return Ok(self.finish()),
                 }
@@ -238,9 +248,6 @@ impl Engine {
         if connection.client.is_lent {
             self.run.link(connection.number).clone_from(&connection.link);
         }
-        if let (true, Some(link)) = (connection.client.is_deaf, &connection.link) {
-            let _ = self.poll.registry().deregister(&mut SourceFd(&link.stream.as_raw_fd()));
-        }
         self.run.open.fetch_add(1, Relaxed);
     }
 
@@ -257,6 +264,8 @@ impl Engine {
                 Err(error) => return self.fail(key, &format!("read: {error}")),
             };
             connection.partial.clear();
+            // A WebSocket message that holds nothing but a line's end.
+            self.tally.beats += u64::from(end == 3 || end == 1);
             let (used, answers) = self.digest(key, end);
             let connection = &mut self.connections[key];
             connection.partial.extend_from_slice(&self.buffer[used..end]);
@@ -289,10 +298,12 @@ impl Engine {
             self.greet(key);
         }
         let connection = &mut self.connections[key];
-        let Connection { expected, pieces, .. } = connection;
+        let Connection { expected, pieces, client, .. } = connection;
         let (tally, measured_from) = (&mut self.tally, self.run.measured_from.load(Relaxed));
         let before = tally.received;
         let used = self.run.wire.scan(&self.buffer[start..end], pieces, |arrived| match arrived {
+            Arrived::Message(_) if client.is_deaf => {}
+            Arrived::Error(_) if client.is_deaf => {}
             Arrived::Message(body) => match Stamp::read(body) {
                 Some(stamp) => tally.arrive(expected, stamp, now, measured_from),
                 None => tally.events += 1,
@@ -388,12 +399,16 @@ impl Engine {
 
     /// A connection that ended and was not to.
     fn fail(&mut self, key: usize, why: &str) {
-        self.tally.ended += 1;
-        self.tally.note(why);
-        match self.connections[key].stage {
-            Stage::Open => self.run.ended.fetch_add(1, Relaxed),
-            _ => self.run.failed.fetch_add(1, Relaxed),
-        };
+        if self.connections[key].client.is_deaf && self.connections[key].stage == Stage::Open {
+            self.tally.deaf_ended += 1;
+        } else {
+            self.tally.ended += 1;
+            self.tally.note(why);
+            match self.connections[key].stage {
+                Stage::Open => self.run.ended.fetch_add(1, Relaxed),
+                _ => self.run.failed.fetch_add(1, Relaxed),
+            };
+        }
         self.cut(key);
         // It is not opened again: what failed stays seen.
         self.closed.retain(|closed| *closed != key);
@@ -414,6 +429,28 @@ impl Engine {
         self.closed.push_back(key);
     }
 
+    fn churn(&mut self) {
+        let fleeting =
+            |connection: &Connection| connection.client.is_fleeting && connection.stage == Stage::Open;
+        let keys: Vec<_> =
+            (0..self.connections.len()).filter(|key| fleeting(&self.connections[*key])).collect();
+        self.churned += 1;
+        keys.iter().skip(self.churned % CHURN).step_by(CHURN).for_each(|key| self.cut(*key));
+    }
+
+    fn turn_deaf(&mut self, is_deaf: bool) {
+        let registry = self.poll.registry();
+        for (key, connection) in self.connections.iter().enumerate().filter(|(_, other)| other.client.is_deaf)
+        {
+            let Some(link) = &connection.link else { continue };
+            let (fd, both) = (link.stream.as_raw_fd(), Interest::READABLE | Interest::WRITABLE);
+            let _ = match is_deaf {
+                true => registry.deregister(&mut SourceFd(&fd)),
+                false => registry.register(&mut SourceFd(&fd), Token(key), both),
+            };
+        }
+    }
+
     fn finish(mut self) -> Tally {
         for connection in self.connections.iter().filter(|connection| !connection.client.is_deaf) {
             for expected in &connection.expected {
@@ -425,6 +462,8 @@ impl Engine {
     }
 }
 
+/// One in so many of those that come and go is cut at once.
+const CHURN: usize = 8;
 pub(crate) const WAKE: Token = Token(usize::MAX);
 const TICK: Duration = Duration::from_millis(100);
 /// The largest frame that fits, and one read.

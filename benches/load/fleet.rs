@@ -21,7 +21,11 @@ use crate::target::Target;
 pub(crate) struct Fleet {
     pub(crate) run: Arc<Run>,
     engines: Vec<(Sender<Command>, Waker, JoinHandle<io::Result<Tally>>)>,
-    pub(crate) clients: usize,
+    /// Those that come and go are not waited for.
+    lasting: usize,
+    /// Who publishes which stream, and how many receive it.
+    streams: Vec<(usize, Publication)>,
+    receivers: Vec<u64>,
     patience: Duration,
 }
 
@@ -45,18 +49,25 @@ pub(crate) struct Mark {
 }
 
 impl Fleet {
-    /// Starts the threads; nothing is connected yet. Streams are numbered below `streams`.
+    /// Starts the threads; nothing is connected yet. Streams are numbered as they stand, with the client that publishes.
     pub(crate) fn launch(
         options: &Options,
         template: Template,
         clients: Vec<Client>,
-        streams: usize,
+        streams: Vec<(usize, Publication)>,
         heart_beat: Option<Duration>,
     ) -> io::Result<Self> {
         let target = Target::of_url(&options.url)?;
-        let run = Arc::new(Run::new(target.wire, template, options.bytes, streams, clients.len()));
+        let bytes = options.bytes.clone().unwrap_or_else(|| vec![200]);
+        let run = Arc::new(Run::new(target.wire, template, bytes, streams.len(), clients.len()));
         let threads = options.threads.max(1);
-        let count = clients.len();
+        let lasting = clients.len();
+        let mut receivers = vec![0; streams.len()];
+        for subscription in
+            clients.iter().filter(|client| !client.is_deaf).flat_map(|client| &client.subscriptions)
+        {
+            subscription.streams.iter().for_each(|stream| receivers[*stream as usize] += 1);
+        }
         let mut engines = Vec::new();
         let mut parts: Vec<_> = (0..threads).map(|_| Vec::new()).collect();
         clients
@@ -73,7 +84,8 @@ impl Fleet {
             part.into_iter().for_each(|(number, client)| engine.add(number, client));
             engines.push((sender, waker, thread::spawn(move || engine.work())));
         }
-        Ok(Self { run, engines, clients: count, patience: Duration::from_secs_f64(options.patience) })
+        let patience = Duration::from_secs_f64(options.patience);
+        Ok(Self { run, engines, lasting, streams, receivers, patience })
     }
 
     pub(crate) fn tell(&self, command: Command) -> io::Result<()> {
@@ -89,12 +101,26 @@ impl Fleet {
         let start = Instant::now();
         self.tell(Command::Open)?;
         let done = |run: &Run| run.open.load(Relaxed) + run.failed.load(Relaxed) + run.ended.load(Relaxed);
-        let all = self.run.wait(self.patience, done, |run| done(run) >= self.clients);
+        let all = self.run.wait(self.patience, done, |run| done(run) >= self.lasting);
         let open = self.run.open.load(Relaxed);
         if !all || open == 0 {
-            return Err(io::Error::other(format!("{open} of {} connections are open", self.clients)));
+            return Err(io::Error::other(format!("{open} of {} connections are open", self.lasting)));
         }
         Ok(start.elapsed())
+    }
+
+    pub(crate) fn wait_until_open(&self, count: usize) -> io::Result<()> {
+        let open = |run: &Run| run.open.load(Relaxed);
+        let is_so = self.run.wait(self.patience, open, |run| open(run) == count);
+        is_so.then_some(()).ok_or_else(|| io::Error::other("the connections do not close"))
+    }
+
+    /// By rate or by window, as the options say.
+    pub(crate) fn publish(&self, options: &Options) -> io::Result<Span> {
+        match options.rate {
+            Some(rate) => self.publish_at_rate(options, rate),
+            None => self.publish_at_will(options),
+        }
     }
 
     pub(crate) fn mark(&self, pid: Option<u32>) -> Mark {
@@ -114,7 +140,7 @@ impl Fleet {
     }
 
     /// Publishers with a window send as their receipts come, first to warm up, then measured.
-    pub(crate) fn publish_at_will(&self, options: &Options) -> io::Result<Span> {
+    fn publish_at_will(&self, options: &Options) -> io::Result<Span> {
         self.run.is_publishing.store(true, Relaxed);
         self.tell(Command::Start(options.window))?;
         thread::sleep(Duration::from_secs_f64(options.warm));
@@ -127,13 +153,8 @@ impl Fleet {
     }
 
     /// Sends at a fixed rate whatever the server does, through the clients named, in turn.
-    pub(crate) fn publish_at_rate(
-        &self,
-        options: &Options,
-        rate: f64,
-        streams: &[(usize, Publication)],
-    ) -> io::Result<Span> {
-        let links: Vec<_> = streams.iter().map(|(client, _)| self.run.link(*client).clone()).collect();
+    fn publish_at_rate(&self, options: &Options, rate: f64) -> io::Result<Span> {
+        let links: Vec<_> = self.streams.iter().map(|(client, _)| self.run.link(*client).clone()).collect();
         let mut scratch = Scratch::default();
         let (start, step) = (self.run.now(), 1e9 / rate);
         let warm = (options.warm * rate) as u64;
@@ -148,10 +169,10 @@ impl Fleet {
             while let Some(early) = due.checked_sub(self.run.now()).filter(|early| *early > 0) {
                 thread::sleep(Duration::from_nanos(early));
             }
-            let at = n as usize % streams.len();
+            let at = n as usize % self.streams.len();
             let link = links[at].as_ref().ok_or_else(|| io::Error::other("a publisher is gone"))?;
             scratch.out.clear();
-            self.run.send(&streams[at].1, due, false, &mut scratch);
+            self.run.send(&self.streams[at].1, due, false, &mut scratch);
             link.send(&scratch.out)?;
             // A server that does not read slows us down; the time that was due stays.
             while link.flush()? > PENDING {
@@ -161,15 +182,38 @@ impl Fleet {
         Ok(self.since(&mark))
     }
 
-    /// Waits until `expected` messages have arrived in all, or nothing more comes.
-    pub(crate) fn drain(&self, expected: u64) -> bool {
-        let received = |run: &Run| run.received.load(Relaxed);
-        self.run.wait(self.patience, received, |run| received(run) >= expected)
+    /// Sends the `n`th message of a run outside any schedule; says when.
+    pub(crate) fn send_one(&self, n: usize) -> io::Result<u64> {
+        let (client, publication) = &self.streams[n % self.streams.len()];
+        let link = self.run.link(*client).clone().ok_or_else(|| io::Error::other("a publisher is gone"))?;
+        let (mut scratch, now) = (Scratch::default(), self.run.now());
+        self.run.send(publication, now, false, &mut scratch);
+        link.send(&scratch.out)?;
+        Ok(now)
     }
 
-    /// Waits until nothing has come for a while; for when nobody knows what is under way.
-    pub(crate) fn settle(&self, quiet: Duration) {
+    /// Waits for what was sent so far; false when nothing more comes.
+    pub(crate) fn all_have_come(&self) -> bool {
+        let received = |run: &Run| run.received.load(Relaxed);
+        let expected = |run: &Run| {
+            let counts = run.sent.iter().zip(&self.receivers);
+            counts.map(|(sent, receivers)| u64::from(sent.load(Relaxed)) * receivers).sum()
+        };
+        self.run.wait(self.patience, received, |run| received(run) >= expected(run))
+    }
+
+    /// Waits for everything; says how many messages were sent.
+    pub(crate) fn drain(&self) -> u64 {
+        // Publishers with a window may be sending at this moment.
+        self.settle(Duration::from_millis(50));
+        self.all_have_come();
+        self.run.sent.iter().map(|count| u64::from(count.load(Relaxed))).sum()
+    }
+
+    /// Waits until nothing has come for so long; says how many messages were sent.
+    pub(crate) fn settle(&self, quiet: Duration) -> u64 {
         self.run.wait(quiet, |run| run.received.load(Relaxed), |_| false);
+        self.run.sent.iter().map(|count| u64::from(count.load(Relaxed))).sum()
     }
 
     pub(crate) fn finish(self) -> io::Result<Tally> {

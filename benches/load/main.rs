@@ -7,6 +7,7 @@ mod body;
 mod client;
 mod engine;
 mod fleet;
+mod jwt;
 mod options;
 mod process;
 mod report;

@@ -38,8 +38,8 @@ pub(crate) struct Options {
     pub(crate) header: Vec<String>,
 
     /// Header `login` of CONNECT; {user} is the connection's name
-    #[arg(long, default_value = "guest")]
-    pub(crate) login: String,
+    #[arg(long)]
+    pub(crate) login: Option<String>,
     /// Header `passcode`
     #[arg(long, default_value = "guest")]
     pub(crate) passcode: String,
@@ -77,9 +77,9 @@ pub(crate) struct Options {
     /// How long to publish before that, seconds
     #[arg(long, default_value_t = 0.5)]
     pub(crate) warm: f64,
-    /// Bytes of a body
-    #[arg(long, default_value_t = 200)]
-    pub(crate) bytes: usize,
+    /// Bytes of a body; several sizes are taken in turn
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) bytes: Option<Vec<usize>>,
     /// How often, where a scenario counts in rounds
     #[arg(long)]
     pub(crate) rounds: Option<usize>,
@@ -99,4 +99,22 @@ pub(crate) struct Options {
 pub(crate) enum Scenario {
     /// One room, many subscribers
     Fanout,
+    /// Many rooms, every member publishes
+    Chat,
+    /// Messages to single users
+    Users,
+    /// From a SEND until the last of many has it
+    Last,
+    /// Connect and subscribe
+    Connect,
+    /// All are cut and come back
+    Reconnect,
+    /// Memory of connections that do nothing
+    Idle,
+    /// Heart-beats every ten seconds
+    Heartbeats,
+    /// One subscriber in ten never reads
+    Slow,
+    /// Sizes, versions, wildcards, many subscriptions, coming and going
+    Mixed,
 }

@@ -47,12 +47,12 @@ impl Report {
     /// What arrived, and what did not.
     pub(crate) fn tally(&mut self, tally: &Tally, sent: u64) {
         if !tally.latency.is_empty() {
-            let at = |share| tally.latency.value_at_quantile(share) as f64 / 1e3;
-            self.number("latency_p50_ms", at(0.5));
-            self.number("latency_p90_ms", at(0.9));
-            self.number("latency_p99_ms", at(0.99));
-            self.number("latency_p999_ms", at(0.999));
-            self.number("latency_max_ms", tally.latency.max() as f64 / 1e3);
+            let latency = &tally.latency;
+            self.number("latency_p50_ms", latency.ms(0.5));
+            self.number("latency_p90_ms", latency.ms(0.9));
+            self.number("latency_p99_ms", latency.ms(0.99));
+            self.number("latency_p999_ms", latency.ms(0.999));
+            self.number("latency_max_ms", latency.ms(1.0));
         }
         self.add("sent", sent);
         self.add("received", tally.received);
@@ -73,12 +73,6 @@ impl Report {
             self.number("rss_mib", memory.now as f64 / MEBIBYTE);
             self.number("rss_peak_mib", memory.peak as f64 / MEBIBYTE);
         }
-    }
-
-    /// Something was not as it must be.
-    pub(crate) fn fault(&mut self, what: impl Into<String>) {
-        self.add("fault", what.into());
-        self.is_clean = false;
     }
 
     /// Prints it, and says whether all went well.

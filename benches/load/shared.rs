@@ -16,7 +16,8 @@ pub(crate) struct Run {
     start: Instant,
     pub(crate) wire: Wire,
     pub(crate) template: Template,
-    pub(crate) bytes: usize,
+    /// Sizes of bodies, in turn.
+    pub(crate) bytes: Vec<usize>,
     /// Subscribed, failed or closed by the server, cut by us.
     pub(crate) open: AtomicUsize,
     pub(crate) failed: AtomicUsize,
@@ -42,7 +43,13 @@ pub(crate) struct Link {
 }
 
 impl Run {
-    pub(crate) fn new(wire: Wire, template: Template, bytes: usize, streams: usize, clients: usize) -> Self {
+    pub(crate) fn new(
+        wire: Wire,
+        template: Template,
+        bytes: Vec<usize>,
+        streams: usize,
+        clients: usize,
+    ) -> Self {
         Self {
             start: Instant::now(),
             wire,
@@ -82,7 +89,11 @@ impl Run {
             let _ = writeln!(frame, "receipt:{SENT}");
         }
         frame.push(b'\n');
-        Stamp { stream, number, due }.write(&self.template, self.bytes, frame);
+        Stamp { stream, number, due }.write(
+            &self.template,
+            self.bytes[number as usize % self.bytes.len()],
+            frame,
+        );
         frame.push(0);
         self.wire.wrap(1, frame, out);
     }

@@ -4,13 +4,14 @@ use hdrhistogram::Histogram;
 
 use crate::body::{Arrival, Expected, Stamp};
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Tally {
     /// Stamped messages.
     pub(crate) received: u64,
     /// Other messages: what the server says by itself.
     pub(crate) events: u64,
     pub(crate) receipts: u64,
+    pub(crate) beats: u64,
     pub(crate) missing: u64,
     /// Doubled, or after a later one.
     pub(crate) again: u64,
@@ -19,18 +20,32 @@ pub(crate) struct Tally {
     /// ERROR frames, and connections that ended or were not opened.
     pub(crate) errors: u64,
     pub(crate) ended: u64,
+    /// Of those that did not read.
+    pub(crate) deaf_ended: u64,
     /// The first few reasons, in words.
     pub(crate) notes: Vec<String>,
     /// Microseconds from due to received.
-    pub(crate) latency: Histogram<u64>,
+    pub(crate) latency: Latency,
 }
 
-impl Default for Tally {
+/// A histogram of three digits.
+#[derive(Debug)]
+pub(crate) struct Latency(Histogram<u64>);
+
+impl Default for Latency {
     fn default() -> Self {
-        let latency = Histogram::new_with_bounds(1, LONGEST, 3)
-            .unwrap_or_else(|_| Histogram::new(3).expect("three digits"));
-        let (received, events, receipts, missing, again, stray, errors, ended) = (0, 0, 0, 0, 0, 0, 0, 0);
-        Self { received, events, receipts, missing, again, stray, errors, ended, notes: Vec::new(), latency }
+        Self(Histogram::new_with_bounds(1, LONGEST, 3).expect("the bounds are legal"))
+    }
+}
+
+impl Latency {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Milliseconds within which this share arrived; 1 is all.
+    pub(crate) fn ms(&self, share: f64) -> f64 {
+        self.0.value_at_quantile(share) as f64 / 1e3
     }
 }
 
@@ -49,7 +64,7 @@ impl Tally {
             Err(_) => self.stray += 1,
         }
         if stamp.due >= measured_from {
-            self.latency.saturating_record(now.saturating_sub(stamp.due) / 1_000);
+            self.latency.0.saturating_record(now.saturating_sub(stamp.due) / 1_000);
         }
     }
 
@@ -67,11 +82,13 @@ impl Tally {
         self.missing += other.missing;
         self.again += other.again;
         self.stray += other.stray;
+        self.beats += other.beats;
+        self.deaf_ended += other.deaf_ended;
         self.errors += other.errors;
         self.ended += other.ended;
         other.notes.iter().for_each(|note| self.note(note));
         // Both have the same bounds.
-        let _ = self.latency.add(&other.latency);
+        let _ = self.latency.0.add(&other.latency.0);
     }
 
     /// Nothing was lost, doubled, out of order, refused or closed.

@@ -1,61 +1,59 @@
 //! The scenarios: who connects, who publishes, what is measured.
 
-mod fanout;
+mod cast;
+mod connect;
+mod idle;
+mod last;
+mod mixed;
+mod rooms;
+mod slow;
+mod users;
 
 use std::io;
-use std::time::Duration;
 
-use crate::body::Template;
+use self::cast::Cast;
 use crate::options::{Options, Scenario};
 use crate::report::Report;
 
 pub(crate) fn run(options: &Options) -> io::Result<Report> {
     match options.scenario {
-        Scenario::Fanout => fanout::run(options),
+        Scenario::Fanout => rooms::fanout(options),
+        Scenario::Chat => rooms::chat(options),
+        Scenario::Users => users::run(options),
+        Scenario::Last => last::run(options),
+        Scenario::Connect => connect::once(options),
+        Scenario::Reconnect => connect::again(options),
+        Scenario::Idle => idle::memory(options),
+        Scenario::Heartbeats => idle::heart_beats(options),
+        Scenario::Slow => slow::run(options),
+        Scenario::Mixed => mixed::run(options),
     }
 }
 
-/// Names, destinations and frames as the options say.
-struct Cast<'a> {
-    options: &'a Options,
-    send_to: String,
-    subscribe_to: String,
+/// One room with its subscribers, and the publishers of the options.
+fn one_room(options: &Options) -> io::Result<Cast<'_>> {
+    let mut cast = Cast::new(options, "/topic/room.{room}", "/topic/room.{room}", "guest")?;
+    let room = ["0".to_owned()];
+    for n in 0..options.publishers {
+        let client = cast.add(&format!("publisher{n}"), &room)?;
+        cast.publish(client, &room[0], "");
+    }
+    for n in 0..options.connections.unwrap_or(1_000) {
+        let client = cast.add(&format!("subscriber{n}"), &room)?;
+        cast.subscribe(client, &room[0], "", (0..options.publishers as u32).collect());
+    }
+    Ok(cast)
 }
 
-impl<'a> Cast<'a> {
-    /// With the templates of the options, or else these.
-    fn new(options: &'a Options, send_to: &str, subscribe_to: &str) -> Self {
-        let or =
-            |option: &Option<String>, default: &str| option.clone().unwrap_or_else(|| default.to_owned());
-        Self {
-            options,
-            send_to: or(&options.send_to, send_to),
-            subscribe_to: or(&options.subscribe_to, subscribe_to),
-        }
-    }
-
-    fn send_to(&self, room: usize, user: &str) -> String {
-        fill(&self.send_to, room, user)
-    }
-
-    fn subscribe_to(&self, room: usize, user: &str) -> String {
-        fill(&self.subscribe_to, room, user)
-    }
-
-    /// The frame CONNECT of a user.
-    fn connect(&self, user: &str, heart_beat: Duration) -> String {
-        let Options { login, passcode, host, .. } = self.options;
-        let (login, beat) = (login.replace("{user}", user), heart_beat.as_millis());
-        format!(
-            "CONNECT\naccept-version:1.0,1.1,1.2\nhost:{host}\nheart-beat:{beat},{beat}\nlogin:{login}\npasscode:{passcode}\n\n\0"
-        )
-    }
-
-    fn template(&self) -> io::Result<Template> {
-        Template::new(&self.options.body, "x").ok_or_else(|| io::Error::other("--body holds no {stamp}"))
-    }
-}
-
-fn fill(template: &str, room: usize, user: &str) -> String {
-    template.replace("{room}", &room.to_string()).replace("{user}", user)
+/// Publishes as the options say, waits for everything, and reports.
+fn deliver(options: &Options, cast: Cast<'_>) -> io::Result<Report> {
+    let fleet = cast.launch("x")?;
+    fleet.open()?;
+    let span = fleet.publish(options)?;
+    let sent = fleet.drain();
+    let mut report = Report::new();
+    report.span(&span);
+    report.memory(options);
+    report.tally(&fleet.finish()?, sent);
+    Ok(report)
 }
