@@ -44,11 +44,9 @@ pub(crate) struct Engine {
     commands: Receiver<Command>,
     connections: Vec<Connection>,
     closed: VecDeque<usize>,
-    /// Connections that are being opened, how many may be, and how many were so far.
+    /// Connections that are being opened, and how many may be.
     opening: usize,
     pub(crate) opening_max: usize,
-    serial: usize,
-    step: usize,
     churned: usize,
     buffer: Vec<u8>,
     scratch: Scratch,
@@ -94,15 +92,7 @@ struct Answers {
 }
 
 impl Engine {
-    /// The `share`d: which one of how many.
-    pub(crate) fn new(
-        poll: Poll,
-        run: Arc<Run>,
-        target: Target,
-        commands: Receiver<Command>,
-        share: (usize, usize),
-    ) -> Self {
-        let (serial, step) = share;
+    pub(crate) fn new(poll: Poll, run: Arc<Run>, target: Target, commands: Receiver<Command>) -> Self {
         Self {
             poll,
             run,
@@ -112,8 +102,6 @@ impl Engine {
             closed: VecDeque::new(),
             opening: 0,
             opening_max: 1,
-            serial,
-            step,
             churned: 0,
             buffer: vec![0; BUFFER],
             scratch: Scratch::default(),
@@ -174,8 +162,8 @@ impl Engine {
     }
 
     fn open(&mut self, key: usize) {
-        self.serial += self.step;
-        let stream = match self.target.connect(self.serial) {
+        let Connection { number, client, .. } = &self.connections[key];
+        let stream = match self.target.connect(*number, client.is_deaf.then_some(DEAF_BUFFER)) {
             Ok(stream) => stream,
             Err(error) => return self.fail(key, &format!("connect: {error}")),
         };
@@ -462,6 +450,8 @@ impl Engine {
     }
 }
 
+/// Bytes that the system takes for one who does not read.
+const DEAF_BUFFER: usize = 8 << 10;
 /// One in so many of those that come and go is cut at once.
 const CHURN: usize = 8;
 pub(crate) const WAKE: Token = Token(usize::MAX);

@@ -74,11 +74,11 @@ impl Fleet {
             .into_iter()
             .enumerate()
             .for_each(|(number, client)| parts[number % threads].push((number, client)));
-        for (n, part) in parts.into_iter().enumerate() {
+        for part in parts {
             let poll = Poll::new()?;
             let waker = Waker::new(poll.registry(), WAKE)?;
             let (sender, commands) = channel();
-            let mut engine = Engine::new(poll, Arc::clone(&run), target.clone(), commands, (n, threads));
+            let mut engine = Engine::new(poll, Arc::clone(&run), target.clone(), commands);
             engine.opening_max = (options.opening / threads).max(1);
             engine.heart_beat = heart_beat;
             part.into_iter().for_each(|(number, client)| engine.add(number, client));

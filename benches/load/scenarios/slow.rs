@@ -12,7 +12,8 @@ use crate::report::Report;
 
 /// Alternates rounds in which all read and rounds in which one in ten stops.
 pub(super) fn run(options: &Options) -> io::Result<Report> {
-    let options = &Options { rate: Some(options.rate.unwrap_or(200.0)), ..options.clone() };
+    let (rate, bytes) = (options.rate.unwrap_or(150.0), options.bytes.clone().unwrap_or_else(|| vec![2_000]));
+    let options = &Options { rate: Some(rate), bytes: Some(bytes), ..options.clone() };
     let mut report = Report::new();
     let (mut healthy, mut beside, mut closed, mut peaks) = (Vec::new(), Vec::new(), 0, Vec::new());
     for round in 0..2 * options.rounds.unwrap_or(3) {
