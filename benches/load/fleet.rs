@@ -13,7 +13,7 @@ use crate::body::Template;
 use crate::client::{Client, Publication};
 use crate::engine::{Command, Engine, WAKE};
 use crate::options::Options;
-use crate::process;
+use crate::process::Cpu;
 use crate::shared::{Run, Scratch};
 use crate::tally::Tally;
 use crate::target::Target;
@@ -44,8 +44,8 @@ pub(crate) struct Mark {
     at: Instant,
     delivered: u64,
     pid: Option<u32>,
-    server_cpu: Option<Duration>,
-    load_cpu: Duration,
+    server_cpu: Option<Cpu>,
+    load_cpu: Option<Cpu>,
 }
 
 impl Fleet {
@@ -125,7 +125,7 @@ impl Fleet {
 
     pub(crate) fn mark(&self, pid: Option<u32>) -> Mark {
         let delivered = self.run.received.load(Relaxed);
-        let (server_cpu, load_cpu) = (pid.and_then(process::cpu), own_cpu());
+        let (server_cpu, load_cpu) = (pid.and_then(Cpu::of), Cpu::of(std::process::id()));
         Mark { at: Instant::now(), delivered, pid, server_cpu, load_cpu }
     }
 
@@ -134,8 +134,8 @@ impl Fleet {
         Span {
             elapsed: end.at - mark.at,
             delivered: end.delivered - mark.delivered,
-            server_cpu: end.server_cpu.zip(mark.server_cpu).map(|(end, start)| end - start),
-            load_cpu: end.load_cpu - mark.load_cpu,
+            server_cpu: between(&mark.server_cpu, &end.server_cpu),
+            load_cpu: between(&mark.load_cpu, &end.load_cpu).unwrap_or_default(),
         }
     }
 
@@ -226,8 +226,8 @@ impl Fleet {
     }
 }
 
-fn own_cpu() -> Duration {
-    process::cpu(std::process::id()).unwrap_or_default()
+fn between(start: &Option<Cpu>, end: &Option<Cpu>) -> Option<Duration> {
+    Some(end.as_ref()?.since(start.as_ref()?))
 }
 
 /// Bytes that a publisher's socket may refuse before we wait for it.

@@ -22,12 +22,13 @@ pub(super) fn memory(options: &Options) -> io::Result<Report> {
     let mut report = Report::new();
     let mut empty = settled(pid, options.patience);
     report.number("rss_at_start_mib", empty / MEBIBYTE);
-    let mut per_connection = 0.0;
+    let (mut per_connection, mut in_all) = (0.0, 0.0);
     let mut figures = Vec::new();
     for _ in 0..options.rounds.unwrap_or(3) {
         fleet.open()?;
         let full = settled(pid, options.patience);
         per_connection = (full - empty) / count as f64;
+        in_all = full / count as f64;
         fleet.tell(Command::Cut)?;
         fleet.wait_until_open(0)?;
         empty = settled(pid, options.patience);
@@ -35,6 +36,7 @@ pub(super) fn memory(options: &Options) -> io::Result<Report> {
     }
     report.add("connections", count);
     report.number("bytes_per_connection", per_connection);
+    report.number("bytes_per_connection_in_all", in_all);
     report.add("rss_mib_full_and_empty", serde_json::json!(figures));
     report.tally(&fleet.finish()?, 0);
     Ok(report)
