@@ -278,7 +278,7 @@ impl Engine {
                 return (0, answers);
             };
             if !self.buffer.starts_with(b"HTTP/1.1 101") {
-                self.tally.note(&String::from_utf8_lossy(&self.buffer[..head]));
+                self.run.note(&String::from_utf8_lossy(&self.buffer[..head]));
                 answers.ended = true;
                 return (end, answers);
             }
@@ -287,7 +287,8 @@ impl Engine {
         }
         let connection = &mut self.connections[key];
         let Connection { expected, pieces, client, .. } = connection;
-        let (tally, measured_from) = (&mut self.tally, self.run.measured_from.load(Relaxed));
+        let (run, tally) = (&self.run, &mut self.tally);
+        let measured_from = run.measured_from.load(Relaxed);
         let before = tally.received;
         let used = self.run.wire.scan(&self.buffer[start..end], pieces, |arrived| match arrived {
             Arrived::Message(_) if client.is_deaf => {}
@@ -302,10 +303,10 @@ impl Engine {
             Arrived::Ping(payload) => answers.pong = Some(payload.to_vec()),
             Arrived::Error(frame) => {
                 tally.errors += 1;
-                tally.note(&String::from_utf8_lossy(frame));
+                run.note(&String::from_utf8_lossy(frame));
             }
             Arrived::Close(number) => {
-                tally.note(&format!("close {number}"));
+                run.note(&format!("close {number}"));
                 answers.ended = true;
             }
         });
@@ -391,7 +392,7 @@ impl Engine {
             self.tally.deaf_ended += 1;
         } else {
             self.tally.ended += 1;
-            self.tally.note(why);
+            self.run.note(why);
             match self.connections[key].stage {
                 Stage::Open => self.run.ended.fetch_add(1, Relaxed),
                 _ => self.run.failed.fetch_add(1, Relaxed),

@@ -104,7 +104,8 @@ impl Fleet {
         let all = self.run.wait(self.patience, done, |run| done(run) >= self.lasting);
         let open = self.run.open.load(Relaxed);
         if !all || open == 0 {
-            return Err(io::Error::other(format!("{open} of {} connections are open", self.lasting)));
+            let why = self.run.notes().join("; ");
+            return Err(io::Error::other(format!("{open} of {} connections are open. {why}", self.lasting)));
         }
         Ok(start.elapsed())
     }

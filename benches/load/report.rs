@@ -62,10 +62,13 @@ impl Report {
         self.add("stray", tally.stray);
         self.add("errors", tally.errors);
         self.add("ended", tally.ended);
-        if !tally.notes.is_empty() {
-            self.add("notes", json!(tally.notes));
-        }
         self.is_clean &= tally.is_clean();
+    }
+
+    pub(crate) fn notes(&mut self, notes: &[String]) {
+        if !notes.is_empty() {
+            self.add("notes", json!(notes));
+        }
     }
 
     pub(crate) fn memory(&mut self, options: &Options) {

@@ -31,6 +31,8 @@ pub(crate) struct Run {
     pub(crate) measured_from: AtomicU64,
     /// Publishers that wait for receipts go on.
     pub(crate) is_publishing: AtomicBool,
+    /// What went wrong, in words: the first few.
+    notes: Mutex<Vec<String>>,
     /// Links that other threads may publish through, by client.
     pub(crate) links: Vec<Mutex<Option<Arc<Link>>>>,
 }
@@ -63,6 +65,7 @@ impl Run {
             sent: (0..streams).map(|_| AtomicU32::new(0)).collect(),
             measured_from: AtomicU64::new(u64::MAX),
             is_publishing: AtomicBool::new(false),
+            notes: Mutex::default(),
             links: (0..clients).map(|_| Mutex::default()).collect(),
         }
     }
@@ -118,6 +121,17 @@ impl Run {
         true
     }
 
+    pub(crate) fn note(&self, text: &str) {
+        let (text, mut notes) = (text.trim_end_matches('\0').replace(['\n', '\r'], " "), lock(&self.notes));
+        if notes.len() < NOTES && !notes.contains(&text) {
+            notes.push(text);
+        }
+    }
+
+    pub(crate) fn notes(&self) -> Vec<String> {
+        lock(&self.notes).clone()
+    }
+
     pub(crate) fn link(&self, client: usize) -> MutexGuard<'_, Option<Arc<Link>>> {
         lock(&self.links[client])
     }
@@ -164,3 +178,5 @@ fn write(mut stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+const NOTES: usize = 5;

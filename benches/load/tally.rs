@@ -22,8 +22,6 @@ pub(crate) struct Tally {
     pub(crate) ended: u64,
     /// Of those that did not read.
     pub(crate) deaf_ended: u64,
-    /// The first few reasons, in words.
-    pub(crate) notes: Vec<String>,
     /// Microseconds from due to received.
     pub(crate) latency: Latency,
 }
@@ -68,13 +66,6 @@ impl Tally {
         }
     }
 
-    pub(crate) fn note(&mut self, text: &str) {
-        let text = text.trim_end_matches('\0').replace(['\n', '\r'], " ");
-        if self.notes.len() < NOTES && !self.notes.contains(&text) {
-            self.notes.push(text);
-        }
-    }
-
     pub(crate) fn add(&mut self, other: &Self) {
         self.received += other.received;
         self.events += other.events;
@@ -86,7 +77,6 @@ impl Tally {
         self.deaf_ended += other.deaf_ended;
         self.errors += other.errors;
         self.ended += other.ended;
-        other.notes.iter().for_each(|note| self.note(note));
         // Both have the same bounds.
         let _ = self.latency.0.add(&other.latency.0);
     }
@@ -98,4 +88,3 @@ impl Tally {
 }
 
 const LONGEST: u64 = 600_000_000;
-const NOTES: usize = 5;

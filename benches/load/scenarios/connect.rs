@@ -25,6 +25,7 @@ pub(super) fn once(options: &Options) -> io::Result<Report> {
     report.number("load_cpu_share", span.load_cpu.as_secs_f64() / elapsed.as_secs_f64());
     report.add("listen_overflows", process::listen_overflows() - overflows);
     report.memory(options);
+    report.notes(&fleet.run.notes());
     report.tally(&fleet.finish()?, 0);
     Ok(report)
 }
@@ -55,6 +56,7 @@ pub(super) fn again(options: &Options) -> io::Result<Report> {
     }
     report.add("listen_overflows", process::listen_overflows() - overflows);
     report.memory(options);
+    report.notes(&fleet.run.notes());
     report.tally(&fleet.finish()?, 0);
     Ok(report)
 }

@@ -38,6 +38,7 @@ pub(super) fn memory(options: &Options) -> io::Result<Report> {
     report.number("bytes_per_connection", per_connection);
     report.number("bytes_per_connection_in_all", in_all);
     report.add("rss_mib_full_and_empty", serde_json::json!(figures));
+    report.notes(&fleet.run.notes());
     report.tally(&fleet.finish()?, 0);
     Ok(report)
 }
@@ -65,6 +66,7 @@ pub(super) fn heart_beats(options: &Options) -> io::Result<Report> {
         report.number("server_cpu_share", cpu.as_secs_f64() / span.elapsed.as_secs_f64());
     }
     report.number("load_cpu_share", span.load_cpu.as_secs_f64() / span.elapsed.as_secs_f64());
+    report.notes(&fleet.run.notes());
     let tally = fleet.finish()?;
     report.add("heart_beats", tally.beats);
     report.tally(&tally, 0);

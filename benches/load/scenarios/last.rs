@@ -36,6 +36,7 @@ pub(super) fn run(options: &Options) -> io::Result<Report> {
     report.add("rounds", taken_ms.len());
     report.span(&span);
     report.memory(options);
+    report.notes(&fleet.run.notes());
     report.tally(&fleet.finish()?, sent);
     Ok(report)
 }

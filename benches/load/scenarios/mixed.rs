@@ -21,7 +21,7 @@ pub(super) fn run(options: &Options) -> io::Result<Report> {
     let name = |room: usize| format!("{}/{}", room / 10, room % 10);
     let all: Vec<String> = (0..rooms).map(name).collect();
     let publishers: Vec<usize> = (0..options.publishers.max(4))
-        .map(|n| cast.add(&format!("publisher{n}"), &all))
+        .map(|n| cast.add(&format!("publisher{n}"), &[]))
         .collect::<io::Result<_>>()?;
     // A room's streams: its publisher is always the same.
     for (room, place) in all.iter().enumerate() {
@@ -29,7 +29,7 @@ pub(super) fn run(options: &Options) -> io::Result<Report> {
     }
     for n in 0..options.connections.unwrap_or(600) {
         let user = format!("user{n}");
-        let client = cast.add(&user, &all)?;
+        let client = cast.add(&user, &[])?;
         let streams = |room: usize| vec![room as u32];
         match n % 4 {
             // One room; the first ones are the largest by far.
@@ -84,6 +84,7 @@ pub(super) fn run(options: &Options) -> io::Result<Report> {
     report.add("churn_rounds", rounds);
     report.span(&span);
     report.memory(options);
+    report.notes(&fleet.run.notes());
     report.tally(&fleet.finish()?, sent);
     Ok(report)
 }

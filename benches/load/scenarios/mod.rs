@@ -54,6 +54,7 @@ fn deliver(options: &Options, cast: Cast<'_>) -> io::Result<Report> {
     let mut report = Report::new();
     report.span(&span);
     report.memory(options);
+    report.notes(&fleet.run.notes());
     report.tally(&fleet.finish()?, sent);
     Ok(report)
 }

@@ -33,12 +33,14 @@ pub(super) fn run(options: &Options) -> io::Result<Report> {
         // What the server wrote before it closed them is read now, and then the end.
         fleet.tell(Command::Hear)?;
         thread::sleep(Duration::from_millis(500));
+        let notes = fleet.run.notes();
         let tally = fleet.finish()?;
         let p99 = tally.latency.ms(0.99);
         if with_deaf { &mut beside } else { &mut healthy }.push(p99);
         closed += tally.deaf_ended;
         if !tally.is_clean() || round == 1 {
             report.add("deaf", deaf);
+            report.notes(&notes);
             report.tally(&tally, sent);
         }
     }
