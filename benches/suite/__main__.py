@@ -13,9 +13,10 @@ import sys
 import tempfile
 import time
 
+import peers
+import scenarios
 import servers
-from scenarios import JSON_BODY, works
-from table import HEAD, machine, replace, row
+import table
 
 README = servers.ROOT / "benches" / "README.md"
 
@@ -29,18 +30,21 @@ def main():
         house = House(servers.build(pathlib.Path(folder)), pathlib.Path(folder))
         began = time.monotonic()
         try:
-            rows, unclean, unmet = measure(house, options)
+            rows, unclean, unmet = beside(house, options) if options.peer else against_targets(house, options)
         finally:
             house.close()
     minutes = (time.monotonic() - began) / 60
-    command = "make bench" if sys.argv[1:] in ([], ["--update"]) else "python3 benches/suite " + " ".join(sys.argv[1:])
-    text = f"`{command}`, {options.pairs} rounds, {minutes:.1f} minutes; {machine()}.\n\n" + "\n".join([HEAD, *rows])
+    target = "make bench-peers" if options.peer else "make bench"
+    more = [word for word in (f"--only {','.join(options.only)}" if options.only else "",) if word]
+    command = target + (f' ARGS="{" ".join(more)}"' if more else "")
+    text = f"`{command}`, {options.pairs} rounds, {minutes:.1f} minutes; {table.machine()}.\n\n" + "\n".join(rows)
     print(f"\n{text}\n")
     for problem in unclean:
         print(f"NOT CLEAN: {problem}")
-    print(f"{unmet} targets are not met." if unmet else "All targets are met.")
+    if not options.peer:
+        print(f"{unmet} targets are not met." if unmet else "All targets are met.")
     if options.update:
-        replace(README, "table", text)
+        table.replace(README, "peers" if options.peer else "table", text)
     return 1 if unclean else 0
 
 
@@ -90,53 +94,56 @@ class House:
             server.stop()
 
 
-def calibrate(house):
-    """SENDs a second that take half of what the floor can do."""
-    most = [house.load("floor", "fanout", ["--seconds", "1.5"]) for _ in range(3)]
-    fanout = max(figures["deliveries_per_second"] for figures in most) / 1_000 / 2
-    # Of these the floor's cost does not depend on the rate; half a core is half its power.
-    chat = house.load("floor", "chat", ["-n", "2000", "--rooms", "200", "--rate", "2000", "--seconds", "1", *JSON_BODY])
-    users = house.load("floor", "users", ["--rate", "10000", "--seconds", "1"])
-    return {
-        "fanout": fanout,
-        "chat": 0.5e6 / chat["cpu_s_per_million"] / 10,
-        "users": 0.5e6 / users["cpu_s_per_million"],
-    }
-
-
-def measure(house, options):
-    """Runs everything; gives the table's rows, what was not clean, and how many targets are missed."""
-    rates = calibrate(house)
-    rows, unclean, unmet = [], [], 0
-    for work in works(rates):
-        if options.only and work.name not in options.only:
-            continue
-        results = {name: [] for name in work.turns}
-        for number in range(work.rounds or options.pairs):
-            for name, (server, flags) in work.turns.items():
-                figures = house.load(server, work.scenario or work.name, flags)
-                results[name].append(figures)
-                say(work, number, name, figures)
-                if not figures.get("clean"):
-                    unclean.append(f"{work.name}, {name}: {figures}")
-        for line in work.lines:
-            text, met = row(line, results)
+def against_targets(house, options):
+    """Broker against floor; gives the table's rows, what was not clean, and how many targets are missed."""
+    rows, unclean, unmet = [table.HEAD], [], 0
+    for work in scenarios.works(scenarios.calibrate(house)):
+        results = take_turns(house, work, options, unclean)
+        for line in work.lines if results else []:
+            text, met = table.row(line, results)
             rows.append(text)
             unmet += met is False
-            print(text, flush=True)
     return rows, unclean, unmet
 
 
-def say(work, number, name, figures):
-    shown = [f"{line.figure} {figures[line.figure]}" for line in work.lines if line.figure in figures]
-    clean = "" if figures.get("clean") else f" NOT CLEAN {figures.get('notes', '')}"
-    print(f"{work.name} {number + 1} {name}: {', '.join(dict.fromkeys(shown))}{clean}", file=sys.stderr, flush=True)
+def beside(house, options):
+    """Another server, the broker and the floor; gives the table's rows and what was not clean."""
+    house.running["peer"] = peers.server(options)
+    rows, unclean = [peers.head(options.peer)], []
+    for work in peers.works(peers.calibrate(house)):
+        results = take_turns(house, work, options, unclean)
+        rows += [peers.row(figure, results) for figure in work.lines if results]
+    return rows, unclean, 0
+
+
+def take_turns(house, work, options, unclean):
+    """One contestant after the other, then again; gives the figures of each."""
+    if options.only and work.name not in options.only:
+        return {}
+    results = {name: [] for name in work.turns}
+    for number in range(min(work.rounds or options.pairs, options.pairs)):
+        for name, (server, flags) in work.turns.items():
+            figures = house.load(server, work.scenario or work.name, flags)
+            results[name].append(figures)
+            shown = {figure: figures[figure] for figure in dict.fromkeys(work.figures()) if figure in figures}
+            clean = "" if figures.get("clean") else f" NOT CLEAN {figures}"
+            print(f"{work.name} {number + 1} {name}: {shown}{clean}", file=sys.stderr, flush=True)
+            if not figures.get("clean"):
+                unclean.append(f"{work.name}, {name}: {figures}")
+    return results
 
 
 def arguments():
     parser = argparse.ArgumentParser(prog="benches/suite", description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=5, help="rounds of each comparison (default 5)")
     parser.add_argument("--only", type=lambda text: text.split(","), help="such as fanout,chat")
+    parser.add_argument("--peer", metavar="NAME", help="another server that is running: compare with it")
+    parser.add_argument("--peer-url", metavar="URL")
+    parser.add_argument("--peer-pid", type=int, metavar="PID")
+    parser.add_argument("--peer-topic", default="/topic/{room}", help="its form of a topic (default /topic/{room})")
+    parser.add_argument("--peer-queue", default="/queue/{user}", help="its form of a user's queue (default /queue/{user})")
+    parser.add_argument("--peer-login", default="guest")
+    parser.add_argument("--peer-passcode", default="guest")
     parser.add_argument("--update", action="store_true", help="put the table into benches/README.md")
     return parser.parse_args()
 

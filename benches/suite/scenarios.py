@@ -18,9 +18,26 @@ class Work:
     # How many rounds, when not as many as asked for.
     rounds: int = 0
 
+    def figures(self):
+        """The names of the figures that matter here."""
+        return [line.figure for line in self.lines]
+
 
 JSON_BODY = ["--body", '{"type":"TEXT","content":"{stamp}{pad}"}']
 CHAT = ["-n", "10000", "--rooms", "1000"]
+
+
+def calibrate(house):
+    """SENDs a second that take half of what the floor can do, by scenario."""
+    most = [house.load("floor", "fanout", ["--seconds", "1.5"]) for _ in range(3)]
+    # A delivery of these costs the floor the same at any rate; half a core is half its power.
+    chat = house.load("floor", "chat", ["-n", "2000", "--rooms", "200", "--rate", "2000", "--seconds", "1", *JSON_BODY])
+    users = house.load("floor", "users", ["--rate", "10000", "--seconds", "1"])
+    return {
+        "fanout": max(figures["deliveries_per_second"] for figures in most) / 1_000 / 2,
+        "chat": 0.5e6 / chat["cpu_s_per_million"] / 10,
+        "users": 0.5e6 / users["cpu_s_per_million"],
+    }
 
 
 def works(rates):

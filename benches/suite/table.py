@@ -22,7 +22,7 @@ class Line:
     of: str
     against: str = ""
     limit: float | None = None
-    # Whether more is better, for figures like deliveries a second.
+    # Else the limit is one of the figure itself.
     limit_of_ratio: bool = True
 
 
