@@ -70,6 +70,8 @@ impl Template {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Expected {
     pub(crate) stream: u32,
+    /// Number of the subscription, among those of the connection.
+    pub(crate) subscription: u32,
     /// The next number; none until the first has come to one who joined while messages were under way.
     next: Option<u32>,
     /// Numbers from here on must come.
@@ -87,8 +89,8 @@ pub(crate) enum Arrival {
 }
 
 impl Expected {
-    pub(crate) fn new(stream: u32) -> Self {
-        Self { stream, next: None, from: u32::MAX }
+    pub(crate) fn new(stream: u32, subscription: u32) -> Self {
+        Self { stream, subscription, next: None, from: u32::MAX }
     }
 
     /// The subscription is active: all from number `from` on will come.

@@ -14,8 +14,16 @@ pub(crate) struct Client {
     pub(crate) is_lent: bool,
     /// Stops reading when told to; what it got does not count.
     pub(crate) is_deaf: bool,
-    /// Is cut and comes back again and again.
-    pub(crate) is_fleeting: bool,
+    /// Goes and comes back, again and again.
+    pub(crate) restless: Option<Restless>,
+}
+
+/// How a client comes and goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Restless {
+    Cut,
+    /// Its first subscription only.
+    Unsubscribe,
 }
 
 #[derive(Debug, Clone)]
@@ -60,4 +68,5 @@ impl Client {
 
 /// Receipt ids.
 pub(crate) const SUBSCRIBED: &str = "subscribed";
+pub(crate) const LEFT: &str = "left";
 pub(crate) const SENT: &str = "sent";

@@ -15,7 +15,7 @@ pub(crate) struct Tally {
     pub(crate) missing: u64,
     /// Doubled, or after a later one.
     pub(crate) again: u64,
-    /// Of a stream that was not subscribed.
+    /// Of a stream that is not subscribed, or under another subscription.
     pub(crate) stray: u64,
     /// ERROR frames, and connections that ended or were not opened.
     pub(crate) errors: u64,
@@ -48,18 +48,27 @@ impl Latency {
 }
 
 impl Tally {
-    /// Counts a message; `expected` is in the order of streams.
-    pub(crate) fn arrive(&mut self, expected: &mut [Expected], stamp: Stamp, now: u64, measured_from: u64) {
+    /// Counts a message; `expected` is in the order of streams, `subscription` what the message names, if it matters.
+    pub(crate) fn arrive(
+        &mut self,
+        expected: &mut [Expected],
+        stamp: Stamp,
+        subscription: Option<u32>,
+        now: u64,
+        measured_from: u64,
+    ) {
         self.received += 1;
         let place = match expected {
             [only] if only.stream == stamp.stream => Ok(0),
             _ => expected.binary_search_by_key(&stamp.stream, |expected| expected.stream),
         };
+        let place =
+            place.ok().filter(|at| subscription.is_none_or(|number| number == expected[*at].subscription));
         match place.map(|at| expected[at].arrive(stamp.number)) {
-            Ok(Arrival::Next) => {}
-            Ok(Arrival::After(count)) => self.missing += u64::from(count),
-            Ok(Arrival::Again) => self.again += 1,
-            Err(_) => self.stray += 1,
+            Some(Arrival::Next) => {}
+            Some(Arrival::After(count)) => self.missing += u64::from(count),
+            Some(Arrival::Again) => self.again += 1,
+            None => self.stray += 1,
         }
         if stamp.due >= measured_from {
             self.latency.0.saturating_record(now.saturating_sub(stamp.due) / 1_000);

@@ -15,8 +15,10 @@ pub(crate) enum Arrived<'a> {
     Connected,
     /// By its `receipt-id`.
     Receipt(&'a [u8]),
-    /// By its body.
-    Message(&'a [u8]),
+    Message {
+        head: &'a [u8],
+        body: &'a [u8],
+    },
     Error(&'a [u8]),
     /// With what belongs into the pong.
     Ping(&'a [u8]),
@@ -94,12 +96,17 @@ fn frames(input: &[u8], each: &mut impl FnMut(Arrived<'_>)) -> usize {
         at += length + 1;
         let Some(head) = memmem::find(frame, b"\n\n") else { continue };
         match frame[0] {
-            b'M' => each(Arrived::Message(&frame[head + 2..])),
+            b'M' => each(Arrived::Message { head: &frame[..=head], body: &frame[head + 2..] }),
             b'R' => each(Arrived::Receipt(header_value(&frame[..=head], b"\nreceipt-id:"))),
             b'C' => each(Arrived::Connected),
             _ => each(Arrived::Error(frame)),
         }
     }
+}
+
+/// Which of its subscriptions, by number, a MESSAGE says it belongs to.
+pub(crate) fn subscription(head: &[u8]) -> Option<u32> {
+    std::str::from_utf8(header_value(head, b"\nsubscription:sub-")).ok()?.parse().ok()
 }
 
 fn header_value<'a>(head: &'a [u8], name: &[u8]) -> &'a [u8] {
