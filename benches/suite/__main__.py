@@ -96,14 +96,17 @@ class House:
 
 def against_targets(house, options):
     """Broker against floor; gives the table's rows, what was not clean, and how many targets are missed."""
-    rows, unclean, unmet = [table.HEAD], [], 0
+    rows, unclean, unmet, best = [table.HEAD], [], 0, {}
     for work in scenarios.works(scenarios.calibrate(house)):
         results = take_turns(house, work, options, unclean)
         for line in work.lines if results else []:
             text, met = table.row(line, results)
             rows.append(text)
             unmet += met is False
-    return rows, unclean, unmet
+        figure = table.FLOOR.get(work.name, [""])[0]
+        figures = [run[figure] for run in results.get("floor", []) if figure in run]
+        best.update({work.name: min(figures)} if figures else {})
+    return [*rows, "", table.floor_check(best)], unclean, unmet
 
 
 def beside(house, options):

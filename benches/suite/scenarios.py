@@ -101,8 +101,8 @@ def works(rates):
             "broker-2": ("broker-2", two),
         },
         [
-            Line("two workers against one: a delivery", cpu, us, "broker-2", "broker", 1.25),
-            Line("two threads of the floor against one", cpu, us, "floor-2", "floor"),
+            Line("two workers: a delivery", cpu, us, "broker-2", "broker", 1.25, names=("two", "one worker")),
+            Line("the floor's two threads", cpu, us, "floor-2", "floor", names=("two threads", "one")),
         ],
         "fanout",
     )

@@ -24,6 +24,8 @@ class Line:
     limit: float | None = None
     # Else the limit is one of the figure itself.
     limit_of_ratio: bool = True
+    # Who the two are, where they are not the broker and the floor.
+    names: tuple = ("", "")
 
 
 def show(value):
@@ -52,12 +54,33 @@ def row(line, results):
     if line.limit is not None and not judged:
         met, verdict = False, "**no figure**"
     target = "" if line.limit is None else f"≤ {show(line.limit)}" + (" x" if judged is ratios else f" {line.unit}")
-    cells = [line.title, line.unit, spread(others), spread(values), spread(ratios), target, verdict]
+    of, against = (f"{name}: " if name else "" for name in line.names)
+    cells = [line.title, line.unit, against + spread(others), of + spread(values), spread(ratios), target, verdict]
     return "| " + " | ".join(cells) + " |", met
 
 
 HEAD = """| work | unit | floor | stompede | ratio | target | |
 | --- | --- | --- | --- | --- | --- | --- |"""
+
+
+# What the floor takes when the machine is quiet (two cores of a Xeon at 2.5 GHz): it counts only while it stays near.
+FLOOR = {
+    "fanout": ("cpu_s_per_million", 1.2),
+    "half": ("cpu_s_per_million", 2.3),
+    "chat": ("cpu_s_per_million", 6.9),
+    "users": ("cpu_s_per_million", 10.0),
+    "last": ("last_p50_ms", 64.0),
+}
+
+
+def floor_check(best):
+    """Says whether the floor's best rounds are what they should be; `best` is the least figure of each work."""
+    parts = []
+    for name, (_, usual) in FLOOR.items():
+        if name in best:
+            far = "" if best[name] <= 1.3 * usual else " **too much**"
+            parts.append(f"{name} {show(best[name])} of {show(usual)}{far}")
+    return f"The floor at its best, of what is usual on a quiet machine of this kind: {', '.join(parts)}." if parts else ""
 
 
 def machine():
