@@ -30,10 +30,11 @@ test:
 bench:
 	python3 benches/suite $(ARGS)
 
-# The parts in memory, by criterion.
+# The parts in memory: time by criterion, and instructions (with valgrind).
 bench-micro:
 	cargo bench -p stompede-protocol
 	cargo bench --bench broker
+	cargo bench --bench cost
 
 # Installs RabbitMQ (Debian) and runs the same scenarios on it, on the broker and on the floor.
 bench-peers:

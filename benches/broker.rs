@@ -2,33 +2,35 @@
 //!
 //! `cargo bench --bench broker`; `-- --test` runs each once. Figures in `benches/README.md`.
 
+#[path = "support/room.rs"]
+mod room;
+
 use std::hint::black_box;
 use std::io::IoSlice;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use stompede::backend::memory::embedded;
-use stompede::broker::{Broker, Link, Now, Parts, Settings, Shard, Shown};
-use stompede::features::Rooms;
-use stompede::features::rooms::{Events, Utterance, enrich};
-use stompede::model::trie::Trie;
-use stompede::model::{
-    Address, Delivery, Destination, DestinationRules, Limits, Message, MessageId, Overflow, Pattern,
-    Principal, WorkerId,
+use criterion::measurement::WallTime;
+use criterion::{
+    BatchSize, BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
 };
-use stompede::policy::authenticator::Mode;
-use stompede::policy::quota::ConnectionLimits;
-use stompede::policy::{Access, Accounts, Authenticator, Connections, UserRates};
+use flate2::{Compress, Compression, FlushCompress};
+use stompede::broker::Link;
+use stompede::features::rooms::{Utterance, enrich};
+use stompede::model::trie::Trie;
+use stompede::model::{Address, Delivery, Destination, Message, MessageId, Overflow, Pattern};
 use stompede::routing::Outbox;
 use stompede::transport::encode::{Wire, encoders, kind};
-use stompede_protocol::{Headers, HeartBeat, Millis, Version};
+use stompede::transport::websocket::{Deflated, WebSocket};
+use stompede::transport::{Framing, Incoming};
+use stompede_protocol::{Headers, Version};
+
+use room::{BEAT_MS, CHAT, Room, Scene, TOPIC};
 
 criterion_group! {
     name = benches;
     config = Criterion::default().warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(4));
-    targets = route, encode, outbox, trie, chat
+    targets = route, sessions, encode, deflate, outbox, trie, chat
 }
 criterion_main!(benches);
 
@@ -38,13 +40,25 @@ fn route(criterion: &mut Criterion) {
     for (link, subscribers) in
         [(Link::Stream, 1), (Link::Stream, 10), (Link::Stream, 1_000), (Link::WebSocket, 1_000)]
     {
-        let mut room = Room::with(link, subscribers);
-        group.throughput(Throughput::Elements(subscribers));
+        let mut room = Room::of(&Scene { link, subscribers, ..Scene::default() });
+        group.throughput(Throughput::Elements(subscribers as u64));
         group.bench_function(BenchmarkId::new(format!("{link:?}"), subscribers), |bencher| {
             bencher.iter(|| room.say());
         });
-        assert_eq!(room.shard.broker().counters().deliveries.value() % subscribers, 0, "a delivery was lost");
+        assert_eq!(room.deliveries() % subscribers as u64, 0, "a delivery was lost");
     }
+    group.finish();
+}
+
+/// What clients do beside talking, in a room of a thousand.
+fn sessions(criterion: &mut Criterion) {
+    let connect = format!("heart-beat:{BEAT_MS},{BEAT_MS}\n");
+    let mut room = Room::of(&Scene { connect: &connect, subscribers: RECEIVERS, ..Scene::default() });
+    let mut group = criterion.benchmark_group("session");
+    group.bench_function("UNSUBSCRIBE and SUBSCRIBE", |bencher| bencher.iter(|| room.resubscribe()));
+    group.bench_function("come, subscribe and go", |bencher| bencher.iter(|| room.come_and_go()));
+    group.throughput(Throughput::Elements(RECEIVERS as u64));
+    group.bench_function("1,000 heart-beats both ways", |bencher| bencher.iter(|| room.beat()));
     group.finish();
 }
 
@@ -56,7 +70,7 @@ fn encode(criterion: &mut Criterion) {
     let delivery = Delivery {
         message: &message,
         subscription: Some("sub-0"),
-        shown: DESTINATION,
+        shown: TOPIC,
         ack: None,
         redelivered: None,
     };
@@ -84,6 +98,77 @@ fn encode(criterion: &mut Criterion) {
         });
     });
     group.finish();
+}
+
+/// What compression costs, and what it saves: a publish with and without it, by the size of the body, and what a client
+/// sends.
+fn deflate(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("deflate");
+    let prices = prices();
+    for size in [128, 512, 2 << 10, 16 << 10, 64 << 10] {
+        let body = if size == CHAT.len() { CHAT } else { &prices[..size] };
+        for subscribers in [1, 1_000] {
+            for link in [Link::WebSocket, Link::DeflateWebSocket] {
+                let mut room = Room::of(&Scene { link, subscribers, body, ..Scene::default() });
+                let before = room.taken_bytes();
+                room.say();
+                let bytes = (room.taken_bytes() - before) / subscribers;
+                println!("{link:?}, {subscribers} x {size} bytes: {bytes} bytes a delivery");
+                group.throughput(Throughput::Elements(subscribers as u64));
+                group.bench_function(format!("{link:?}, {subscribers} x {size}"), |bencher| {
+                    bencher.iter(|| room.say());
+                });
+            }
+        }
+        receive(&mut group, size, body);
+    }
+    group.finish();
+}
+
+/// A message of a client through the framing.
+fn receive(group: &mut BenchmarkGroup<'_, WallTime>, size: usize, body: &[u8]) {
+    let mut compressed = Vec::with_capacity(body.len() + 1_000);
+    let mut compress = Compress::new(Compression::default(), false);
+    let compressing = compress.compress_vec(body, &mut compressed, FlushCompress::Sync);
+    compressing.expect("there is room");
+    compressed.truncate(compressed.len() - 4);
+    let (plain, compressed) = (client_frame(0x82, body), client_frame(0xc2, &compressed));
+    let (mut websocket, mut deflated) = (WebSocket::new(1 << 20), Deflated::new(1 << 20));
+    group.throughput(Throughput::Elements(1));
+    for (name, framing, frame) in [
+        ("receive plain", &mut websocket as &mut dyn Framing, plain),
+        ("receive compressed", &mut deflated, compressed),
+    ] {
+        group.bench_function(format!("{name}, {size}"), |bencher| {
+            bencher.iter(|| {
+                let mut received = 0;
+                let taken = framing.receive(black_box(&frame), &mut |incoming| {
+                    if let Incoming::Payload { bytes, .. } = incoming {
+                        received += bytes.len();
+                    }
+                });
+                assert_eq!((taken, received), (Ok(()), size));
+            });
+        });
+    }
+}
+
+/// A masked frame; the key 0 costs as much as any.
+fn client_frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![first, 0xff];
+    frame.extend_from_slice(&(payload.len() as u64).to_be_bytes());
+    frame.extend_from_slice(&[0; 4]);
+    frame.extend_from_slice(payload);
+    frame
+}
+
+/// JSON as a market sends it.
+fn prices() -> Vec<u8> {
+    let tick = |n: u64| {
+        let (bid, ask) = (n * 7_919 % 100_000, n * 7_907 % 100_000);
+        format!(r#"{{"symbol":"S{}","bid":{bid},"ask":{ask},"trader":"trader {}"}},"#, n % 97, n * n % 1_013)
+    };
+    (1..2_000).map(tick).collect::<String>().into_bytes()
 }
 
 /// What waits for one socket: pushed frame by frame, written in a few large writes.
@@ -152,86 +237,12 @@ fn chat(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A publisher and its subscribers on one worker.
-struct Room {
-    shard: Shard,
-    publisher: u32,
-    subscribers: Vec<u32>,
-    send: Vec<u8>,
-}
-
-impl Room {
-    fn with(link: Link, subscribers: u64) -> Self {
-        let broker = Arc::new(Broker::new(parts(), embedded(&Limits::default(), usize::MAX)));
-        let mut shard = Shard::new(WorkerId(0), broker, NOW);
-        let mut open = |link| {
-            let slot = shard.open(link, Shown::Vouched(Box::new(Principal::service("bench"))), NOW).slot;
-            shard.receive(slot, b"CONNECT\naccept-version:1.2\nhost:bench\n\n\0", true, NOW);
-            slot
-        };
-        let publisher = open(Link::Stream);
-        let subscribers: Vec<u32> = (0..subscribers).map(|_| open(link)).collect();
-        let subscribe = format!("SUBSCRIBE\nid:sub-0\ndestination:{DESTINATION}\n\n\0");
-        for slot in &subscribers {
-            shard.receive(*slot, subscribe.as_bytes(), true, NOW);
-        }
-        let head = format!("SEND\ndestination:{DESTINATION}\ncontent-length:{}\n\n", CHAT.len());
-        let mut room = Self { shard, publisher, subscribers, send: [head.as_bytes(), CHAT, b"\0"].concat() };
-        room.empty();
-        room.say();
-        let delivered = room.shard.broker().counters().deliveries.value();
-        assert_eq!(delivered, room.subscribers.len() as u64, "the room does not work");
-        room
-    }
-
-    fn say(&mut self) {
-        self.shard.receive(self.publisher, &self.send, true, NOW);
-        self.empty();
-    }
-
-    /// Every socket takes what waits for it.
-    fn empty(&mut self) {
-        for slot in self.subscribers.iter().chain([&self.publisher]) {
-            let mut slices = [IoSlice::new(&[]); 16];
-            let count = self.shard.gather(*slot, &mut slices);
-            let bytes = slices[..count].iter().map(|slice| slice.len()).sum();
-            if bytes > 0 {
-                self.shard.wrote(*slot, black_box(bytes), NOW);
-            }
-        }
-    }
-}
-
-fn parts() -> Parts {
-    let limits = Limits { sends_per_second: 0, ..Limits::default() };
-    Parts {
-        settings: Settings {
-            limits,
-            heart_beat: HeartBeat { send_ms: 0, receive_ms: 0 },
-            websocket_ping_ms: 25_000,
-            pong_ms: 10_000,
-            rules: DestinationRules::default(),
-            rooms: Rooms::new("/topic/chat/", "/app/chat/", Events::Topic),
-            server_name: "bench".into(),
-            memory_bytes_max: usize::MAX,
-        },
-        authenticator: Authenticator::new(None, Accounts::new(&[]).expect("no accounts"), Mode::Development),
-        access: Access::defaults(),
-        connections: Connections::new(ConnectionLimits::default()),
-        user_rates: UserRates::new(),
-        encoders: encoders(),
-        workers: 1,
-        node: 0xfeed,
-        random: Box::new(|| 42),
-    }
-}
-
 fn message() -> Message {
     let mut headers = Headers::new();
     headers.push("content-type", "application/json");
     Message {
         id: MessageId { node: 0xfeed, number: 12_345 },
-        destination: destination(DESTINATION),
+        destination: destination(TOPIC),
         timestamp_ms: 1_800_000_000_000,
         sender: Some("alice".into()),
         headers,
@@ -247,9 +258,4 @@ fn destination(text: &str) -> Destination {
     }
 }
 
-const DESTINATION: &str = "/topic/news/4711";
 const RECEIVERS: usize = 1_000;
-const NOW: Now = Now { mono: Millis(1_000), wall_ms: 1_800_000_000_000 };
-
-/// 128 bytes, as a page sends them.
-const CHAT: &[u8] = br#"{"type":"TEXT","content":"Hello, is anybody there? The kettle is on and the door is open.","clientId":"0b7f3c1e-55","locale":"en"}"#;

@@ -1,11 +1,9 @@
 //! Frames to bytes.
 //!
 //! A MESSAGE goes to many receivers: what is one receiver's own stands first ([`MessageHead`]), the rest
-//! ([`message_tail`]) is encoded once and shared by all receivers of a version.
+//! ([`MessageTail`]) is encoded once and shared by all receivers of a version.
 
-use bytes::{BufMut, BytesMut};
-
-use crate::{Command, Frame, Version, escape_into, header::is_line_breaking};
+use crate::{Command, Frame, Headers, Version, escape_into, header::is_line_breaking};
 
 /// Writes `frame` for a receiver of `version`.
 ///
@@ -13,11 +11,11 @@ use crate::{Command, Frame, Version, escape_into, header::is_line_breaking};
 /// replaced). What the version cannot carry is left out or blanked, so no header can begin a line of its own: see
 /// [`escape_into`]; headers without a name are left out, and so are names with a colon where there are no escapes.
 /// The body of a frame that must not have one is left out.
-pub fn encode(frame: &Frame, version: Version, out: &mut BytesMut) {
+pub fn encode(frame: &Frame, version: Version, out: &mut Vec<u8>) {
     let command = frame.command;
     out.reserve(frame.headers.text_bytes() + frame.body.len() + ROOM_BYTES);
-    out.put_slice(command.as_str().as_bytes());
-    out.put_u8(b'\n');
+    out.extend_from_slice(command.as_str().as_bytes());
+    out.push(b'\n');
     let version = if command.is_escaped() { version } else { Version::V1_0 };
     // A frame whose body is left out, or was ignored under 1.0, must not announce one.
     let headers = frame.headers.iter().filter(|(name, _)| *name != CONTENT_LENGTH);
@@ -44,11 +42,11 @@ pub struct MessageHead<'a> {
 }
 
 impl MessageHead<'_> {
-    /// Writes it for a receiver of `version`; a [`message_tail`] of the same version must follow.
-    pub fn encode(&self, version: Version, out: &mut BytesMut) {
+    /// Writes it for a receiver of `version`; a [`MessageTail`] of the same version must follow.
+    pub fn encode(&self, version: Version, out: &mut Vec<u8>) {
         let values = [self.subscription, Some(self.message_id), self.ack];
         out.reserve(values.iter().flatten().map(|value| value.len()).sum::<usize>() + ROOM_BYTES);
-        out.put_slice(b"MESSAGE\n");
+        out.extend_from_slice(b"MESSAGE\n");
         if let Some(subscription) = self.subscription {
             field(b"subscription:", subscription, version, out);
         }
@@ -59,38 +57,55 @@ impl MessageHead<'_> {
     }
 }
 
-/// Writes the part of a MESSAGE that all receivers of `version` share: the remaining headers, `content-length`, the
-/// blank line, the body and the NUL. Headers that belong to [`MessageHead`], and `content-length`, are left out: a
-/// sender cannot forge them.
-pub fn message_tail<'a>(
-    version: Version,
-    headers: impl Iterator<Item = (&'a str, &'a str)>,
-    body_bytes: &[u8],
-    out: &mut BytesMut,
-) {
-    out.reserve(body_bytes.len() + TAIL_ROOM_BYTES);
-    headers
-        .filter(|(name, _)| !matches!(*name, CONTENT_LENGTH | SUBSCRIPTION | MESSAGE_ID | ACK))
-        .for_each(|(name, value)| header(name, value, version, out));
-    content_length(body_bytes.len(), out);
-    body(body_bytes, out);
+/// The part of a MESSAGE that all receivers of a version share: the remaining headers, `content-length`, the blank line,
+/// the body and the NUL.
+#[derive(Clone, Copy, Debug)]
+pub struct MessageTail<'a> {
+    /// Header `destination`.
+    pub destination: &'a str,
+    /// The sender's. Those that belong to [`MessageHead`], and `content-length`, are left out: a sender cannot forge
+    /// them.
+    pub headers: &'a Headers,
+    /// The broker's own, whose names need no escape.
+    pub own: &'a [(&'static str, &'a str)],
+    /// The body.
+    pub body: &'a [u8],
 }
 
-fn header(name: &str, value: &str, version: Version, out: &mut BytesMut) {
+impl MessageTail<'_> {
+    /// Writes it for receivers of `version`.
+    pub fn encode(&self, version: Version, out: &mut Vec<u8>) {
+        out.reserve(self.body.len() + TAIL_ROOM_BYTES);
+        field(b"destination:", self.destination, version, out);
+        for (name, value) in self.headers.iter() {
+            if !matches!(name, CONTENT_LENGTH | SUBSCRIPTION | MESSAGE_ID | ACK) {
+                header(name, value, version, out);
+            }
+        }
+        for (name, value) in self.own {
+            out.extend_from_slice(name.as_bytes());
+            field(b":", value, version, out);
+        }
+        content_length(self.body.len(), out);
+        body(self.body, out);
+    }
+}
+
+fn header(name: &str, value: &str, version: Version, out: &mut Vec<u8>) {
     if !can_carry(name, version) {
         return;
     }
     escape_into(out, name, version);
-    out.put_u8(b':');
+    out.push(b':');
     escape_into(out, value, version);
-    out.put_u8(b'\n');
+    out.push(b'\n');
 }
 
 /// A header of ours, whose name needs no escape.
-fn field(name_and_colon: &[u8], value: &str, version: Version, out: &mut BytesMut) {
-    out.put_slice(name_and_colon);
+fn field(name_and_colon: &[u8], value: &str, version: Version, out: &mut Vec<u8>) {
+    out.extend_from_slice(name_and_colon);
     escape_into(out, value, version);
-    out.put_u8(b'\n');
+    out.push(b'\n');
 }
 
 /// A colon in a name that is not escaped would make it another name.
@@ -99,8 +114,8 @@ fn can_carry(name: &str, version: Version) -> bool {
     !name.is_empty() && (version != Version::V1_0 || !name.bytes().any(unescaped))
 }
 
-fn content_length(length: usize, out: &mut BytesMut) {
-    out.put_slice(b"content-length:");
+fn content_length(length: usize, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"content-length:");
     let mut digits = [0; 20];
     let mut start = digits.len();
     let mut rest = length;
@@ -112,14 +127,14 @@ fn content_length(length: usize, out: &mut BytesMut) {
             break;
         }
     }
-    out.put_slice(&digits[start..]);
-    out.put_u8(b'\n');
+    out.extend_from_slice(&digits[start..]);
+    out.push(b'\n');
 }
 
-fn body(body: &[u8], out: &mut BytesMut) {
-    out.put_u8(b'\n');
-    out.put_slice(body);
-    out.put_u8(0);
+fn body(body: &[u8], out: &mut Vec<u8>) {
+    out.push(b'\n');
+    out.extend_from_slice(body);
+    out.push(0);
 }
 
 const CONTENT_LENGTH: &str = "content-length";
@@ -137,9 +152,9 @@ mod tests {
     use super::*;
 
     fn encoded(frame: &Frame, version: Version) -> String {
-        let mut out = BytesMut::new();
+        let mut out = Vec::new();
         encode(frame, version, &mut out);
-        String::from_utf8(out.to_vec()).unwrap()
+        String::from_utf8(out).unwrap()
     }
 
     #[test]
@@ -183,26 +198,26 @@ mod tests {
 
     #[test]
     fn head_and_tail_make_a_message_whose_own_headers_nobody_forges() {
-        let mut out = BytesMut::new();
+        let mut out = Vec::new();
         let head = MessageHead { subscription: Some("sub:0"), message_id: "m@1-2", ack: Some("m@1-2") };
         head.encode(Version::V1_2, &mut out);
-        let headers = [
-            ("destination", "/a"),
-            ("ack", "forged"),
-            ("subscription", "x"),
-            ("message-id", "y"),
-            ("k", "v"),
-        ];
-        message_tail(Version::V1_2, headers.into_iter(), b"\0\xff", &mut out);
+        let headers = [("ack", "forged"), ("subscription", "x"), ("message-id", "y"), ("k", "v")];
+        let tail = MessageTail {
+            destination: "/a",
+            headers: &headers.into_iter().collect(),
+            own: &[("user-name", "a:b")],
+            body: b"\0\xff",
+        };
+        tail.encode(Version::V1_2, &mut out);
         let expected = b"MESSAGE\nsubscription:sub\\c0\nmessage-id:m@1-2\nack:m@1-2\ndestination:/a\nk:v\n\
-            content-length:2\n\n\0\xff\0";
+            user-name:a\\cb\ncontent-length:2\n\n\0\xff\0";
         assert_eq!(&out[..], expected);
     }
 
     #[test]
     fn lengths_are_written_in_decimal() {
         for length in [0, 9, 10, 1_048_576, usize::MAX] {
-            let mut out = BytesMut::new();
+            let mut out = Vec::new();
             content_length(length, &mut out);
             assert_eq!(&out[..], format!("content-length:{length}\n").as_bytes());
         }

@@ -27,7 +27,7 @@ pub use ack::{AckId, AckMode, Ledger, SubscriptionKey};
 pub use client::{Client, ClientEvent, Connected, Introduction};
 pub use command::Command;
 pub use decoder::{Decoder, Item};
-pub use encode::{MessageHead, encode, message_tail};
+pub use encode::{MessageHead, MessageTail, encode};
 pub use error::{Violation, ViolationKind};
 pub use frame::Frame;
 pub use header::{Headers, escape_into, unescape};

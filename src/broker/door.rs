@@ -121,18 +121,14 @@ impl Broker {
 
     /// Bytes in buffers and queues of the whole process.
     pub fn held_bytes(&self) -> usize {
-        self.buffered_bytes() + self.queue_store.bytes()
-    }
-
-    /// Whether buffers hold more than they may. Queues do not count: they refuse by themselves what is too much, and what
-    /// waits there for consumers that never come must not hold everybody else's SENDs.
-    pub fn is_over_memory(&self) -> bool {
-        self.buffered_bytes() > self.parts.settings.memory_bytes_max
-    }
-
-    fn buffered_bytes(&self) -> usize {
         let workers: usize = self.worker_loads.iter().map(|load| load.bytes.load(Ordering::Relaxed)).sum();
-        workers + self.idempotency.bytes()
+        workers + self.idempotency.bytes() + self.queue_store.bytes()
+    }
+
+    /// Whether buffers and queues hold more than they may. Queues have half of it and refuse by themselves what is more:
+    /// what waits there for consumers that never come leaves the other half to everybody else's SENDs.
+    pub fn is_over_memory(&self) -> bool {
+        self.held_bytes() > self.parts.settings.memory_bytes_max
     }
 
     /// Subscriptions to topics and user queues, as of the workers' last ticks.

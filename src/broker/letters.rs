@@ -82,11 +82,9 @@ impl Broker {
     ) -> Result<Letter, Refusal> {
         let name = &*send.destination;
         // What is checked is what is routed: of the ways to write an id, the one under which it is routed counts.
-        match (&address, users::queue_of(&address, sender.principal)) {
-            (Address::ReplyQueue(_), _) => {}
-            (Address::UserQueue { .. }, Some(queue)) => {
-                self.check(sender.principal, Action::Send, queue.as_str())?
-            }
+        match &address {
+            Address::ReplyQueue(_) => {}
+            Address::UserQueue(queue) => self.check(sender.principal, Action::Send, queue.as_str())?,
             _ => self.check(sender.principal, Action::Send, name)?,
         }
         let mut headers = forwarded_headers(&send.headers);
@@ -105,10 +103,11 @@ impl Broker {
         match address {
             Address::Topic(destination) => Ok(Letter::Topic(make(destination, headers))),
             Address::Queue(destination) => Ok(Letter::Queue(make(destination, headers))),
-            Address::OwnQueue { .. } | Address::UserQueue { .. } => {
-                let queue = users::queue_of(&address, sender.principal);
-                let queue = queue.ok_or_else(|| Refusal::from(CloseReason::Forbidden).at(name))?;
-                Ok(Letter::Topic(make(queue, headers)))
+            Address::UserQueue(queue) => Ok(Letter::Topic(make(queue, headers))),
+            Address::OwnQueue { path } => {
+                let user = sender.principal.user.as_deref();
+                let user = user.ok_or_else(|| Refusal::from(CloseReason::Forbidden).at(name))?;
+                Ok(Letter::Topic(make(Destination::of_user(user, &path), headers)))
             }
             Address::TempQueue(_) => {
                 let route = own_reply.ok_or_else(|| Refusal::from(CloseReason::NoSuchReply).at(name))?;

@@ -45,12 +45,8 @@ impl Broker {
         let address = Address::of_subscribe(name)?;
         if let Some(queue) = users::own_queue(&address, principal).map_err(|refusal| refusal.at(name))? {
             // Both names are one queue: the rule for the short one decides.
-            let path = match &address {
-                Address::OwnQueue { path } | Address::UserQueue { path, .. } => path,
-                _ => "",
-            };
-            self.check(principal, Action::Subscribe, &format!("/user/queue/{path}"))?;
-            let errors = path == ERRORS_PATH;
+            self.check(principal, Action::Subscribe, &users::short_name(queue.as_str()))?;
+            let errors = queue.user_queue().is_some_and(|(_, path)| path == ERRORS_PATH);
             return Ok(Route::Topic { topic: Topic::Exact(queue), room: None, own: true, errors });
         }
         match address {

@@ -7,7 +7,6 @@ mod inbox;
 mod time;
 
 use std::collections::VecDeque;
-use std::io::IoSlice;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Waker;
@@ -15,7 +14,7 @@ use std::task::Waker;
 use bytes::Bytes;
 
 use crate::model::{CloseReason, ConnectionId, Refusal, WorkerId};
-use crate::routing::{Item, Lanes, Table};
+use crate::routing::{Item, Lanes, Outbox, Table};
 
 use super::door::Broker;
 use super::peer::{Call, CallAnswer, Env, Link, Peer, Shown};
@@ -206,16 +205,16 @@ impl Shard {
         self.peer(slot).map_or(0, |peer| peer.read_ahead_max(&self.broker))
     }
 
-    /// Fills `slices` with what should be written; returns how many.
-    pub fn gather<'a>(&'a self, slot: u32, slices: &mut [IoSlice<'a>]) -> usize {
-        self.lanes.lane(slot).map_or(0, |lane| lane.outbox.gather(slices))
+    /// What waits for the socket of `slot`.
+    pub fn outbox(&self, slot: u32) -> Option<&Outbox> {
+        self.lanes.lane(slot).map(|lane| &lane.outbox)
     }
 
     /// The socket took `count` bytes.
     pub fn wrote(&mut self, slot: u32, count: usize, now: Now) {
-        self.lanes.advance(slot, count);
-        self.lanes.set_blocked(slot, None);
-        self.with(slot, now, |peer, env| peer.wrote(env));
+        if self.lanes.advance(slot, count, now.mono) {
+            self.with(slot, now, |peer, env| peer.wrote(env));
+        }
         if self.over && !self.lanes.is_backlogged(self.backlog_bytes_max() / 2) {
             self.over = false;
             self.retry_held(now);
@@ -234,6 +233,26 @@ impl Shard {
     /// The driver looks at the connection now; `waker` is called when there is something new.
     pub fn watch(&mut self, slot: u32, waker: &Waker) {
         self.lanes.watch(slot, waker);
+    }
+
+    /// Registers who is woken when a connection has something to write; `true` when one has already.
+    pub fn watch_dirty(&mut self, waker: &Waker) -> bool {
+        self.lanes.watch_dirty(waker)
+    }
+
+    /// Exchanges the list of slots that have something to write for `emptied`, see [`Shard::begin_flush`].
+    pub fn swap_dirty(&mut self, emptied: &mut Vec<u32>) {
+        self.lanes.swap_dirty(emptied);
+    }
+
+    /// Whether `slot`, taken from the list of [`Shard::swap_dirty`], is to be written now.
+    pub fn begin_flush(&mut self, slot: u32) -> bool {
+        self.lanes.begin_flush(slot)
+    }
+
+    /// The driver of `slot` has to look at it.
+    pub fn wake(&mut self, slot: u32) {
+        self.lanes.wake(slot);
     }
 
     /// Slow work to be done elsewhere.
@@ -292,6 +311,7 @@ impl Shard {
     fn with(&mut self, slot: u32, now: Now, act: impl FnOnce(&mut Peer, &mut Env<'_>)) {
         let Some(mut peer) = self.peers.get_mut(slot as usize).and_then(Option::take) else { return };
         let bytes_before = peer.held_bytes();
+        peer.last_wrote(self.lanes.wrote_at(slot));
         let mut env = Env {
             broker: &self.broker,
             table: &mut self.table,

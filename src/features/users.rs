@@ -1,5 +1,8 @@
 //! `/user/...` is a translation: a user's queue is a destination of its own that all sessions of the user subscribe.
 
+use std::borrow::Cow;
+
+use crate::model::destination::encode_user;
 use crate::model::{Address, CloseReason, Destination, Principal, Refusal};
 
 /// The path under which refusals reach a session that asks for them.
@@ -12,23 +15,25 @@ pub fn own_queue(address: &Address, principal: &Principal) -> Result<Option<Dest
             Some(user) => Ok(Some(Destination::of_user(user, path))),
             None => Err(Refusal::new(CloseReason::Forbidden, "only a signed-in user has queues of its own")),
         },
-        Address::UserQueue { user, path } if principal.user.as_deref() == Some(user) => {
-            Ok(Some(Destination::of_user(user, path)))
-        }
-        Address::UserQueue { .. } => {
+        Address::UserQueue(queue) if is_of(queue, principal) => Ok(Some(queue.clone())),
+        Address::UserQueue(_) => {
             Err(Refusal::new(CloseReason::Forbidden, "a user may subscribe to the own queues only"))
         }
         _ => Ok(None),
     }
 }
 
-/// The destination behind a SEND to a user.
-pub fn queue_of(address: &Address, principal: &Principal) -> Option<Destination> {
-    match address {
-        Address::UserQueue { user, path } => Some(Destination::of_user(user, path)),
-        Address::OwnQueue { path } => principal.user.as_deref().map(|user| Destination::of_user(user, path)),
-        _ => None,
+/// A user's queue as its owner may call it, `/user/queue/<path>`: that is how access rules name it.
+pub fn short_name(name: &str) -> Cow<'_, str> {
+    match name.strip_prefix("/user/").and_then(|rest| rest.split_once('/')) {
+        Some((_, path)) if path.starts_with("queue/") => format!("/user/{path}").into(),
+        _ => name.into(),
     }
+}
+
+fn is_of(queue: &Destination, principal: &Principal) -> bool {
+    let owner = queue.user_queue().map(|(user, _)| user);
+    principal.user.as_deref().is_some_and(|user| owner == Some(&*encode_user(user)))
 }
 
 /// The token in the body of a refresh, `{"token":"..."}`.
@@ -81,7 +86,11 @@ mod tests {
         let own = Address::of_subscribe("/user/queue/m").unwrap();
         let named = Address::of_subscribe("/user/a%2Fb/queue/m").unwrap();
         assert_eq!(own_queue(&own, &alice), own_queue(&named, &alice));
-        assert_eq!(queue_of(&named, &Principal::service("s")), own_queue(&own, &alice).unwrap());
+        let Address::UserQueue(sent_to) = named else { panic!("{named:?}") };
+        assert_eq!(Some(sent_to), own_queue(&own, &alice).unwrap());
+        assert_eq!(short_name("/user/a%2Fb/queue/m"), "/user/queue/m");
+        assert_eq!(short_name("/user/queue/m"), "/user/queue/m");
+        assert_eq!(short_name("/user/queue/queue/m"), "/user/queue/m", "of a user called queue");
     }
 
     #[test]

@@ -30,9 +30,17 @@ impl Destination {
         self.0[1..].split('/')
     }
 
+    /// The user's id, encoded, and the path, if this is a user's queue.
+    pub fn user_queue(&self) -> Option<(&str, &str)> {
+        self.0.strip_prefix("/user/")?.split_once("/queue/")
+    }
+
     /// The own queue of a user, as routed: `/user/<id>/queue/<path>` with `%` and `/` of the id percent-encoded.
     pub fn of_user(user: &str, path: &str) -> Self {
-        Self(format!("/user/{}/queue/{path}", encode_user(user)).into())
+        if user.bytes().any(|byte| matches!(byte, b'%' | b'/')) {
+            return Self(format!("/user/{}/queue/{path}", encode_user(user)).into());
+        }
+        Self(["/user/", user, "/queue/", path].concat().into())
     }
 }
 
@@ -62,13 +70,8 @@ pub enum Address {
         /// What follows `/user/queue/`.
         path: Box<str>,
     },
-    /// `/user/<id>/queue/<path>`
-    UserQueue {
-        /// The id, decoded.
-        user: Box<str>,
-        /// What follows `/queue/`.
-        path: Box<str>,
-    },
+    /// `/user/<id>/queue/<path>`, as [`Destination::of_user`] writes it.
+    UserQueue(Destination),
     /// `/app/<path>`
     App(Destination),
     /// `/temp-queue/<name>`: private to the session.
@@ -102,8 +105,8 @@ impl Address {
             "topic" => plain(text, rest).map(Self::Topic),
             "queue" => plain(text, rest).map(Self::Queue),
             "app" => plain(text, rest).map(Self::App),
-            "temp-queue" => plain(text, rest).map(|_| Self::TempQueue(rest.into())),
-            "reply-queue" => plain(text, rest).map(|_| Self::ReplyQueue(rest.into())),
+            "temp-queue" => no_wildcard(text, rest).map(|()| Self::TempQueue(rest.into())),
+            "reply-queue" => no_wildcard(text, rest).map(|()| Self::ReplyQueue(rest.into())),
             "user" => user(text, rest),
             _ => Err(unknown_prefix(text)),
         }
@@ -123,21 +126,30 @@ fn user(text: &str, rest: &str) -> Result<Address, Refusal> {
     let form = || bad(text, "a user destination is /user/queue/<name> or /user/<id>/queue/<name>");
     let (first, tail) = rest.split_once('/').ok_or_else(form)?;
     if let Some(path) = tail.strip_prefix("queue/") {
-        plain(text, path)?;
-        return Ok(Address::UserQueue { user: decode_user(first).into(), path: path.into() });
+        no_wildcard(text, path)?;
+        // What is written as it is routed needs no second look.
+        let canonical = !first.contains('%');
+        return Ok(Address::UserQueue(if canonical {
+            Destination(text.into())
+        } else {
+            Destination::of_user(&decode_user(first), path)
+        }));
     }
     if first != "queue" {
         return Err(form());
     }
-    plain(text, tail)?;
+    no_wildcard(text, tail)?;
     Ok(Address::OwnQueue { path: tail.into() })
 }
 
 fn plain(text: &str, rest: &str) -> Result<Destination, Refusal> {
-    match rest.bytes().find(|b| matches!(b, b'*' | b'#' | b'>')) {
-        None => Ok(Destination(text.into())),
-        Some(_) => Err(bad(text, WILDCARD_FORM)),
-    }
+    no_wildcard(text, rest).map(|()| Destination(text.into()))
+}
+
+fn no_wildcard(text: &str, rest: &str) -> Result<(), Refusal> {
+    // No early exit: the compiler turns this into vector comparisons.
+    let found = rest.bytes().fold(false, |found, byte| found | matches!(byte, b'*' | b'#' | b'>'));
+    if found { Err(bad(text, WILDCARD_FORM)) } else { Ok(()) }
 }
 
 fn check_characters(text: &str) -> Result<(), Refusal> {
@@ -148,16 +160,28 @@ fn check_characters(text: &str) -> Result<(), Refusal> {
             &format!("a destination has at most {DESTINATION_BYTES_MAX} bytes, this has {}", text.len()),
         ));
     }
-    if text.chars().any(char::is_control) {
+    if has_control(text) {
         return Err(bad(&text.escape_debug().to_string(), "a destination has no control characters"));
     }
     let Some(rest) = text.strip_prefix('/') else {
         return Err(unknown_prefix(text));
     };
-    if rest.split('/').any(str::is_empty) {
+    let bytes = rest.as_bytes();
+    let double = bytes
+        .iter()
+        .zip(&bytes[1.min(bytes.len())..])
+        .fold(false, |double, pair| double | (pair == (&b'/', &b'/')));
+    if double || bytes.first().is_none_or(|first| *first == b'/') || bytes.last() == Some(&b'/') {
         return Err(bad(text, "a destination has no empty segments"));
     }
     Ok(())
+}
+
+fn has_control(text: &str) -> bool {
+    let (odd, wide) = text.bytes().fold((false, false), |(odd, wide), byte| {
+        (odd | matches!(byte, 0..0x20 | 0x7f), wide | (byte >= 0x80))
+    });
+    odd || wide && text.chars().any(char::is_control)
 }
 
 fn unknown_prefix(text: &str) -> Refusal {
@@ -207,17 +231,15 @@ mod tests {
         assert!(
             matches!(Address::of_send("/user/queue/a/b"), Ok(Address::OwnQueue { path }) if &*path == "a/b")
         );
-        let Ok(Address::UserQueue { user, path }) = Address::of_send("/user/a%2Fb%25/queue/m") else {
-            panic!()
-        };
-        assert_eq!((&*user, &*path), ("a/b%", "m"));
+        let Ok(Address::UserQueue(queue)) = Address::of_send("/user/a%2fb%25/queue/m") else { panic!() };
+        assert_eq!(queue.as_str(), "/user/a%2Fb%25/queue/m");
         assert!(matches!(Address::of_subscribe("/topic/a/*/c"), Ok(Address::Wildcard(_))));
     }
 
     #[test]
     fn a_user_called_queue_is_still_reachable() {
-        let Ok(Address::UserQueue { user, .. }) = Address::of_send("/user/queue/queue/m") else { panic!() };
-        assert_eq!(&*user, "queue");
+        let Ok(Address::UserQueue(queue)) = Address::of_send("/user/queue/queue/m") else { panic!() };
+        assert_eq!(queue, Destination::of_user("queue", "m"));
     }
 
     #[test]
@@ -241,8 +263,9 @@ mod tests {
     fn an_id_survives_the_way_through_a_destination() {
         for id in ["alice", "a/b", "50%", "%2F", "%252F", "ü/%"] {
             let name = Destination::of_user(id, "m");
-            let Ok(Address::UserQueue { user, .. }) = Address::of_send(name.as_str()) else { panic!("{id}") };
-            assert_eq!(&*user, id);
+            let Ok(Address::UserQueue(queue)) = Address::of_send(name.as_str()) else { panic!("{id}") };
+            assert_eq!(queue, name);
+            assert_eq!(queue.user_queue(), Some((encode_user(id).as_str(), "m")));
         }
     }
 }

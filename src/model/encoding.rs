@@ -22,16 +22,31 @@ pub struct Delivery<'a> {
     pub redelivered: Option<bool>,
 }
 
+/// The end of a frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tail {
+    /// As it goes on the wire.
+    pub bytes: Bytes,
+    /// The head must say that it is compressed.
+    pub is_compressed: bool,
+}
+
 /// Turns deliveries into bytes that may go on the wire as they are.
 pub trait Encoder: Send + Sync {
     /// The whole frame in one buffer.
     fn whole(&self, delivery: &Delivery<'_>) -> Bytes;
 
+    /// Whether a tail costs so much that whole frames should share one, by [`Encoder::join`].
+    fn is_tail_costly(&self) -> bool;
+
     /// The part that all receivers with the same [`Delivery::shown`] share.
-    fn tail(&self, delivery: &Delivery<'_>) -> Bytes;
+    fn tail(&self, delivery: &Delivery<'_>) -> Tail;
 
     /// The part before `tail` that belongs to one receiver.
-    fn head(&self, delivery: &Delivery<'_>, tail: &Bytes) -> Bytes;
+    fn head(&self, delivery: &Delivery<'_>, tail: &Tail) -> Bytes;
+
+    /// Head and `tail` in one buffer.
+    fn join(&self, delivery: &Delivery<'_>, tail: &Tail) -> Bytes;
 
     /// A ready STOMP frame or heart-beat (CONNECTED, RECEIPT, ERROR, an end of line) as it goes on the wire.
     fn wrap(&self, frame: Bytes) -> Bytes;

@@ -63,6 +63,12 @@ pub fn forwarded_headers(sent: &Headers) -> Headers {
 /// Whether only the broker may set this header. Compared without case: `authorization` leaks as badly as `Authorization`.
 /// Compared as clients read it: many trim names, and take the first of two.
 fn is_reserved(name: &str) -> bool {
+    // What nearly every SEND has.
+    match name {
+        "destination" | "content-length" | "receipt" => return true,
+        "content-type" => return false,
+        _ => {}
+    }
     let name = bare(name);
     RESERVED.iter().any(|reserved| name.eq_ignore_ascii_case(reserved))
         || name.get(..RESERVED_PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(RESERVED_PREFIX))

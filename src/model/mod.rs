@@ -15,7 +15,7 @@ pub mod trie;
 
 pub use close::{CloseReason, Refusal, Retry};
 pub use destination::{Address, Destination};
-pub use encoding::{Delivery, Encoder, EncoderKind, Encoders};
+pub use encoding::{Delivery, Encoder, EncoderKind, Encoders, Tail};
 pub use ids::{ConnectionId, Full, WorkerId};
 pub use limits::Limits;
 pub use message::{Message, MessageId};

@@ -38,7 +38,13 @@ impl WorkerSet {
 
     /// Its members, lowest number first.
     pub fn iter(self) -> impl Iterator<Item = WorkerId> {
-        (0..64u8).filter(move |n| self.0 >> n & 1 == 1).map(WorkerId)
+        let mut left = self.0;
+        std::iter::from_fn(move || {
+            let lowest = left.trailing_zeros() as u8;
+            // Takes the lowest bit away.
+            left &= left.checked_sub(1)?;
+            Some(WorkerId(lowest))
+        })
     }
 }
 

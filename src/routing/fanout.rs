@@ -10,7 +10,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 use stompede_protocol::AckId;
 
-use crate::model::{Delivery, EncoderKind, Encoders, Message, Overflow};
+use crate::model::{Delivery, Encoder, EncoderKind, Encoders, Message, Overflow, Tail};
 
 use super::lanes::Lanes;
 use super::outbox::Pushed;
@@ -58,7 +58,7 @@ struct Frames<'a> {
     encoders: &'a Encoders,
     message: &'a Message,
     whole: SmallVec<[(Variant, Bytes); 2]>,
-    tails: SmallVec<[(Shape, Bytes); 1]>,
+    tails: SmallVec<[(Shape, Tail); 1]>,
 }
 
 /// What a shared tail depends on.
@@ -96,7 +96,12 @@ impl Frames<'_> {
             self.whole.swap(0, at);
             return self.whole[0].1.clone();
         }
-        let frame = self.encoders.of(s.kind).whole(&delivery(self.message, s, None));
+        let (encoder, delivery) = (self.encoders.of(s.kind), delivery(self.message, s, None));
+        let frame = if encoder.is_tail_costly() {
+            encoder.join(&delivery, &self.tail(s, encoder, &delivery))
+        } else {
+            encoder.whole(&delivery)
+        };
         let variant = Variant { kind: s.kind, id: s.id.clone(), shown: s.shown.clone() };
         if self.whole.len() < VARIANTS_MAX {
             self.whole.push((variant, frame.clone()));
@@ -111,17 +116,24 @@ impl Frames<'_> {
         });
         let delivery = delivery(self.message, s, ack);
         let encoder = self.encoders.of(s.kind);
+        let tail = self.tail(s, encoder, &delivery);
+        if ack.is_none() && tail.is_compressed && tail.bytes.len() < SPLIT_BODY_BYTES_MIN {
+            // What was long is short now.
+            return (self.whole(s), None);
+        }
+        (encoder.head(&delivery, &tail), Some(tail.bytes))
+    }
+
+    fn tail(&mut self, s: &Subscriber, encoder: &dyn Encoder, delivery: &Delivery<'_>) -> Tail {
         let known = self.tails.iter().find(|(shape, _)| shape.kind == s.kind && same(&shape.shown, &s.shown));
-        let tail = if let Some((_, tail)) = known {
-            tail.clone()
-        } else {
-            let tail = encoder.tail(&delivery);
-            if self.tails.len() < VARIANTS_MAX {
-                self.tails.push((Shape { kind: s.kind, shown: s.shown.clone() }, tail.clone()));
-            }
-            tail
-        };
-        (encoder.head(&delivery, &tail), Some(tail))
+        if let Some((_, tail)) = known {
+            return tail.clone();
+        }
+        let tail = encoder.tail(delivery);
+        if self.tails.len() < VARIANTS_MAX {
+            self.tails.push((Shape { kind: s.kind, shown: s.shown.clone() }, tail.clone()));
+        }
+        tail
     }
 }
 
@@ -149,3 +161,7 @@ const SPLIT_BODY_BYTES_MIN: usize = 4 << 10;
 
 /// Distinct encodings remembered per message; receivers with yet others are encoded one by one.
 const VARIANTS_MAX: usize = 64;
+
+#[cfg(test)]
+#[path = "fanout_tests.rs"]
+mod tests;

@@ -82,13 +82,18 @@ impl Inbox {
         Self { state: Mutex::default(), messages_max, bytes_max }
     }
 
-    /// Moves up to `count` items to the end of `out`. Workers that waited for room are returned once it is half empty.
-    pub fn take(&self, out: &mut VecDeque<Item>, count: usize) -> WorkerSet {
+    /// Moves up to `count` items to the end of `out`, and no more once they hold `bytes`. Workers that waited for room are
+    /// returned once it is half empty.
+    pub fn take(&self, out: &mut VecDeque<Item>, count: usize, bytes: usize) -> WorkerSet {
         let mut state = self.state.lock();
+        let bytes_left = state.bytes.saturating_sub(bytes);
         for _ in 0..count {
             let Some(item) = state.items.pop_front() else { break };
             state.bytes -= item.cost_bytes();
             out.push_back(item);
+            if state.bytes < bytes_left {
+                break;
+            }
         }
         if state.items.is_empty() && state.items.capacity() > KEPT_ITEMS {
             state.items = VecDeque::new();
@@ -242,7 +247,7 @@ mod tests {
 
     fn drain(inboxes: &Inboxes, worker: u8, count: usize) -> (usize, WorkerSet) {
         let mut out = VecDeque::new();
-        let waiting = inboxes.of(WorkerId(worker)).take(&mut out, count);
+        let waiting = inboxes.of(WorkerId(worker)).take(&mut out, count, usize::MAX);
         (out.len(), waiting)
     }
 
@@ -269,5 +274,20 @@ mod tests {
         assert_eq!(inboxes.publish(own, &message(), None), Err(Full));
         drain(&inboxes, 0, 10);
         assert_eq!(inboxes.publish(own, &message(), None), Ok(()));
+    }
+
+    #[test]
+    fn large_items_are_taken_a_few_at_a_time_and_small_ones_many() {
+        let inboxes = Inboxes::new(1, 100, usize::MAX / 2);
+        let own = WorkerSet::default().with(WorkerId(0));
+        for _ in 0..10 {
+            inboxes.publish(own, &message(), None).unwrap();
+        }
+        let one = inboxes.of(WorkerId(0)).bytes() / 10;
+        for (bytes, expected) in [(0, 1), (3 * one, 4), (usize::MAX, 5)] {
+            let mut out = VecDeque::new();
+            inboxes.of(WorkerId(0)).take(&mut out, 8, bytes);
+            assert_eq!(out.len(), expected);
+        }
     }
 }

@@ -11,6 +11,7 @@ pub mod fanout;
 pub mod inbox;
 pub mod lanes;
 pub mod outbox;
+mod pieces;
 pub mod replies;
 pub mod table;
 

@@ -1,11 +1,12 @@
 //! What waits for one connection's socket.
 
-use std::collections::VecDeque;
 use std::io::IoSlice;
 
 use bytes::Bytes;
 
 use crate::model::Overflow;
+
+use super::pieces::{Piece, Pieces};
 
 /// How a piece may be treated when there is no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,20 +20,10 @@ pub enum Priority {
     Droppable,
 }
 
-/// A part of a frame. A frame is one piece, or a head that is followed by its tail.
-#[derive(Debug)]
-pub struct Piece {
-    bytes: Bytes,
-    priority: Priority,
-    continued: bool,
-    /// Position after its last byte, counted from the connection's start.
-    end: u64,
-}
-
 /// Pending bytes of one connection, bounded. Empty, it owns no memory.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    pieces: VecDeque<Piece>,
+    pieces: Pieces,
     /// Sum of the pieces, without what of the first one is already written.
     bytes: usize,
     /// Bytes of the first piece that the socket has taken.
@@ -62,7 +53,18 @@ impl Outbox {
 
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.pieces.is_empty()
+        self.bytes == 0
+    }
+
+    /// Pieces waiting: what [`Outbox::gather`] would fill, had it the room.
+    pub fn pieces(&self) -> usize {
+        self.pieces.len()
+    }
+
+    /// What should be written next, if it is one piece.
+    pub fn only(&self) -> Option<&[u8]> {
+        let first = self.pieces.first().filter(|_| self.pieces.len() == 1)?;
+        Some(&first.bytes[self.written..])
     }
 
     /// Position after the last byte pushed, counted from the connection's start.
@@ -73,7 +75,7 @@ impl Outbox {
     /// Position after the last byte that the socket has taken. What was dropped before the next byte to be written
     /// counts as taken.
     pub fn written_total(&self) -> u64 {
-        let first = self.pieces.front();
+        let first = self.pieces.first();
         first.map_or(self.pushed_total, |first| first.end - (first.bytes.len() - self.written) as u64)
     }
 
@@ -111,21 +113,14 @@ impl Outbox {
 
     /// Fills `slices` with what should be written next; returns how many it filled.
     pub fn gather<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let mut skip = self.written;
-        let mut count = 0;
-        for (slice, piece) in slices.iter_mut().zip(&self.pieces) {
-            *slice = IoSlice::new(&piece.bytes[skip..]);
-            skip = 0;
-            count += 1;
-        }
-        count
+        self.pieces.gather(slices, self.written)
     }
 
     /// The socket took `count` bytes.
     pub fn advance(&mut self, mut count: usize) {
         self.bytes -= count;
         while count > 0 {
-            let Some(first) = self.pieces.front() else { return };
+            let Some(first) = self.pieces.first() else { return };
             let left = first.bytes.len() - self.written;
             if count < left {
                 self.written += count;
@@ -136,7 +131,6 @@ impl Outbox {
             self.mid_frame = first.continued;
             self.pieces.pop_front();
         }
-        self.shrink();
     }
 
     /// Drops every frame that has not begun to leave: the connection is about to be closed with a last word. Returns the
@@ -144,13 +138,10 @@ impl Outbox {
     pub fn abandon(&mut self) -> u64 {
         let keep = self.begun_pieces();
         let kept = match keep.checked_sub(1) {
-            Some(last) => self.pieces[last].end,
+            Some(last) => self.pieces.get(last).map_or(self.pushed_total, |last| last.end),
             None => self.written_total(),
         };
-        for piece in self.pieces.drain(keep..) {
-            self.bytes -= piece.bytes.len();
-        }
-        self.shrink();
+        self.bytes -= self.pieces.truncate(keep);
         kept
     }
 
@@ -166,7 +157,7 @@ impl Outbox {
     /// Pieces at the front that belong to a frame of which the socket has taken something.
     fn begun_pieces(&self) -> usize {
         let begun = self.written > 0 || self.mid_frame;
-        match self.pieces.front() {
+        match self.pieces.first() {
             Some(first) if begun => 1 + usize::from(first.continued),
             _ => 0,
         }
@@ -175,8 +166,10 @@ impl Outbox {
     fn drop_oldest(&mut self, wanted: usize, bytes_max: usize) -> usize {
         let mut dropped = 0;
         let mut index = self.begun_pieces();
-        while index < self.pieces.len() && self.bytes + wanted > bytes_max {
-            if self.pieces[index].priority != Priority::Droppable {
+        while self.bytes + wanted > bytes_max
+            && let Some(piece) = self.pieces.get(index)
+        {
+            if piece.priority != Priority::Droppable {
                 index += 1;
                 continue;
             }
@@ -190,17 +183,7 @@ impl Outbox {
         }
         dropped
     }
-
-    // A burst must not leave its memory behind on a connection that is idle again.
-    fn shrink(&mut self) {
-        if self.pieces.is_empty() && self.pieces.capacity() > KEPT_PIECES {
-            self.pieces = VecDeque::new();
-        }
-    }
 }
-
-/// Capacity that an empty outbox may keep; a larger one is given back.
-const KEPT_PIECES: usize = 8;
 
 #[cfg(test)]
 mod tests {

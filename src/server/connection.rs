@@ -1,19 +1,22 @@
 //! One connection: bytes from its socket to the shard, bytes from its outbox to the socket.
 
+mod farewell;
+
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::rc::Rc;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll, Waker, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::time::timeout;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::broker::{Link, Now, Shown, Status};
 use crate::model::{CloseReason, Refusal};
+use crate::routing::Outbox;
 use crate::transport::{Framing, FramingError, Incoming};
 
+use super::flusher::Flush;
 use super::worker::Worker;
 
 /// Who comes, and how.
@@ -26,74 +29,64 @@ pub(crate) struct Visitor {
 }
 
 /// Serves STOMP on `stream` until either side has ended it. `read_ahead` is what was read of the client already.
-pub(crate) async fn serve<S, F>(
-    worker: Rc<Worker>,
+pub(crate) fn serve<S, F>(
+    worker: &Rc<Worker>,
     stream: S,
     framing: F,
     visitor: Visitor,
     read_ahead: &[u8],
-) where
-    S: AsyncRead + AsyncWrite + Unpin,
-    F: Framing,
+) -> impl Future<Output = ()> + 'static
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    F: Framing + 'static,
 {
-    let mut driver = Driver::open(worker, framing, visitor);
-    driver.take(read_ahead);
-    driver.run(stream).await;
+    let mut line = Line::open(worker, stream, framing, visitor);
+    line.take(read_ahead);
+    line.run()
 }
 
 /// Tells a client why it is not served.
-pub(crate) async fn refuse<S, F>(
-    worker: Rc<Worker>,
+pub(crate) fn refuse<S, F>(
+    worker: &Rc<Worker>,
     stream: S,
     framing: F,
     visitor: Visitor,
     refusal: &Refusal,
-) where
-    S: AsyncRead + AsyncWrite + Unpin,
-    F: Framing,
-{
-    let driver = Driver::open(worker, framing, visitor);
-    let now = driver.worker.now();
-    driver.worker.shard.borrow_mut().end(driver.slot, refusal, now);
-    driver.run(stream).await;
-}
-
-/// A socket that is closed while the client's bytes are unread is reset, and what we said last may be lost with it.
-async fn linger<S: AsyncRead + AsyncWrite + Unpin>(worker: &Worker, mut stream: S) {
-    let farewell = async {
-        stream.shutdown().await?;
-        poll_fn(|context| poll_discard(worker, context, &mut stream)).await
-    };
-    // Whether the client closes in time or not, the connection has ended.
-    let _ = timeout(LINGER, farewell).await;
-}
-
-/// Reads to the end and keeps nothing.
-fn poll_discard<S>(worker: &Worker, context: &mut Context<'_>, stream: &mut S) -> Poll<io::Result<()>>
+) -> impl Future<Output = ()> + 'static
 where
-    S: AsyncRead + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    F: Framing + 'static,
 {
-    let mut scratch = worker.scratch.borrow_mut();
-    loop {
-        let mut buffer = ReadBuf::new(&mut scratch);
-        ready!(Pin::new(&mut *stream).poll_read(context, &mut buffer))?;
-        if buffer.filled().is_empty() {
-            return Poll::Ready(Ok(()));
-        }
-    }
+    let line = Line::open(worker, stream, framing, visitor);
+    let now = worker.now();
+    worker.shard.borrow_mut().end(line.seat.slot, refusal, now);
+    line.run()
 }
 
-struct Driver<F> {
-    worker: Rc<Worker>,
-    slot: u32,
+/// One connection: what its task and the flusher share.
+struct Line<S, F> {
+    stream: S,
     framing: F,
+    seat: Seat,
     /// The client sends nothing more.
     hung_up: bool,
     connected: bool,
+    /// The flusher met an error.
+    broken: Option<io::ErrorKind>,
 }
 
-impl<F: Framing> Driver<F> {
-    fn open(worker: Rc<Worker>, framing: F, visitor: Visitor) -> Self {
+/// A place in the worker's shard, given back however the connection ends, a fault in between included.
+struct Seat {
+    worker: Rc<Worker>,
+    slot: u32,
+}
+
+impl<S, F> Line<S, F>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    F: Framing + 'static,
+{
+    fn open(worker: &Rc<Worker>, stream: S, framing: F, visitor: Visitor) -> Self {
         let Visitor { link, shown, accepted } = visitor;
         let mut shard = worker.shard.borrow_mut();
         let id = shard.open(link, shown, accepted);
@@ -101,43 +94,41 @@ impl<F: Framing> Driver<F> {
             shard.end(id.slot, &CloseReason::ShuttingDown.into(), worker.now());
         }
         drop(shard);
-        Self { worker, slot: id.slot, framing, hung_up: false, connected: false }
+        let seat = Seat { worker: Rc::clone(worker), slot: id.slot };
+        Self { stream, framing, seat, hung_up: false, connected: false, broken: None }
     }
 
-    async fn run<S: AsyncRead + AsyncWrite + Unpin>(mut self, mut stream: S) {
-        let end = poll_fn(|context| self.poll(context, &mut stream)).await;
-        let worker = Rc::clone(&self.worker);
-        drop(self);
-        worker.see_to_calls();
-        if end.is_ok() {
-            linger(&worker, stream).await;
-        }
+    /// The rest of the connection's life. Everything stands in one allocation, which the flusher reaches too.
+    fn run(self) -> impl Future<Output = ()> + 'static {
+        let line = Rc::new(RefCell::new(self));
+        let this: Weak<RefCell<Self>> = Rc::downgrade(&line);
+        let Seat { worker, slot } = &line.borrow().seat;
+        worker.flusher.register(*slot, this);
+        drive(Rc::clone(&line))
     }
 
     /// Ready when everything is written and the session has ended, or with an error when the socket is of no more use.
-    fn poll<S>(&mut self, context: &mut Context<'_>, stream: &mut S) -> Poll<io::Result<()>>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         for _ in 0..READS_AT_ONCE {
-            let blocked = self.poll_flush(context, stream)?.is_pending();
-            let status = self.worker.shard.borrow().status(self.slot);
+            let blocked = self.poll_flush(context)?.is_pending();
+            let Seat { worker, slot } = &self.seat;
+            let status = worker.shard.borrow().status(*slot);
             match status {
                 Status::Dead => return Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
                 Status::Closing if !blocked => return Poll::Ready(Ok(())),
                 Status::Open if self.bytes_wanted() > 0 => {
-                    if self.poll_read(context, stream)?.is_ready() {
+                    if self.poll_read(context)?.is_ready() {
                         continue;
                     }
                 }
-                Status::Open if self.hung_up && self.worker.shard.borrow().is_idle(self.slot) => {
-                    let now = self.worker.now();
-                    self.worker.shard.borrow_mut().hang_up(self.slot, now);
+                Status::Open if self.hung_up && worker.shard.borrow().is_idle(*slot) => {
+                    let now = worker.now();
+                    worker.shard.borrow_mut().hang_up(*slot, now);
                     continue;
                 }
                 Status::Open | Status::Closing => {}
             }
-            self.worker.shard.borrow_mut().watch(self.slot, context.waker());
+            self.seat.worker.shard.borrow_mut().watch(self.seat.slot, context.waker());
             return Poll::Pending;
         }
         // Others want their turn.
@@ -147,52 +138,47 @@ impl<F: Framing> Driver<F> {
 
     /// How many bytes may be read now.
     fn bytes_wanted(&self) -> usize {
-        let shard = self.worker.shard.borrow();
+        let shard = self.seat.worker.shard.borrow();
         match () {
             () if self.hung_up => 0,
-            () if shard.wants_input(self.slot) => usize::MAX,
-            () => shard.read_ahead_max(self.slot),
+            () if shard.wants_input(self.seat.slot) => usize::MAX,
+            () => shard.read_ahead_max(self.seat.slot),
         }
     }
 
     /// Writes what waits, as much as the socket takes; pending while it takes no more.
-    fn poll_flush<S>(&mut self, context: &mut Context<'_>, stream: &mut S) -> Poll<io::Result<()>>
-    where
-        S: AsyncWrite + Unpin,
-    {
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(broken) = self.broken {
+            return Poll::Ready(Err(broken.into()));
+        }
+        let Seat { worker, slot } = &self.seat;
+        let mut now = None;
         loop {
-            let shard = self.worker.shard.borrow();
-            let mut slices = [IoSlice::new(&[]); SLICES_AT_ONCE];
-            let count = shard.gather(self.slot, &mut slices);
-            if count == 0 {
-                break;
-            }
-            let written = Pin::new(&mut *stream).poll_write_vectored(context, &slices[..count]);
+            let shard = worker.shard.borrow();
+            let Some(outbox) = shard.outbox(*slot).filter(|outbox| !outbox.is_empty()) else { break };
+            let written = poll_write(context, &mut self.stream, outbox);
             drop(shard);
-            let now = self.worker.now();
-            let mut shard = self.worker.shard.borrow_mut();
+            let now = *now.get_or_insert_with(|| worker.now());
+            let mut shard = worker.shard.borrow_mut();
             match written {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(count)) => shard.wrote(self.slot, count, now),
+                Poll::Ready(Ok(count)) => shard.wrote(*slot, count, now),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {
-                    shard.blocked(self.slot, now);
+                    shard.blocked(*slot, now);
                     return Poll::Pending;
                 }
             }
         }
-        Pin::new(stream).poll_flush(context)
+        Pin::new(&mut self.stream).poll_flush(context)
     }
 
-    fn poll_read<S>(&mut self, context: &mut Context<'_>, stream: &mut S) -> Poll<io::Result<()>>
-    where
-        S: AsyncRead + Unpin,
-    {
-        let worker = Rc::clone(&self.worker);
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let worker = Rc::clone(&self.seat.worker);
         let mut scratch = worker.scratch.borrow_mut();
         let count = scratch.len().min(self.bytes_wanted());
         let mut buffer = ReadBuf::new(&mut scratch[..count]);
-        ready!(Pin::new(stream).poll_read(context, &mut buffer))?;
+        ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
         if buffer.filled().is_empty() {
             self.hung_up = true;
         } else {
@@ -207,9 +193,10 @@ impl<F: Framing> Driver<F> {
             return;
         }
         self.see_who_it_is();
-        let now = self.worker.now();
-        let mut shard = self.worker.shard.borrow_mut();
-        let slot = self.slot;
+        let Seat { worker, slot } = &self.seat;
+        let (worker, slot) = (worker, *slot);
+        let now = worker.now();
+        let mut shard = worker.shard.borrow_mut();
         let mut closed = false;
         let taken = self.framing.receive(bytes, &mut |incoming| match incoming {
             Incoming::Payload { bytes, text, .. } => shard.receive(slot, bytes, text, now),
@@ -226,14 +213,17 @@ impl<F: Framing> Driver<F> {
         }
         shard.holds(slot, self.framing.buffered_bytes());
         drop(shard);
+        worker.see_to_calls();
         self.see_who_it_is();
-        self.worker.see_to_calls();
     }
 
     /// A stranger may send small messages only; who is accepted, also while slow work was done, may send any.
     fn see_who_it_is(&mut self) {
-        let shard = self.worker.shard.borrow();
-        if !self.connected && shard.is_connected(self.slot) {
+        if self.connected {
+            return;
+        }
+        let shard = self.seat.worker.shard.borrow();
+        if shard.is_connected(self.seat.slot) {
             self.connected = true;
             let limits = &shard.broker().settings().limits;
             self.framing
@@ -242,15 +232,79 @@ impl<F: Framing> Driver<F> {
     }
 }
 
-/// However it ends, a fault in between included, the shard must not keep what nobody drives.
-impl<F> Drop for Driver<F> {
+impl<S, F> Flush for Line<S, F>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    F: Framing + 'static,
+{
+    fn flush_now(&mut self) -> bool {
+        // Whether the socket refuses bytes or fails, the connection's own task sees to it.
+        match self.poll_flush(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(())) => true,
+            Poll::Ready(Err(error)) => {
+                self.broken = Some(error.kind());
+                false
+            }
+            Poll::Pending => false,
+        }
+    }
+}
+
+impl Drop for Seat {
     fn drop(&mut self) {
         let now = self.worker.now();
+        self.worker.flusher.forget(self.slot);
         match self.worker.shard.try_borrow_mut() {
             Ok(mut shard) => shard.remove(self.slot, now),
             Err(_) => tracing::error!("a connection is gone that its worker cannot forget"),
         }
     }
+}
+
+/// Serves the connection to its end.
+async fn drive<S, F>(line: Rc<RefCell<Line<S, F>>>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    F: Framing + 'static,
+{
+    let end = poll_fn(|context| line.borrow_mut().poll(context)).await;
+    // The flusher knows it weakly.
+    let Some(line) = Rc::into_inner(line) else { return };
+    let Line { stream, seat, .. } = line.into_inner();
+    let worker = Rc::clone(&seat.worker);
+    drop(seat);
+    worker.see_to_calls();
+    if end.is_ok() {
+        Box::pin(farewell::linger(worker, stream)).await;
+    }
+}
+
+/// One write of what waits. What is many pieces leaves in one vectored write.
+fn poll_write<S>(context: &mut Context<'_>, stream: &mut S, outbox: &Outbox) -> Poll<io::Result<usize>>
+where
+    S: AsyncWrite + Unpin,
+{
+    if let Some(bytes) = outbox.only() {
+        // The plain call costs the system less than the vectored one.
+        return Pin::new(stream).poll_write(context, bytes);
+    }
+    if outbox.pieces() <= FEW_SLICES {
+        return poll_write_gathered::<S, FEW_SLICES>(context, stream, outbox);
+    }
+    poll_write_gathered::<S, MANY_SLICES>(context, stream, outbox)
+}
+
+fn poll_write_gathered<S, const SLICES: usize>(
+    context: &mut Context<'_>,
+    stream: &mut S,
+    outbox: &Outbox,
+) -> Poll<io::Result<usize>>
+where
+    S: AsyncWrite + Unpin,
+{
+    let mut slices = [IoSlice::new(&[]); SLICES];
+    let count = outbox.gather(&mut slices);
+    Pin::new(stream).poll_write_vectored(context, &slices[..count])
 }
 
 fn refusal_of(error: &FramingError) -> Refusal {
@@ -265,10 +319,10 @@ const FRAMES_A_MESSAGE: usize = 4;
 const READS_AT_ONCE: usize = 4;
 
 /// Slices of one vectored write; the system takes at most 1,024.
-const SLICES_AT_ONCE: usize = 256;
+const MANY_SLICES: usize = 256;
 
-/// How long a closed connection waits for the client to close its side.
-const LINGER: Duration = Duration::from_secs(2);
+/// Slices for which a small array does, which costs less to fill.
+const FEW_SLICES: usize = 16;
 
 #[cfg(test)]
 mod tests;

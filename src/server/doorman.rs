@@ -1,6 +1,8 @@
 //! Which worker gets a connection, and what it does with it.
 
+use std::future::Future;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +19,7 @@ use crate::transport::tcp::Plain;
 
 use super::acceptor::{Accepted, Door, Face, Placement};
 use super::connection::{self, Visitor};
-use super::http::too_many_connections;
+use super::http::{Serving, too_many_connections};
 use super::misdirected;
 use super::pool::Pool;
 use super::shutdown::Closing;
@@ -47,43 +49,58 @@ impl Placement for Doorman {
         // Whatever it is going to be: a handshake and an idle HTTP connection cost as much as a session.
         let counted = self.connections.admit_address(remote.ip());
         let visit = Visit { remote: remote.ip(), door, certificate, counted, closing: self.closing.clone() };
-        if !self.pool.place(stream, move |worker, stream| serve(worker, stream, visit)) {
+        if !self.pool.place(stream, move |worker, stream| Box::pin(serve(worker, stream, visit))) {
             tracing::warn!(remote = %remote, "closed: every worker is too far behind");
         }
     }
 }
 
 /// One connection's way in.
-struct Visit {
-    remote: IpAddr,
-    door: Door,
-    certificate: Option<Arc<ServerConfig>>,
+pub(super) struct Visit {
+    pub(super) remote: IpAddr,
+    pub(super) door: Door,
+    pub(super) certificate: Option<Arc<ServerConfig>>,
     /// Counts it while it lasts; or why it is one too many.
-    counted: Result<AddressGuard, Refusal>,
-    closing: Closing,
+    pub(super) counted: Result<AddressGuard, Refusal>,
+    pub(super) closing: Closing,
 }
 
-async fn serve(worker: Rc<Worker>, stream: TcpStream, visit: Visit) {
+/// What is small enough to stay until the connection ends.
+pub(super) fn serve(worker: Rc<Worker>, stream: TcpStream, visit: Visit) -> impl Future<Output = ()> {
     let Visit { remote, door, certificate, counted, closing } = visit;
-    let _counted = match counted {
-        Ok(counted) => counted,
-        Err(refusal) => return turn_away(worker, stream, remote, door, &refusal).await,
-    };
-    let accepted = worker.now();
     // Boxed: a handshake needs far more than the connection afterwards.
-    let opening = Box::pin(open(stream, certificate, remote, door));
-    let socket = tokio::select! {
-        socket = opening => socket,
-        () = closing.announced() => None,
+    let (counted, opening): (_, Pin<Box<dyn Future<Output = Option<Serving>>>>) = match counted {
+        Ok(counted) => (Some(counted), Box::pin(begin(worker, stream, certificate, remote, door, closing))),
+        Err(refusal) => (None, Box::pin(turn_away(worker, stream, remote, door, refusal))),
     };
-    let Some(socket) = socket else { return };
-    match door.face {
-        Face::Stomp => stomp::serve_stream(worker, socket, accepted).await,
-        Face::Http => {
-            if let Err(error) = worker.front().serve(socket, remote, closing).await {
-                tracing::debug!(%remote, %error, "the HTTP connection broke");
-            }
+    async move {
+        if let Some(serving) = opening.await {
+            serving.await;
         }
+        drop(counted);
+    }
+}
+
+/// What goes on with the connection once it is clear that the peer speaks what belongs here.
+async fn begin(
+    worker: Rc<Worker>,
+    stream: TcpStream,
+    certificate: Option<Arc<ServerConfig>>,
+    remote: IpAddr,
+    door: Door,
+    closing: Closing,
+) -> Option<Serving> {
+    let accepted = worker.now();
+    let socket = tokio::select! {
+        socket = open(stream, certificate, remote, door) => socket?,
+        () = closing.announced() => return None,
+    };
+    match door.face {
+        Face::Stomp => Some(Box::pin(stomp::serve_stream(&worker, socket, accepted))),
+        Face::Http => worker.front().serve(socket, remote, closing).await.unwrap_or_else(|error| {
+            tracing::debug!(%remote, %error, "the HTTP connection broke");
+            None
+        }),
     }
 }
 
@@ -108,23 +125,30 @@ async fn open(
 }
 
 /// Tells one too many so. Not inside TLS: the handshake would cost what the limit is to save.
-async fn turn_away(worker: Rc<Worker>, stream: TcpStream, remote: IpAddr, door: Door, refusal: &Refusal) {
+async fn turn_away(
+    worker: Rc<Worker>,
+    stream: TcpStream,
+    remote: IpAddr,
+    door: Door,
+    refusal: Refusal,
+) -> Option<Serving> {
     tracing::info!(%remote, %door, reason = refusal.reason.code(), "refused: {}", refusal.message);
     match door {
         Door { tls: true, .. } => worker.shard.borrow().broker().counters().refused(refusal.reason),
         Door { face: Face::Stomp, .. } => {
             let accepted = worker.now();
             let visitor = Visitor { link: Link::Stream, shown: Shown::Credentials(Box::default()), accepted };
-            connection::refuse(worker, stream, Plain, visitor, refusal).await;
+            connection::refuse(&worker, stream, Plain, visitor, &refusal).await;
         }
         Door { face: Face::Http, .. } => {
             worker.shard.borrow().broker().counters().refused(refusal.reason);
             // The answer follows the question: clients take anything before it for a fault.
             let _ = timeout(FIRST_LOOK, stream.peek(&mut [0])).await;
             // Whether it hears the answer or not, the connection has ended.
-            let _ = misdirected::dismiss(stream, &too_many_connections(refusal)).await;
+            let _ = misdirected::dismiss(stream, &too_many_connections(&refusal)).await;
         }
     }
+    None
 }
 
 /// Looks at the first bytes without taking them: whoever speaks something else is answered in its own way. Who says

@@ -28,10 +28,10 @@ pub(super) struct PoolHost {
 impl Host for PoolHost {
     fn attach(&self, principal: Principal, stream: Pipe) -> Result<(), Refusal> {
         let pool = self.pool.upgrade().ok_or(CloseReason::ShuttingDown)?;
-        let placed = pool.begin(move |worker| async move {
+        let placed = pool.begin(move |worker| {
             let shown = Shown::Vouched(Box::new(principal));
             let visitor = Visitor { link: Link::Stream, shown, accepted: worker.now() };
-            connection::serve(worker, stream, Plain, visitor, &[]).await;
+            Box::pin(connection::serve(&worker, stream, Plain, visitor, &[]))
         });
         if placed { Ok(()) } else { Err(CloseReason::Unavailable.into()) }
     }

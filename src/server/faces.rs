@@ -23,6 +23,8 @@ pub(crate) struct Extra {
 #[derive(Clone)]
 pub(crate) struct Faces {
     pub(crate) stomp: Template,
+    /// Whether STOMP over WebSocket may be compressed.
+    pub(crate) compression: bool,
     pub(crate) extras: Vec<Extra>,
     pub(crate) origins: Arc<Origins>,
     pub(crate) router: Router,
@@ -33,7 +35,7 @@ impl Faces {
         let stomp = Mount {
             path: self.stomp,
             origins: OriginCheck::Configured,
-            endpoint: Rc::new(StompEndpoint { worker: Weak::clone(worker) }),
+            endpoint: Rc::new(StompEndpoint { worker: Weak::clone(worker), compression: self.compression }),
         };
         let extra = |Extra { path, origins, endpoint }| Mount { path, origins, endpoint: Rc::new(endpoint) };
         let mounts = std::iter::once(stomp).chain(self.extras.into_iter().map(extra)).collect();

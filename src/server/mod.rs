@@ -11,6 +11,7 @@ mod connection;
 mod doorman;
 mod embed;
 mod faces;
+mod flusher;
 mod hashing;
 pub mod http;
 pub mod misdirected;

@@ -1,5 +1,6 @@
 //! All workers, and which of them gets the next connection.
 
+use std::future::ready;
 use std::io;
 use std::net::TcpStream as StdTcpStream;
 use std::rc::Rc;
@@ -16,6 +17,7 @@ use crate::model::WorkerId;
 use super::clock::Clock;
 use super::faces::Faces;
 use super::hashing::Hashing;
+use super::http::Serving;
 use super::worker::{Job, Worker, WorkerHandle};
 
 /// The workers.
@@ -56,33 +58,30 @@ impl Pool {
         self.workers.iter().map(WorkerHandle::load).sum()
     }
 
-    /// Hands a socket to the least loaded worker, where `serve` runs until the connection has ended. `false` when that
-    /// worker is too far behind to take it: the socket is closed.
-    pub(crate) fn place<F, Fut>(&self, stream: StdTcpStream, serve: F) -> bool
+    /// Hands a socket to the least loaded worker, where what `serve` gives runs until the connection has ended. `false`
+    /// when that worker is too far behind to take it: the socket is closed.
+    pub(crate) fn place<F>(&self, stream: StdTcpStream, serve: F) -> bool
     where
-        F: FnOnce(Rc<Worker>, TcpStream) -> Fut + Send + 'static,
-        Fut: Future<Output = ()> + 'static,
+        F: FnOnce(Rc<Worker>, TcpStream) -> Serving + Send + 'static,
     {
-        self.begin(move |worker| {
-            let stream = TcpStream::from_std(stream);
-            async move {
-                match stream {
-                    Ok(stream) => serve(worker, stream).await,
-                    Err(error) => tracing::warn!(%error, "an accepted socket could not be used"),
-                }
+        self.begin(move |worker| match TcpStream::from_std(stream) {
+            Ok(stream) => serve(worker, stream),
+            Err(error) => {
+                tracing::warn!(%error, "an accepted socket could not be used");
+                Box::pin(ready(()))
             }
         })
     }
 
-    /// Runs `serve` on the least loaded worker as a connection of it; `false` when that one is too far behind.
-    pub(crate) fn begin<F, Fut>(&self, serve: F) -> bool
+    /// Runs what `serve` gives on the least loaded worker as a connection of it; `false` when that one is too far behind.
+    pub(crate) fn begin<F>(&self, serve: F) -> bool
     where
-        F: FnOnce(Rc<Worker>) -> Fut + Send + 'static,
-        Fut: Future<Output = ()> + 'static,
+        F: FnOnce(Rc<Worker>) -> Serving + Send + 'static,
     {
         let Some(worker) = self.workers.iter().min_by_key(|worker| worker.load()) else { return false };
         let counted = worker.count();
         let job = move |worker: &Rc<Worker>| {
+            // Boxed, for a task copies its future's size several times over.
             let served = serve(Rc::clone(worker));
             spawn_local(async move {
                 served.await;

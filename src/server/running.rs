@@ -105,6 +105,7 @@ impl Server {
         let asked: Arc<dyn Status> = Arc::<BrokerStatus>::clone(&status);
         let faces = Faces {
             stomp: Template::parse(STOMP_PATH).map_err(|error| ServerError::Config(error.to_string()))?,
+            compression: config.websocket.compression,
             extras,
             origins: Arc::new(origins),
             router: router(asked, Router::new()),

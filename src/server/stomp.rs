@@ -1,14 +1,14 @@
 //! STOMP on a worker, whichever way the client came.
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 
 use crate::broker::{Link, Now, Shown};
 use crate::policy::Credentials;
 use crate::transport::tcp::Plain;
-use crate::transport::websocket::WebSocket;
 use crate::transport::websocket::handshake::STOMP_SUBPROTOCOLS;
+use crate::transport::websocket::{Deflated, WebSocket};
 
 use super::connection::{self, Visitor};
 use super::http::{Endpoint, UpgradeRequest, Upgraded};
@@ -16,15 +16,21 @@ use super::socket::Socket;
 use super::worker::Worker;
 
 /// STOMP straight over a stream.
-pub(super) async fn serve_stream(worker: Rc<Worker>, stream: Socket, accepted: Now) {
+pub(super) fn serve_stream(
+    worker: &Rc<Worker>,
+    stream: Socket,
+    accepted: Now,
+) -> impl Future<Output = ()> + 'static {
     let visitor = Visitor { link: Link::Stream, shown: Shown::Credentials(Box::default()), accepted };
-    connection::serve(worker, stream, Plain, visitor, &[]).await;
+    connection::serve(worker, stream, Plain, visitor, &[])
 }
 
 /// STOMP over WebSocket.
 #[derive(Debug)]
 pub(super) struct StompEndpoint {
     pub(super) worker: Weak<Worker>,
+    /// Whether clients that can may compress, and are sent compressed messages.
+    pub(super) compression: bool,
 }
 
 impl Endpoint for StompEndpoint {
@@ -32,19 +38,25 @@ impl Endpoint for StompEndpoint {
         &STOMP_SUBPROTOCOLS
     }
 
+    fn accepts_deflate(&self) -> bool {
+        self.compression
+    }
+
     fn serve(&self, upgraded: Upgraded) -> Pin<Box<dyn Future<Output = ()>>> {
-        let worker = self.worker.upgrade();
-        Box::pin(async move {
-            // Without the worker there is nobody to serve.
-            let Some(worker) = worker else { return };
-            let Upgraded { stream, read_ahead, request, .. } = upgraded;
-            let stranger_bytes_max = worker.shard.borrow().broker().settings().limits.unconnected_bytes_max;
-            let framing = WebSocket::new(stranger_bytes_max);
-            let shown = Shown::Credentials(Box::new(shown_by(&request)));
-            drop(request);
-            let visitor = Visitor { link: Link::WebSocket, shown, accepted: worker.now() };
-            connection::serve(worker, stream, framing, visitor, &read_ahead).await;
-        })
+        // Without the worker there is nobody to serve.
+        let Some(worker) = self.worker.upgrade() else { return Box::pin(ready(())) };
+        let bytes_max = worker.shard.borrow().broker().settings().limits.unconnected_bytes_max;
+        let deflate = upgraded.request.deflate;
+        let link = if deflate { Link::DeflateWebSocket } else { Link::WebSocket };
+        let shown = Shown::Credentials(Box::new(shown_by(&upgraded.request)));
+        let visitor = Visitor { link, shown, accepted: worker.now() };
+        let Upgraded { stream, read_ahead, .. } = upgraded;
+        // A type each: who does not compress pays nothing for those who do.
+        if deflate {
+            Box::pin(connection::serve(&worker, stream, Deflated::new(bytes_max), visitor, &read_ahead))
+        } else {
+            Box::pin(connection::serve(&worker, stream, WebSocket::new(bytes_max), visitor, &read_ahead))
+        }
     }
 }
 

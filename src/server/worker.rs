@@ -22,6 +22,7 @@ use crate::model::{CloseReason, WorkerId};
 use super::calls::Calls;
 use super::clock::Clock;
 use super::faces::Faces;
+use super::flusher::Flusher;
 use super::hashing::Hashing;
 use super::http::Front;
 
@@ -34,6 +35,8 @@ pub(crate) struct Worker {
     /// Sockets are read into this, whoever they belong to: an idle connection holds no buffer.
     pub(crate) scratch: RefCell<Box<[u8]>>,
     pub(crate) clock: Clock,
+    /// Writes for all connections.
+    pub(super) flusher: Flusher,
     /// What would block.
     pub(super) calls: Calls,
     /// The HTTP face.
@@ -82,6 +85,7 @@ impl WorkerHandle {
                 shard: RefCell::new(shard),
                 scratch: RefCell::new(vec![0; SCRATCH_BYTES].into_boxed_slice()),
                 clock,
+                flusher: Flusher::default(),
                 calls: Calls::new(hashing),
                 load: shared_load,
                 draining: Cell::new(false),
@@ -90,8 +94,10 @@ impl WorkerHandle {
             let _ = ready.send(Ok(()));
             runtime.block_on(async move {
                 // As a task it takes turns with the connections; as the blocked-on future it would go before them.
+                let flusher = spawn_local(Rc::clone(&worker).flush());
                 let main = spawn_local(worker.run(inbox));
                 let _ = main.await;
+                flusher.abort();
             });
         })?;
         started.recv().map_err(|_| io::Error::other("the worker thread ended at once"))??;

@@ -1,10 +1,11 @@
 //! STOMP deliveries as they leave: one encoder for each way of wrapping and each version.
 
-use bytes::{BufMut, Bytes, BytesMut};
-use stompede_protocol::{MessageHead, Version, message_tail};
+use bytes::Bytes;
+use stompede_protocol::{MessageHead, MessageTail, Version};
 
+use super::websocket::deflate::{self, STORED_BYTES};
 use super::websocket::frame::{self, HEADER_BYTES_MAX, Kind};
-use crate::model::{Delivery, Encoder, EncoderKind, Encoders, MessageId};
+use crate::model::{Delivery, Encoder, EncoderKind, Encoders, MessageId, Tail};
 
 /// How frames are wrapped for one client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -15,6 +16,35 @@ pub enum Wire {
     Text,
     /// In WebSocket binary messages, for clients that send such.
     Binary,
+    /// As [`Wire::Text`], deliveries compressed.
+    DeflateText,
+    /// As [`Wire::Binary`], deliveries compressed.
+    DeflateBinary,
+}
+
+impl Wire {
+    /// For a client that sends binary messages: what it is answered in.
+    pub fn binary(self) -> Self {
+        match self {
+            Self::Raw => Self::Raw,
+            Self::Text | Self::Binary => Self::Binary,
+            Self::DeflateText | Self::DeflateBinary => Self::DeflateBinary,
+        }
+    }
+
+    /// The WebSocket message in which this goes; none where there are no messages.
+    fn message(self, is_text: impl Fn() -> bool) -> Option<Kind> {
+        match self {
+            Self::Raw => None,
+            // Heads are text whoever wrote the headers; the body decides.
+            Self::Text | Self::DeflateText if is_text() => Some(Kind::Text),
+            Self::Text | Self::DeflateText | Self::Binary | Self::DeflateBinary => Some(Kind::Binary),
+        }
+    }
+
+    fn compresses(self) -> bool {
+        matches!(self, Self::DeflateText | Self::DeflateBinary)
+    }
 }
 
 /// Every encoder; [`kind`] numbers them.
@@ -28,7 +58,7 @@ pub const fn kind(wire: Wire, version: Version) -> EncoderKind {
     EncoderKind(wire as u8 * Version::ALL.len() as u8 + version as u8)
 }
 
-const WIRES: [Wire; 3] = [Wire::Raw, Wire::Text, Wire::Binary];
+const WIRES: [Wire; 5] = [Wire::Raw, Wire::Text, Wire::Binary, Wire::DeflateText, Wire::DeflateBinary];
 
 #[derive(Debug, Clone, Copy)]
 struct StompEncoder {
@@ -38,29 +68,44 @@ struct StompEncoder {
 
 impl Encoder for StompEncoder {
     fn whole(&self, delivery: &Delivery<'_>) -> Bytes {
+        if self.wire.compresses() {
+            return self.join(delivery, &self.tail(delivery));
+        }
         let mut out = self.begin(head_room(delivery) + tail_room(delivery));
         self.put_head(delivery, &mut out);
         self.put_tail(delivery, &mut out);
         self.seal(delivery, out, 0)
     }
 
-    fn tail(&self, delivery: &Delivery<'_>) -> Bytes {
-        let mut out = BytesMut::with_capacity(tail_room(delivery));
-        self.put_tail(delivery, &mut out);
-        out.freeze()
+    fn is_tail_costly(&self) -> bool {
+        self.wire.compresses()
     }
 
-    fn head(&self, delivery: &Delivery<'_>, tail: &Bytes) -> Bytes {
-        let mut out = self.begin(head_room(delivery));
-        self.put_head(delivery, &mut out);
-        self.seal(delivery, out, tail.len())
+    fn tail(&self, delivery: &Delivery<'_>) -> Tail {
+        let mut out = Vec::with_capacity(tail_room(delivery));
+        self.put_tail(delivery, &mut out);
+        let may_be_compressed = self.wire.compresses() && !holds_secret(delivery);
+        match may_be_compressed.then(|| deflate::compress(&out)).flatten() {
+            Some(bytes) => Tail { bytes, is_compressed: true },
+            None => Tail { bytes: out.into(), is_compressed: false },
+        }
+    }
+
+    fn head(&self, delivery: &Delivery<'_>, tail: &Tail) -> Bytes {
+        let out = self.head_before(delivery, tail, 0);
+        self.seal_before(delivery, out, tail, tail.bytes.len())
+    }
+
+    fn join(&self, delivery: &Delivery<'_>, tail: &Tail) -> Bytes {
+        let mut out = self.head_before(delivery, tail, tail.bytes.len());
+        out.extend_from_slice(&tail.bytes);
+        self.seal_before(delivery, out, tail, 0)
     }
 
     fn wrap(&self, stomp: Bytes) -> Bytes {
-        match self.wire {
-            Wire::Raw => stomp,
-            Wire::Text if std::str::from_utf8(&stomp).is_ok() => frame::message(Kind::Text, &stomp),
-            Wire::Text | Wire::Binary => frame::message(Kind::Binary, &stomp),
+        match self.wire.message(|| std::str::from_utf8(&stomp).is_ok()) {
+            Some(kind) => frame::message(kind, &stomp),
+            None => stomp,
         }
     }
 
@@ -75,25 +120,42 @@ impl Encoder for StompEncoder {
 
 impl StompEncoder {
     /// A buffer with `room` for STOMP, and for a WebSocket header before it.
-    fn begin(self, room: usize) -> BytesMut {
+    fn begin(self, room: usize) -> Vec<u8> {
         if self.wire == Wire::Raw {
-            return BytesMut::with_capacity(room);
+            return Vec::with_capacity(room);
         }
-        let mut out = BytesMut::with_capacity(HEADER_BYTES_MAX + room);
-        out.put_bytes(0, HEADER_BYTES_MAX);
+        let mut out = Vec::with_capacity(HEADER_BYTES_MAX + room);
+        out.resize(HEADER_BYTES_MAX, 0);
         out
     }
 
-    fn seal(self, delivery: &Delivery<'_>, out: BytesMut, tail_bytes: usize) -> Bytes {
-        match self.wire {
-            Wire::Raw => out.freeze(),
-            // Heads are text whoever wrote the headers; the body decides.
-            Wire::Text if delivery.message.text => frame::seal(Kind::Text, out, tail_bytes),
-            Wire::Text | Wire::Binary => frame::seal(Kind::Binary, out, tail_bytes),
+    /// The head as it must be before `tail`, and room for `more_bytes`.
+    fn head_before(self, delivery: &Delivery<'_>, tail: &Tail, more_bytes: usize) -> Vec<u8> {
+        let stored_bytes = if tail.is_compressed { STORED_BYTES } else { 0 };
+        let mut out = self.begin(stored_bytes + head_room(delivery) + more_bytes);
+        out.resize(out.len() + stored_bytes, 0);
+        self.put_head(delivery, &mut out);
+        if tail.is_compressed {
+            deflate::store(&mut out, HEADER_BYTES_MAX);
+        }
+        out
+    }
+
+    fn seal_before(self, delivery: &Delivery<'_>, out: Vec<u8>, tail: &Tail, more_bytes: usize) -> Bytes {
+        match self.wire.message(|| delivery.message.text) {
+            Some(kind) if tail.is_compressed => frame::seal_compressed(kind, out, more_bytes),
+            _ => self.seal(delivery, out, more_bytes),
         }
     }
 
-    fn put_head(self, delivery: &Delivery<'_>, out: &mut BytesMut) {
+    fn seal(self, delivery: &Delivery<'_>, out: Vec<u8>, more_bytes: usize) -> Bytes {
+        match self.wire.message(|| delivery.message.text) {
+            Some(kind) => frame::seal(kind, out, more_bytes),
+            None => out.into(),
+        }
+    }
+
+    fn put_head(self, delivery: &Delivery<'_>, out: &mut Vec<u8>) {
         let mut id = Line::default();
         id.message_id(delivery.message.id);
         if let Some(ack) = delivery.ack {
@@ -107,23 +169,32 @@ impl StompEncoder {
         let head = MessageHead { subscription: delivery.subscription, message_id: id.as_str(), ack };
         head.encode(self.version, out);
         match delivery.redelivered {
-            Some(true) => out.put_slice(b"redelivered:true\n"),
-            Some(false) => out.put_slice(b"redelivered:false\n"),
+            Some(true) => out.extend_from_slice(b"redelivered:true\n"),
+            Some(false) => out.extend_from_slice(b"redelivered:false\n"),
             None => {}
         }
     }
 
-    fn put_tail(self, delivery: &Delivery<'_>, out: &mut BytesMut) {
+    fn put_tail(self, delivery: &Delivery<'_>, out: &mut Vec<u8>) {
         let message = delivery.message;
         let mut timestamp = Line::default();
         timestamp.decimal(message.timestamp_ms);
-        let headers = std::iter::once(("destination", delivery.shown))
-            .chain(message.headers.iter())
-            .chain([("timestamp", timestamp.as_str())])
-            .chain(message.sender.as_deref().map(|sender| ("user-name", sender)));
-        message_tail(self.version, headers, &message.body, out);
+        let sender = message.sender.as_deref();
+        let own = [("timestamp", timestamp.as_str()), ("user-name", sender.unwrap_or_default())];
+        let own = if sender.is_some() { &own[..] } else { &own[..1] };
+        MessageTail { destination: delivery.shown, headers: &message.headers, own, body: &message.body }
+            .encode(self.version, out);
     }
 }
+
+/// Whether the tail carries what nobody may guess, beside text that others chose: how far it shrinks would tell, byte by
+/// byte, whether their text is like it (the attacks called CRIME and BREACH). Only the broker writes these headers.
+fn holds_secret(delivery: &Delivery<'_>) -> bool {
+    SECRET_HEADERS.iter().any(|name| delivery.message.headers.get(name).is_some())
+}
+
+/// The right to answer, and the session of who asks.
+const SECRET_HEADERS: [&str; 2] = ["reply-to", "session"];
 
 /// Room that the head takes when nothing is escaped.
 fn head_room(delivery: &Delivery<'_>) -> usize {
@@ -131,7 +202,7 @@ fn head_room(delivery: &Delivery<'_>) -> usize {
     HEAD_BYTES + delivery.subscription.map_or(0, str::len) + ids * LINE_BYTES
 }
 
-/// Room that the tail takes when nothing is escaped; never less than what [`message_tail`] asks for, so that it does
+/// Room that the tail takes when nothing is escaped; never less than what [`MessageTail`] asks for, so that it does
 /// not move the buffer.
 fn tail_room(delivery: &Delivery<'_>) -> usize {
     let message = delivery.message;
@@ -155,20 +226,20 @@ impl Default for Line {
 impl Line {
     /// As [`MessageId`] displays itself.
     fn message_id(&mut self, id: MessageId) {
-        self.digits(id.node, 16);
+        self.digits::<16>(id.node);
         self.byte(b'-');
         self.decimal(id.number);
     }
 
     fn decimal(&mut self, number: u64) {
-        self.digits(number, 10);
+        self.digits::<10>(number);
     }
 
-    fn digits(&mut self, mut number: u64, base: u64) {
+    fn digits<const BASE: u64>(&mut self, mut number: u64) {
         let start = self.len;
         loop {
-            self.byte(b"0123456789abcdef"[(number % base) as usize]);
-            number /= base;
+            self.byte(b"0123456789abcdef"[(number % BASE) as usize]);
+            number /= BASE;
             if number == 0 {
                 break;
             }
@@ -196,7 +267,7 @@ const HEAD_BYTES: usize = 64;
 /// The names of `destination`, `timestamp`, `user-name` and `content-length`, two numbers, and what separates them.
 const TAIL_BYTES: usize = 112;
 
-/// What [`message_tail`] reserves beside the body.
+/// What [`MessageTail`] reserves beside the body.
 const TAIL_BYTES_MIN: usize = 256;
 
 #[cfg(test)]

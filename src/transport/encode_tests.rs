@@ -1,4 +1,4 @@
-use super::super::websocket::frame::open;
+use super::super::websocket::frame::{open, open_compressed};
 use super::*;
 use crate::model::{Destination, Message};
 use proptest::prelude::*;
@@ -94,11 +94,60 @@ fn only_utf8_leaves_in_text_messages() {
 }
 
 #[test]
+fn a_long_message_is_compressed_where_it_was_agreed() {
+    let body = r#"{"room":"4711","content":"Hello?"},"#.repeat(20);
+    let (long, short) = (message(&[], body.as_bytes()), message(&[], b"Hello?"));
+    let binary = message(&[], &[body.as_bytes(), b"\xff"].concat());
+    for (wire, text) in [(Wire::DeflateText, true), (Wire::DeflateBinary, false)] {
+        let encoder = of(wire, Version::V1_2);
+        let whole = encoder.whole(&delivery(&long));
+        let (is_text, opened) = open_compressed(&whole);
+        assert_eq!(is_text, text);
+        assert_eq!(opened, of(Wire::Raw, Version::V1_2).whole(&delivery(&long)));
+        assert!(whole.len() * 2 < opened.len(), "{} of {}", whole.len(), opened.len());
+        assert_eq!(open(&encoder.whole(&delivery(&short))).0, text);
+        assert!(!open_compressed(&encoder.whole(&delivery(&binary))).0);
+        assert_eq!(
+            open(&encoder.wrap(long.body.clone())).0,
+            text,
+            "nothing of the broker's own is compressed"
+        );
+    }
+    let plain = of(Wire::Text, Version::V1_2).whole(&delivery(&long));
+    assert_eq!(open(&plain).1, of(Wire::Raw, Version::V1_2).whole(&delivery(&long)));
+}
+
+#[test]
+fn a_message_that_carries_a_secret_is_not_compressed() {
+    let body = "a guess at the secret ".repeat(50);
+    for name in SECRET_HEADERS {
+        let message = message(&[(name, "/reply-queue/00c0ffee")], body.as_bytes());
+        let encoder = of(Wire::DeflateText, Version::V1_2);
+        assert!(!encoder.tail(&delivery(&message)).is_compressed, "{name}");
+        open(&encoder.whole(&delivery(&message)));
+    }
+    let message = message(&[("content-type", "text/plain")], body.as_bytes());
+    assert!(of(Wire::DeflateText, Version::V1_2).tail(&delivery(&message)).is_compressed);
+}
+
+#[test]
+fn a_subscription_id_longer_than_a_stored_block_is_sent_whole() {
+    let message = message(&[], "word ".repeat(200).as_bytes());
+    let id = "i".repeat(70_000);
+    let delivery = Delivery { subscription: Some(&id), ..delivery(&message) };
+    let (_, opened) = open_compressed(&of(Wire::DeflateText, Version::V1_2).whole(&delivery));
+    assert_eq!(opened, of(Wire::Raw, Version::V1_2).whole(&delivery));
+}
+
+#[test]
 fn only_websockets_ping_and_say_why_they_close() {
     assert_eq!(of(Wire::Raw, Version::V1_2).ping(), None);
     assert_eq!(of(Wire::Raw, Version::V1_2).close(1000, ""), None);
     assert_eq!(of(Wire::Text, Version::V1_2).ping().unwrap(), b"\x89\0"[..]);
-    assert_eq!(of(Wire::Binary, Version::V1_2).close(1002, "x").unwrap(), b"\x88\x03\x03\xeax"[..]);
+    for wire in [Wire::Binary, Wire::DeflateText] {
+        assert_eq!(of(wire, Version::V1_2).close(1002, "x").unwrap(), b"\x88\x03\x03\xeax"[..]);
+    }
+    assert_eq!(of(Wire::DeflateBinary, Version::V1_2).ping().unwrap(), b"\x89\0"[..]);
 }
 
 #[test]
@@ -134,11 +183,16 @@ proptest! {
             for wire in WIRES {
                 let encoder = of(wire, version);
                 let tail = encoder.tail(&delivery);
-                let parts = [encoder.head(&delivery, &tail), tail].concat();
+                let joined = encoder.join(&delivery, &tail);
+                let parts = [encoder.head(&delivery, &tail), tail.bytes].concat();
+                prop_assert_eq!(&parts[..], &joined[..]);
                 prop_assert_eq!(&parts[..], &encoder.whole(&delivery)[..]);
-                if wire != Wire::Raw {
-                    prop_assert_eq!(&open(&parts).1[..], &plain[..]);
-                }
+                let opened = match wire {
+                    Wire::Raw => parts,
+                    _ if tail.is_compressed => open_compressed(&parts).1,
+                    _ => open(&parts).1,
+                };
+                prop_assert_eq!(&opened[..], &plain[..]);
             }
         }
     }

@@ -119,7 +119,9 @@ async fn run(
                 None => Ok(Socket::from(stream)),
             };
             if let Ok(socket) = socket {
-                let _ = front.serve(socket, remote.ip(), closing).await;
+                if let Ok(Some(endpoint)) = front.serve(socket, remote.ip(), closing).await {
+                    endpoint.await;
+                }
             }
         });
     }

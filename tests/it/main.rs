@@ -3,16 +3,20 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod cli;
+mod cost;
+mod deflate;
 mod door;
 mod embed;
 mod examples;
 mod http;
 mod logins;
+mod process;
 mod quotas;
 mod serve;
 mod served;
 mod shell;
 mod shutdown;
+mod slow;
 mod tls;
 mod websocket;
 mod wire_table;

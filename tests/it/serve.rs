@@ -1,70 +1,10 @@
 //! A whole broker as a process, and the shell's own clients against it.
 
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Child, Command, Output};
 
 use serde_json::Value;
 
-/// A broker on free ports; killed when the test is over.
-struct Broker {
-    child: Child,
-    http: String,
-    stomp: String,
-    /// Empty without a certificate.
-    stomp_tls: String,
-}
-
-impl Broker {
-    fn start(directory: &Path, arguments: &[&str]) -> Self {
-        let ports = directory.join("ports.json");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_stompede"));
-        command.args(["serve", "--http-port", "0", "--stomp-port", "0", "--workers", "2", "--ports-file"]);
-        command.arg(&ports).args(arguments).env_clear().stdin(Stdio::null()).stdout(Stdio::null());
-        let child = command.stderr(std::fs::File::create(directory.join("log")).unwrap()).spawn().unwrap();
-        let mut broker = Self { child, http: String::new(), stomp: String::new(), stomp_tls: String::new() };
-        let listening: Value = serde_json::from_slice(&broker.wait_for(&ports)).unwrap();
-        let address = |name: &str| listening[name].as_str().unwrap_or_default().to_owned();
-        (broker.http, broker.stomp, broker.stomp_tls) =
-            (address("http"), address("stomp"), address("stomp_tls"));
-        broker
-    }
-
-    /// The file appears whole, by a rename.
-    fn wait_for(&mut self, path: &Path) -> Vec<u8> {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        loop {
-            if let Ok(bytes) = std::fs::read(path) {
-                return bytes;
-            }
-            assert!(self.child.try_wait().unwrap().is_none(), "the broker ended early");
-            assert!(Instant::now() < deadline, "no ports file");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        Self::command_at(&format!("stomp://{}", self.stomp), arguments)
-    }
-
-    fn command_at(url: &str, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_stompede"));
-        command.args(arguments).args(["--url", url, "--timeout", "20"]);
-        command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().unwrap()
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use crate::process::Broker;
 
 fn err(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()

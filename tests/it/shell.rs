@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
-use bytes::BytesMut;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use stompede_protocol::{
-    Accepted, ErrorFrame, Event, HeartBeat, Limits, MessageHead, Millis, Session, Version, message_tail,
+    Accepted, ErrorFrame, Event, Headers, HeartBeat, Limits, MessageHead, MessageTail, Millis, Session,
+    Version,
 };
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use tokio_tungstenite::tungstenite::{Message, WebSocket, accept_hdr};
@@ -131,7 +131,7 @@ fn talk(mut pipe: impl Pipe, tell: &Sender<Seen>, messages: &[&[u8]]) {
         }
         let mut input = &chunk[..];
         while let Some(event) = session.receive(now, &mut input) {
-            let mut after = BytesMut::new();
+            let mut after = Vec::new();
             match event {
                 Event::Connect(connect) => {
                     let (login, authorization) = (connect.login.clone(), connect.authorization.clone());
@@ -182,9 +182,9 @@ fn talk(mut pipe: impl Pipe, tell: &Sender<Seen>, messages: &[&[u8]]) {
     }
 }
 
-fn deliver(subscription: Option<&str>, destination: &str, body: &[u8], out: &mut BytesMut) {
+fn deliver(subscription: Option<&str>, destination: &str, body: &[u8], out: &mut Vec<u8>) {
     MessageHead { subscription, message_id: "1", ack: None }.encode(Version::V1_2, out);
-    message_tail(Version::V1_2, [("destination", destination)].into_iter(), body, out);
+    MessageTail { destination, headers: &Headers::new(), own: &[], body }.encode(Version::V1_2, out);
 }
 
 fn stompede(arguments: &[&str], url: &str) -> Command {

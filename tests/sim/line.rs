@@ -27,6 +27,8 @@ pub(crate) struct Line {
     /// Most bytes of one read or write.
     pub(crate) piece_bytes: usize,
     woken: Arc<Flag>,
+    /// The flusher has it on its list.
+    listed: bool,
     heard: Vec<Heard>,
     connected: bool,
     hung_up: bool,
@@ -69,6 +71,7 @@ impl Line {
             room: None,
             piece_bytes: 64 << 10,
             woken: Flag::raised(),
+            listed: false,
             heard: Vec::new(),
             connected: false,
             hung_up: false,
@@ -89,7 +92,12 @@ impl Line {
     }
 
     pub(crate) fn is_due(&self) -> bool {
-        !self.gone && self.woken.is_raised()
+        !self.gone && (self.listed || self.woken.is_raised())
+    }
+
+    /// The shard has something to write for it.
+    pub(crate) fn list(&mut self) {
+        self.listed = true;
     }
 
     /// What the client has to say goes on the wire.
@@ -143,9 +151,17 @@ impl Line {
         }
     }
 
-    /// One turn of the driver; as `server/connection.rs` does it.
+    /// One turn: of the flusher, if that is all there is to do, else of the driver; as `server/connection.rs` and
+    /// `server/flusher.rs` do it.
     pub(crate) fn turn(&mut self, shards: &mut [Shard], now: Now) {
-        self.woken.lower();
+        let flushes = mem::take(&mut self.listed) && shards[self.shard].begin_flush(self.id.slot);
+        if !self.woken.lower() {
+            self.now = now.mono;
+            if flushes && self.flush(shards, now) {
+                shards[self.shard].wake(self.id.slot);
+            }
+            return;
+        }
         self.now = now.mono;
         loop {
             let blocked = self.flush(shards, now);
@@ -174,7 +190,7 @@ impl Line {
         let slot = self.id.slot;
         loop {
             let mut slices = [IoSlice::new(&[]); 8];
-            let count = shards[self.shard].gather(slot, &mut slices);
+            let count = shards[self.shard].outbox(slot).map_or(0, |outbox| outbox.gather(&mut slices));
             if count == 0 {
                 return false;
             }

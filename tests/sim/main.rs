@@ -9,6 +9,7 @@ mod queues;
 mod reasons;
 mod rooms;
 mod sessions;
+mod slow;
 mod walk;
 mod walk_queues;
 mod wire;

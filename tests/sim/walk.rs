@@ -133,7 +133,7 @@ impl Walk {
     fn comes(&mut self) {
         self.serial += 1;
         let user = format!("u{}", self.dice.below(4));
-        let link = self.dice.one_of(&[Link::Stream, Link::WebSocket]);
+        let link = self.dice.one_of(&[Link::Stream, Link::WebSocket, Link::DeflateWebSocket]);
         let shard = Some(self.dice.below(3));
         let person = self.world.knock(Guest { link, shard, ..Guest::named(&user) });
         let piece = self.dice.one_of(&[11, 300, 65_536, 65_536]);

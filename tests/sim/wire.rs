@@ -1,14 +1,16 @@
 //! The client's end of a link: STOMP as it is, or in WebSocket frames.
 
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use stompede::broker::Link;
 use stompede::transport::tcp::Plain;
-use stompede::transport::websocket::WebSocket;
+use stompede::transport::websocket::{Deflated, WebSocket};
 use stompede::transport::{Framing, FramingError, Incoming};
 
 /// The server's framing of a link, chosen at run time.
 pub(crate) enum ServerFraming {
     Stream(Plain),
     WebSocket(Box<WebSocket>),
+    Deflated(Box<Deflated>),
 }
 
 impl ServerFraming {
@@ -16,6 +18,7 @@ impl ServerFraming {
         match link {
             Link::Stream => Self::Stream(Plain),
             Link::WebSocket => Self::WebSocket(Box::new(WebSocket::new(message_bytes_max))),
+            Link::DeflateWebSocket => Self::Deflated(Box::new(Deflated::new(message_bytes_max))),
         }
     }
 
@@ -23,6 +26,7 @@ impl ServerFraming {
         match self {
             Self::Stream(plain) => plain,
             Self::WebSocket(socket) => &mut **socket,
+            Self::Deflated(socket) => &mut **socket,
         }
     }
 
@@ -57,6 +61,8 @@ pub(crate) enum ClientFraming {
     Stream,
     /// Bytes of a frame that is not complete.
     WebSocket(Vec<u8>),
+    /// The same, where both sides may compress.
+    Deflated(Vec<u8>),
 }
 
 impl ClientFraming {
@@ -64,6 +70,7 @@ impl ClientFraming {
         match link {
             Link::Stream => Self::Stream,
             Link::WebSocket => Self::WebSocket(Vec::new()),
+            Link::DeflateWebSocket => Self::Deflated(Vec::new()),
         }
     }
 
@@ -71,9 +78,8 @@ impl ClientFraming {
     pub(crate) fn wrap(&self, stomp: &[u8]) -> Vec<u8> {
         match self {
             Self::Stream => stomp.to_vec(),
-            Self::WebSocket(_) => {
-                client_frame(if std::str::from_utf8(stomp).is_ok() { 0x1 } else { 0x2 }, stomp)
-            }
+            Self::WebSocket(_) => client_frame(opcode_of(stomp), stomp),
+            Self::Deflated(_) => client_frame(RSV1 | opcode_of(stomp), &deflated(stomp)),
         }
     }
 
@@ -84,21 +90,28 @@ impl ClientFraming {
 
     /// What the server's bytes are. Panics on what no client would accept.
     pub(crate) fn receive(&mut self, bytes: &[u8]) -> Vec<Found> {
-        let Self::WebSocket(buffer) = self else { return vec![Found::Stomp(bytes.to_vec())] };
+        let (buffer, may_be_compressed) = match self {
+            Self::Stream => return vec![Found::Stomp(bytes.to_vec())],
+            Self::WebSocket(buffer) => (buffer, false),
+            Self::Deflated(buffer) => (buffer, true),
+        };
         buffer.extend_from_slice(bytes);
         let mut found = Vec::new();
         let mut closed = false;
-        while let Some((opcode, payload, length)) = server_frame(buffer) {
+        while let Some((first, payload, length)) = server_frame(buffer) {
             assert!(!closed, "the server wrote after its close frame");
-            found.push(match opcode {
+            let is_compressed = may_be_compressed && first & RSV1 != 0;
+            let inflated = is_compressed.then(|| inflated(payload));
+            let message = inflated.as_deref().unwrap_or(payload);
+            found.push(match if is_compressed { first & !RSV1 } else { first } {
                 0x1 => {
-                    assert!(std::str::from_utf8(payload).is_ok(), "a text message must be UTF-8");
-                    Found::Stomp(payload.to_vec())
+                    assert!(std::str::from_utf8(message).is_ok(), "a text message must be UTF-8");
+                    Found::Stomp(message.to_vec())
                 }
-                0x2 => Found::Stomp(payload.to_vec()),
+                0x2 => Found::Stomp(message.to_vec()),
                 0x8 => Found::Close(payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code))),
                 0x9 => Found::Ping,
-                other => panic!("opcode {other:#x} of the server"),
+                other => panic!("reserved bits and opcode {other:#x} of the server"),
             });
             closed = matches!(found.last(), Some(Found::Close(_)));
             buffer.drain(..length);
@@ -126,10 +139,42 @@ fn client_frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Opcode, payload and whole length of the first complete frame.
+fn opcode_of(stomp: &[u8]) -> u8 {
+    if std::str::from_utf8(stomp).is_ok() { 0x1 } else { 0x2 }
+}
+
+/// As a client compresses (RFC 7692, section 7.2.1), remembering nothing.
+fn deflated(plain: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(plain.len() + plain.len() / 8 + 64);
+    Compress::new(Compression::fast(), false)
+        .compress_vec(plain, &mut out, FlushCompress::Sync)
+        .expect("room");
+    assert!(out.ends_with(&FLUSH_END), "the flush is complete");
+    out.truncate(out.len() - FLUSH_END.len());
+    out
+}
+
+/// As a client inflates (section 7.2.2).
+fn inflated(payload: &[u8]) -> Vec<u8> {
+    let input = [payload, &FLUSH_END].concat();
+    let mut plain = Vec::new();
+    let mut state = Decompress::new(false);
+    while state.total_in() < input.len() as u64 {
+        plain.reserve(64 << 10);
+        let rest = &input[state.total_in() as usize..];
+        state.decompress_vec(rest, &mut plain, FlushDecompress::Sync).expect("deflate");
+    }
+    plain
+}
+
+/// RFC 7692, section 6: the message is compressed.
+const RSV1: u8 = 0x40;
+const FLUSH_END: [u8; 4] = [0, 0, 0xff, 0xff];
+
+/// Reserved bits and opcode, payload and whole length of the first complete frame.
 fn server_frame(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
     let [first, second, rest @ ..] = bytes else { return None };
-    assert_eq!(first & 0xf0, 0x80, "whole messages without extensions");
+    assert_eq!(first & 0x80, 0x80, "whole messages");
     assert_eq!(second & 0x80, 0, "servers do not mask");
     let (header, length) = match second {
         126 => (4, usize::from(u16::from_be_bytes(*rest.first_chunk()?))),
@@ -137,5 +182,5 @@ fn server_frame(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
         length => (2, usize::from(*length)),
     };
     let payload = bytes.get(header..header + length)?;
-    Some((first & 0x0f, payload, header + length))
+    Some((first & 0x7f, payload, header + length))
 }

@@ -250,6 +250,7 @@ impl World {
     pub(crate) fn steps_line(&self) -> bool {
         let mut core = self.core.borrow_mut();
         let now = core.now();
+        core.list_dirty();
         let Some(n) = (0..core.lines.len()).find(|n| core.lines[*n].is_due()) else { return false };
         let Core { lines, shards, .. } = &mut *core;
         lines[n].turn(shards, now);
@@ -409,6 +410,7 @@ impl Core {
 
     fn step_of(&mut self, choice: usize, may: impl Fn(usize) -> bool) -> bool {
         let now = self.now();
+        self.list_dirty();
         let inboxes = (0..self.shards.len()).filter(|n| self.inboxes[*n].is_raised()).map(Turn::Inbox);
         let lines = (0..self.lines.len()).filter(|n| self.lines[*n].is_due() && may(*n)).map(Turn::Line);
         let turns: Vec<Turn> = inboxes.chain(lines).collect();
@@ -418,6 +420,21 @@ impl Core {
             Turn::Line(n) => self.lines[n].turn(&mut self.shards, now),
         }
         true
+    }
+
+    /// As the flusher does it: takes the lists of what is to be written. Each line then has a turn of its own, in any
+    /// order.
+    fn list_dirty(&mut self) {
+        let mut slots = Vec::new();
+        for (n, shard) in self.shards.iter_mut().enumerate() {
+            shard.swap_dirty(&mut slots);
+            for line in &mut self.lines {
+                if line.shard == n && slots.contains(&line.id.slot) {
+                    line.list();
+                }
+            }
+            slots.clear();
+        }
     }
 
     /// As the worker's loop: a batch when something is there, else it waits to be woken.

@@ -85,7 +85,17 @@ impl Headers {
     /// The value of the first header of this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.iter().find(|(each, _)| *each == name).map(|(_, value)| value)
+        let text = self.text.as_bytes();
+        let mut start = 0;
+        for ends in &self.ends {
+            let (name_end, value_end) = (ends.name as usize, ends.value as usize);
+            // The length tells most names apart.
+            if name_end - start == name.len() && text[start..name_end] == *name.as_bytes() {
+                return Some(&self.text[name_end + 1..value_end]);
+            }
+            start = value_end + 1;
+        }
+        None
     }
 
     /// The values of all headers of this name, in order.

@@ -2,32 +2,46 @@
 
 use std::collections::VecDeque;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::{Accepted, ErrorFrame};
 use crate::{Command, Frame, HeartBeat, Version, encode};
 
-/// Frames that wait for the driver, in order. Holds no memory when it is empty.
+/// Frames that wait for the driver, in order. One has its place here; more are rare.
 #[derive(Debug, Default)]
-pub(crate) struct Transmit(VecDeque<Bytes>);
+pub(crate) struct Transmit {
+    /// Empty only if all is.
+    first: Option<Bytes>,
+    rest: Option<Box<VecDeque<Bytes>>>,
+}
 
 impl Transmit {
     pub(crate) fn frame(&mut self, frame: &Frame, version: Version) {
-        let mut out = BytesMut::new();
+        let mut out = Vec::new();
         encode(frame, version, &mut out);
-        self.0.push_back(out.freeze());
+        self.push(out.into());
     }
 
     pub(crate) fn heart_beat(&mut self) {
-        self.0.push_back(Bytes::from_static(b"\n"));
+        self.push(Bytes::from_static(b"\n"));
     }
 
     pub(crate) fn poll(&mut self) -> Option<Bytes> {
-        let next = self.0.pop_front();
-        if self.0.is_empty() && self.0.capacity() > 0 {
-            self.0 = VecDeque::new();
+        let next = self.first.take();
+        if let Some(rest) = &mut self.rest {
+            self.first = rest.pop_front();
+            if rest.is_empty() {
+                self.rest = None;
+            }
         }
         next
+    }
+
+    fn push(&mut self, frame: Bytes) {
+        match self.first {
+            None => self.first = Some(frame),
+            Some(_) => self.rest.get_or_insert_default().push_back(frame),
+        }
     }
 }
 

@@ -39,6 +39,10 @@ impl Subscriptions {
         self.opened = self.opened.checked_add(1).ok_or(excess)?;
         let key = SubscriptionKey(self.opened);
         let subscription = Subscription { key, id: id.map(Into::into), destination: destination.into(), ack };
+        if self.open.is_empty() {
+            // Most connections have one; a first push would make room for four.
+            self.open.reserve_exact(1);
+        }
         self.open.push(Entry { subscription, ledger: None });
         Ok(key)
     }

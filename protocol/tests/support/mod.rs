@@ -8,10 +8,10 @@ pub(crate) mod replay;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use stompede_protocol::{
-    Accepted, AckId, AckMode, ErrorFrame, Event, HeartBeat, Limits, MessageHead, Millis, Receipt, Send,
-    Session, Settle, Step, SubscriptionKey, Version, message_tail,
+    Accepted, AckId, AckMode, ErrorFrame, Event, HeartBeat, Limits, MessageHead, MessageTail, Millis,
+    Receipt, Send, Session, Settle, Step, SubscriptionKey, Version,
 };
 
 /// The server's side: a session and the broker behind it.
@@ -102,16 +102,16 @@ impl Server {
             let message_id = delivery.map_or(message_id.clone(), |delivery| delivery.on_wire(&message_id));
             let version = self.session.version();
             let ack = delivery.filter(|_| version == Version::V1_2).map(|_| message_id.as_str());
-            let mut out = BytesMut::new();
+            let mut out = Vec::new();
             MessageHead { subscription: id.as_deref(), message_id: &message_id, ack }
                 .encode(version, &mut out);
             let own = headers
                 .iter()
                 .filter(|(name, _)| !matches!(*name, "receipt" | "transaction" | "destination"));
-            let headers = [("destination", destination)].into_iter().chain(own.copied());
-            message_tail(version, headers, body, &mut out);
+            let headers = &own.copied().collect();
+            MessageTail { destination, headers, own: &[], body }.encode(version, &mut out);
             self.flush();
-            self.out.push(out.freeze());
+            self.out.push(out.into());
         }
     }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use bytes::BytesMut;
 use stompede_protocol::{
     AckMode, Client, ClientEvent, Command, Decoder, Frame, HeartBeat, Introduction, Item, Limits, Millis,
     Version, Violation, encode,
@@ -146,7 +145,7 @@ pub(crate) fn decode(limits: &Limits, version: Version, bytes: &[u8], piece_byte
 
 /// Encodes and decodes again; the frame must be the same but for `content-length` and what the version cannot carry.
 pub(crate) fn round_trip(frame: &Frame, version: Version) {
-    let mut out = BytesMut::new();
+    let mut out = Vec::new();
     encode(frame, version, &mut out);
     let mut decoder = Decoder::new();
     decoder.set_version(version);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use stompede_protocol::{AckId, AckMode, SubscriptionKey};
+use stompede_protocol::{AckId, AckMode, Millis, SubscriptionKey};
 
 use crate::model::{Delivery, Message, Overflow};
 use crate::routing::{Item, Listener, Pushed};
@@ -29,6 +29,7 @@ impl Peer {
         let outbox_bytes = env.lanes.lane(self.id.slot).map_or(0, |lane| lane.outbox.bytes());
         if share.paused || outbox_bytes > env.broker.settings().limits.outbox_bytes_max {
             share.paused = true;
+            env.lanes.heed(self.id.slot, true);
             env.broker.queues.pause(&share.queue, consumer, tag, env.now.mono);
             return;
         }
@@ -50,12 +51,13 @@ impl Peer {
             let end = env.lanes.lane(self.id.slot).map_or(0, |lane| lane.outbox.pushed_total());
             let queue = message.destination.clone();
             self.unwritten.push_back(Unwritten { end, tag, key, queue });
+            env.lanes.heed(self.id.slot, true);
         }
     }
 
-    /// The socket took bytes: without acknowledgements a message is settled when it is written.
+    /// The socket took bytes, and the lane was asked to tell: without acknowledgements a message is settled when it is
+    /// written.
     pub(in crate::broker) fn wrote(&mut self, env: &mut Env<'_>) {
-        self.session.sent(env.now.mono);
         let Some(lane) = env.lanes.lane(self.id.slot) else { return };
         let written = lane.outbox.written_total();
         let has_room = lane.outbox.bytes() * 2 <= env.broker.settings().limits.outbox_bytes_max;
@@ -70,6 +72,15 @@ impl Peer {
         if has_room {
             self.resume_paused(env);
         }
+        let waits =
+            |what: &Listening| matches!(what, Listening::Queue(share) if share.paused && !share.resuming);
+        let heeds = !self.unwritten.is_empty() || self.live.iter().any(|live| waits(&live.what));
+        env.lanes.heed(self.id.slot, heeds);
+    }
+
+    /// The socket last took bytes at `then`: our own heart-beat is not due before an interval from there.
+    pub(in crate::broker) fn last_wrote(&mut self, then: Millis) {
+        self.session.sent(then);
     }
 
     /// The outbox has room: queues may hand out to this connection again. The order goes through the inbox: what was

@@ -44,6 +44,8 @@ pub enum Link {
     Stream,
     /// In WebSocket messages; can be pinged.
     WebSocket,
+    /// As [`Link::WebSocket`]; messages may be compressed (permessage-deflate).
+    DeflateWebSocket,
 }
 
 /// What is known of a client before its CONNECT.
@@ -117,6 +119,7 @@ impl Peer {
         let wire = match link {
             Link::Stream => Wire::Raw,
             Link::WebSocket => Wire::Text,
+            Link::DeflateWebSocket => Wire::DeflateText,
         };
         let session = Session::new(broker.protocol_limits.clone(), settings.heart_beat, now.mono);
         Self {
@@ -133,7 +136,7 @@ impl Peer {
             input: Vec::new(),
             unfinished_bytes: 0,
             wire,
-            liveness: (link == Link::WebSocket).then(|| Liveness::new(now.mono, settings.websocket_ping_ms)),
+            liveness: (link != Link::Stream).then(|| Liveness::new(now.mono, settings.websocket_ping_ms)),
             rate: Gcra::default(),
             subscription_rate: Gcra::default(),
             listed: false,
@@ -187,8 +190,8 @@ impl Peer {
         }
         if let Some(liveness) = &mut self.liveness {
             liveness.alive();
-            if !text && self.wire == Wire::Text {
-                self.wire = Wire::Binary;
+            if !text && self.wire != self.wire.binary() {
+                self.wire = self.wire.binary();
                 self.kind = kind(self.wire, self.session.version());
             }
         }

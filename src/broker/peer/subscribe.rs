@@ -7,7 +7,7 @@ use stompede_protocol::{AckMode, Receipt, Subscribe, SubscriptionKey, Unsubscrib
 use crate::broker::door::JSON;
 use crate::broker::letters::Letter;
 use crate::broker::routes::Route;
-use crate::features::{Consumer, rooms};
+use crate::features::{Consumer, rooms, users};
 use crate::model::{Address, CloseReason, Destination, Refusal};
 use crate::policy::access::Action;
 use crate::routing::{Interest, Listener, ReplyRoute, Subscriber, SubscriberId, Topic};
@@ -236,8 +236,8 @@ impl Peer {
                         Ok(Address::Wildcard(pattern)) => {
                             access.may_pattern(&member.principal, Action::Subscribe, &pattern)
                         }
-                        Ok(Address::OwnQueue { path } | Address::UserQueue { path, .. }) => {
-                            access.may(&member.principal, Action::Subscribe, &format!("/user/queue/{path}"))
+                        Ok(Address::OwnQueue { .. } | Address::UserQueue(_)) => {
+                            access.may(&member.principal, Action::Subscribe, &users::short_name(name))
                         }
                         _ => access.may(&member.principal, Action::Subscribe, name),
                     };
@@ -254,6 +254,10 @@ impl Peer {
     }
 
     fn add(&mut self, key: SubscriptionKey, what: Listening) {
+        if self.live.is_empty() {
+            // Most connections have one; a first push would make room for four.
+            self.live.reserve_exact(1);
+        }
         self.live.push(Live { key, what, issued: 0 });
     }
 }

@@ -18,7 +18,10 @@ impl Shard {
             return;
         }
         let mut batch = std::mem::take(&mut self.batch);
-        let waiting = broker.inboxes().of(self.worker).take(&mut batch, ITEMS_AT_ONCE);
+        // A blocked socket is looked at between two batches: before, nobody knows whether it takes bytes again, and what
+        // comes at once must not make a slow consumer of it.
+        let bytes_at_once = broker.settings().limits.outbox_bytes_max / 2;
+        let waiting = broker.inboxes().of(self.worker).take(&mut batch, ITEMS_AT_ONCE, bytes_at_once);
         for worker in waiting.iter() {
             broker.inboxes().force(worker, Item::Room);
         }

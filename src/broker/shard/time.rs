@@ -2,6 +2,7 @@
 
 use stompede_protocol::Millis;
 
+use crate::broker::peer::Peer;
 use crate::broker::peer::timers::Fate;
 use crate::broker::settings::Now;
 use crate::model::{CloseReason, ConnectionId, WorkerId};
@@ -47,20 +48,29 @@ impl Shard {
         }
     }
 
-    /// Above the limit no SEND is read; what is still too much at the next tick is taken from the fullest outbox.
+    /// Above the limit no SEND is read. What is too much is taken from blocked outboxes, the fullest first, as many as it
+    /// takes: publishers are not to wait for those who do not read.
     fn guard_memory(&mut self, now: Now) {
-        let inbox_bytes = self.broker.inboxes().of(self.worker).bytes();
-        self.broker.report(
-            self.worker,
-            self.lanes.total_bytes() + self.peer_bytes + inbox_bytes,
-            self.table.len(),
-        );
+        self.report_memory();
         if !self.broker.is_over_memory() {
             return;
         }
-        if let Some(slot) = self.lanes.fullest_blocked() {
+        for slot in self.lanes.blocked_by_size() {
+            if self.peer(slot).is_none_or(Peer::is_closing) {
+                continue;
+            }
             self.broker.counters().refused(CloseReason::SlowConsumer);
             self.with(slot, now, |peer, env| peer.too_slow(env));
+            self.report_memory();
+            if !self.broker.is_over_memory() {
+                return;
+            }
         }
+    }
+
+    fn report_memory(&self) {
+        let inbox_bytes = self.broker.inboxes().of(self.worker).bytes();
+        let bytes = self.lanes.total_bytes() + self.peer_bytes + inbox_bytes;
+        self.broker.report(self.worker, bytes, self.table.len());
     }
 }

@@ -52,7 +52,7 @@ impl Bench {
     /// (slot, tag, message number, redelivered) handed out since the last call.
     fn handed(&self) -> Vec<(u32, u64, u64, bool)> {
         let mut items = VecDeque::new();
-        self.inboxes.of(WorkerId(0)).take(&mut items, usize::MAX);
+        self.inboxes.of(WorkerId(0)).take(&mut items, usize::MAX, usize::MAX);
         let row = |item| match item {
             Item::Consume { to, tag, message, redelivered, .. } => {
                 (to.slot, tag, message.id.number, redelivered)

@@ -24,7 +24,7 @@ pub use load::Loaded;
 pub use memory::MemoryMax;
 pub use sections::{
     AccessSection, DestinationSection, HeartBeat, Log, LogFormat, LogLevel, Memory, OriginsSection, Rooms,
-    Server, Shutdown, Tls,
+    Server, Shutdown, Tls, WebSocketSection,
 };
 
 /// Everything that can be set.
@@ -60,6 +60,8 @@ pub struct Config {
     pub origins: OriginsSection,
     /// `[limits]`
     pub limits: Limits,
+    /// `[websocket]`
+    pub websocket: WebSocketSection,
     /// `[memory]`
     pub memory: Memory,
     /// `[heart_beat]`
@@ -91,6 +93,7 @@ impl Default for Config {
             access: AccessSection::default(),
             origins: OriginsSection::default(),
             limits: Limits::default(),
+            websocket: WebSocketSection::default(),
             memory: Memory::default(),
             heart_beat: HeartBeat::default(),
             destination: Vec::new(),

@@ -68,6 +68,14 @@ pub struct OriginsSection {
     pub allow: Vec<String>,
 }
 
+/// STOMP over WebSocket.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WebSocketSection {
+    /// Whether messages are compressed for clients that offer permessage-deflate.
+    pub compression: bool,
+}
+
 /// Memory of all buffers together.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

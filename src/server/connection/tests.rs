@@ -1,17 +1,24 @@
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use super::super::acceptor::{Door, Face};
 use super::super::api::Api;
 use super::super::build::build;
 use super::super::clock::Clock;
 use super::super::config::Config;
+use super::super::doorman::{self, Visit};
 use super::super::faces::Faces;
 use super::super::http::{Router, Template};
 use super::super::pool::Pool;
+use super::super::shutdown::Closing;
+use super::super::socket::Socket;
 use super::*;
+use crate::policy::Connections;
+use crate::policy::quota::ConnectionLimits;
 use crate::transport::memory::pipe;
+use crate::transport::websocket::WebSocket;
 
 /// Fails at the first byte.
 struct Faulty;
@@ -30,22 +37,59 @@ impl Framing for Faulty {
     }
 }
 
-#[test]
-fn a_fault_in_the_framing_leaves_nothing_in_the_shard() {
+fn one_worker() -> (Api, Pool) {
     let built = build(&Config::default()).unwrap();
     let api = Api::start().unwrap();
     let stomp = Template::parse("/ws").unwrap();
-    let faces = Faces { stomp, extras: Vec::new(), origins: Arc::default(), router: Router::new() };
+    let (origins, router) = (Arc::default(), Router::new());
+    let faces = Faces { stomp, compression: false, extras: Vec::new(), origins, router };
     let pool = Pool::start(1, &built.broker, Clock::start(), api.handle(), &faces).unwrap();
+    (api, pool)
+}
+
+/// What an idle WebSocket holds beside its session: see ARCHITECTURE.md, where each byte goes.
+#[test]
+fn an_idle_connection_is_two_small_allocations() {
+    assert!(size_of::<Line<Socket, WebSocket>>() <= 256, "{}", size_of::<Line<Socket, WebSocket>>());
+    let (_api, pool) = one_worker();
+    let (tell, told) = oneshot::channel();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    stream.set_nonblocking(true).unwrap();
+    let (_open, closing) = tokio::sync::watch::channel(false);
+    let connections = Arc::new(Connections::new(ConnectionLimits::default()));
+    let visit = Visit {
+        remote: [127, 0, 0, 1].into(),
+        door: Door { face: Face::Http, tls: false },
+        certificate: None,
+        counted: connections.admit_address([127, 0, 0, 1].into()),
+        closing: Closing::new(closing),
+    };
+    let placed = pool.place(stream, move |worker, stream| {
+        let serving = doorman::serve(worker, stream, visit);
+        let _ = tell.send(size_of_val(&serving));
+        Box::pin(serving)
+    });
+    assert!(placed);
+    let bytes = told.blocking_recv().unwrap();
+    assert!(bytes <= 112, "{bytes}");
+    pool.join();
+}
+
+#[test]
+fn a_fault_in_the_framing_leaves_nothing_in_the_shard() {
+    let (_api, pool) = one_worker();
     let (_ours, theirs) = pipe(1_024);
     let (begun, opened) = oneshot::channel();
-    let placed = pool.begin(move |worker| async move {
-        let shown = Shown::Credentials(Box::default());
-        let visitor = Visitor { link: Link::Stream, shown, accepted: worker.now() };
-        let mut driver = Driver::open(Rc::clone(&worker), Faulty, visitor);
-        let _ = begun.send(worker.shard.borrow().connections());
-        driver.take(b"x");
-        driver.run(theirs).await;
+    let placed = pool.begin(move |worker| {
+        Box::pin(async move {
+            let shown = Shown::Credentials(Box::default());
+            let visitor = Visitor { link: Link::Stream, shown, accepted: worker.now() };
+            let mut line = Line::open(&worker, theirs, Faulty, visitor);
+            let _ = begun.send(worker.shard.borrow().connections());
+            line.take(b"x");
+            line.run().await;
+        })
     });
     assert!(placed);
     assert_eq!(opened.blocking_recv().unwrap(), 1);
@@ -55,8 +99,10 @@ fn a_fault_in_the_framing_leaves_nothing_in_the_shard() {
         std::thread::sleep(Duration::from_millis(5));
     }
     let (tell, left) = oneshot::channel();
-    let asked = pool.begin(move |worker| async move {
-        let _ = tell.send(worker.shard.borrow().connections());
+    let asked = pool.begin(move |worker| {
+        Box::pin(async move {
+            let _ = tell.send(worker.shard.borrow().connections());
+        })
     });
     assert!(asked);
     assert_eq!(left.blocking_recv().unwrap(), 0);

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -33,7 +34,7 @@ use super::misdirected;
 use super::shutdown::Closing;
 use super::socket::Socket;
 use crate::policy::Origins;
-use crate::transport::websocket::handshake;
+use crate::transport::websocket::{deflate, handshake};
 
 pub use axum::Router;
 pub use mount::{Endpoint, Mount, OriginCheck, SharedEndpoint, UpgradeRequest, Upgraded};
@@ -90,8 +91,8 @@ struct Handover {
     stream: OnUpgrade,
 }
 
-/// An endpoint at work on one connection.
-type Serving = Pin<Box<dyn Future<Output = ()>>>;
+/// What goes on with a connection, in little memory.
+pub type Serving = Pin<Box<dyn Future<Output = ()>>>;
 
 impl Front {
     /// WebSocket endpoints at `mounts`, the first that fits counts; everything else goes to `router` on `api`.
@@ -105,29 +106,13 @@ impl Front {
         Self { settings, mounts, origins, router, api }
     }
 
-    /// Serves a connection to its end, WebSocket and all. When `closing` is ready, the request under way is answered and
-    /// the connection then closed; an endpoint gets `closing` and sees to it itself.
+    /// Answers requests to the end of the connection, or to the upgrade: then it gives what goes on with the stream. When
+    /// `closing` is ready, the request under way is answered and the connection then closed; an endpoint gets `closing`
+    /// and sees to it itself.
     ///
     /// # Errors
     /// The stream broke or the peer sent no valid HTTP. Nobody needs to act on it.
-    pub fn serve(
-        &self,
-        socket: Socket,
-        remote: IpAddr,
-        closing: Closing,
-    ) -> impl Future<Output = io::Result<()>> {
-        // Boxed: what HTTP needs is given back before a WebSocket idles for hours.
-        let http = Box::pin(self.serve_http(socket, remote, closing));
-        async {
-            if let Some(websocket) = http.await? {
-                websocket.await;
-            }
-            Ok(())
-        }
-    }
-
-    /// Answers requests to the end of the connection, or to the upgrade: then it gives what goes on with the stream.
-    async fn serve_http(
+    pub async fn serve(
         &self,
         socket: Socket,
         remote: IpAddr,
@@ -139,7 +124,8 @@ impl Front {
         let Ok(parts) = upgraded.downcast::<TokioIo<Socket>>() else {
             return Err(io::Error::other("the upgraded stream is not the accepted one"));
         };
-        let (stream, read_ahead) = (parts.io.into_inner(), parts.read_buf);
+        // A copy of what little it is: hyper's buffer of many kilobytes would live as long as the connection.
+        let (stream, read_ahead) = (parts.io.into_inner(), Bytes::copy_from_slice(&parts.read_buf));
         let upgraded = Upgraded { stream, read_ahead, request, closing };
         Ok(Some(endpoint.serve(upgraded)))
     }
@@ -207,7 +193,8 @@ impl Front {
         let upgrade = handshake::check(&parts.method, parts.version, &parts.headers)
             .map_err(|refused| Box::new(refused.answer()))?;
         let subprotocol = handshake::choose(&parts.headers, mount.endpoint.subprotocols());
-        let request = UpgradeRequest::new(&parts, params, subprotocol, peer.remote, peer.tls);
+        let deflate = mount.endpoint.accepts_deflate().then(|| deflate::negotiate(&parts.headers)).flatten();
+        let request = UpgradeRequest::new(&parts, params, subprotocol, deflate.is_some(), peer);
         if mount.origins == OriginCheck::Configured {
             // A value that is no text is no origin we know, and must not pass for a missing one.
             let named = parts.headers.contains_key(hyper::header::ORIGIN);
@@ -217,7 +204,7 @@ impl Front {
                 Box::new(problem(StatusCode::FORBIDDEN, &refused.to_string()))
             })?;
         }
-        let response = upgrade.answer(subprotocol);
+        let response = upgrade.with_deflate(deflate).answer(subprotocol);
         Ok((response, Handover { endpoint: Rc::clone(&mount.endpoint), request, stream }))
     }
 
@@ -244,35 +231,5 @@ struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
 impl<T> Drop for AbortOnDrop<T> {
     fn drop(&mut self) {
         self.0.abort();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use tokio::net::{TcpListener, TcpStream};
-
-    struct Silent;
-
-    impl Status for Silent {
-        fn ready(&self) -> Result<(), String> {
-            Ok(())
-        }
-
-        fn info(&self) -> serde_json::Value {
-            serde_json::Value::Null
-        }
-    }
-
-    #[tokio::test]
-    async fn the_http_part_leaves_nothing_with_an_idle_websocket() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let routes = router(Arc::new(Silent), Router::new());
-        let (settings, api) = (HttpSettings::default(), tokio::runtime::Handle::current());
-        let front = Front::new(settings, Vec::new(), Arc::default(), routes, api);
-        let (_open, closing) = tokio::sync::watch::channel(false);
-        let serving = front.serve(stream.into(), [127, 0, 0, 1].into(), Closing::new(closing));
-        assert!(size_of_val(&serving) <= 96, "{} bytes", size_of_val(&serving));
     }
 }

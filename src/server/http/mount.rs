@@ -12,6 +12,7 @@ use bytes::Bytes;
 use hyper::header::{self, HeaderName};
 use hyper::http::request::Parts;
 
+use super::Peer;
 use super::template::{Params, Template};
 use crate::server::shutdown::Closing;
 use crate::server::socket::Socket;
@@ -27,6 +28,13 @@ pub trait Endpoint {
     /// The subprotocols it speaks, the preferred one first.
     fn subprotocols(&self) -> &[&str] {
         &[]
+    }
+
+    /// Whether messages may be compressed (permessage-deflate) where the client offers it. Then
+    /// [`UpgradeRequest::deflate`] says so, and what is read must go through
+    /// [`Deflated`](crate::transport::websocket::Deflated).
+    fn accepts_deflate(&self) -> bool {
+        false
     }
 
     /// Serves one connection until its end; the stream is closed when it is dropped.
@@ -93,6 +101,8 @@ pub struct UpgradeRequest {
     pub host: Option<Box<str>>,
     /// The subprotocol that was agreed on.
     pub subprotocol: Option<Box<str>>,
+    /// permessage-deflate was agreed on.
+    pub deflate: bool,
     /// The other end of the TCP connection.
     pub remote: IpAddr,
     /// Whether the connection is encrypted here.
@@ -104,8 +114,8 @@ impl UpgradeRequest {
         parts: &Parts,
         params: Params,
         subprotocol: Option<&str>,
-        remote: IpAddr,
-        tls: bool,
+        deflate: bool,
+        peer: Peer,
     ) -> Self {
         let text =
             |name: HeaderName| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(Into::into);
@@ -117,8 +127,9 @@ impl UpgradeRequest {
             origin: text(header::ORIGIN),
             host: text(header::HOST),
             subprotocol: subprotocol.map(Into::into),
-            remote,
-            tls,
+            deflate,
+            remote: peer.remote,
+            tls: peer.tls,
         }
     }
 }
@@ -138,6 +149,7 @@ impl fmt::Debug for UpgradeRequest {
             .field("path", &self.path)
             .field("origin", &self.origin)
             .field("subprotocol", &self.subprotocol)
+            .field("deflate", &self.deflate)
             .field("remote", &self.remote)
             .field("tls", &self.tls)
             .finish_non_exhaustive()
@@ -151,6 +163,10 @@ pub struct SharedEndpoint(pub Arc<dyn Endpoint + Send + Sync>);
 impl Endpoint for SharedEndpoint {
     fn subprotocols(&self) -> &[&str] {
         self.0.subprotocols()
+    }
+
+    fn accepts_deflate(&self) -> bool {
+        self.0.accepts_deflate()
     }
 
     fn serve(&self, upgraded: Upgraded) -> Pin<Box<dyn Future<Output = ()>>> {

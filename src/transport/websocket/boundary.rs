@@ -1,14 +1,14 @@
 //! Where frames end, seen from outside: what the codec holds back, when it holds nothing, and whether the text it
 //! holds can still become valid.
 
+use super::header::{CONTINUATION, CONTROL, Header, HeaderReader, TEXT};
 use super::utf8::Utf8;
 
 /// Follows frame headers through any split of the bytes. Knows only lengths; whether a frame is right is the codec's
 /// business, and after its first error nobody asks here again.
 #[derive(Debug, Default)]
 pub(super) struct Boundary {
-    header: [u8; HEADER_BYTES_MAX],
-    header_len: u8,
+    header: HeaderReader,
     /// Bytes of the payload that are still to come.
     remaining: u64,
     /// Turned so that its first byte masks the next byte of the payload.
@@ -49,12 +49,12 @@ impl Boundary {
                     return false;
                 }
             } else {
-                self.header[usize::from(self.header_len)] = *first;
-                self.header_len += 1;
                 bytes = &bytes[1..];
-                self.read_header(bytes.len() as u64);
+                if let Some(header) = self.header.push(*first) {
+                    self.begin_frame(header, bytes.len() as u64);
+                }
             }
-            if self.remaining == 0 && self.header_len == 0 && !self.fragmented {
+            if self.remaining == 0 && self.header.len() == 0 && !self.fragmented {
                 self.held = 0;
             }
         }
@@ -76,7 +76,7 @@ impl Boundary {
 
     /// Bytes of a message or header in progress; 0 between two messages.
     pub(super) fn held_bytes(&self) -> usize {
-        usize::try_from(self.held).unwrap_or(usize::MAX).saturating_add(usize::from(self.header_len))
+        usize::try_from(self.held).unwrap_or(usize::MAX).saturating_add(self.header.len())
     }
 
     /// The longest frame so far, without the first bytes of its header.
@@ -84,31 +84,13 @@ impl Boundary {
         self.largest
     }
 
-    /// Reads the header if it is complete; `following` bytes come after it in the piece at hand.
-    fn read_header(&mut self, following: u64) {
-        let [first, second, ..] = self.header;
-        let extended = match second & 0x7f {
-            126 => 2,
-            127 => 8,
-            _ => 0,
-        };
-        let masked = second & 0x80 != 0;
-        let header_len = 2 + extended + if masked { 4 } else { 0 };
-        if usize::from(self.header_len) < header_len {
-            return;
-        }
-        self.remaining = match extended {
-            0 => u64::from(second & 0x7f),
-            _ => self.header[2..2 + extended].iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
-        };
-        self.mask = [0; 4];
-        if masked {
-            self.mask.copy_from_slice(&self.header[header_len - 4..header_len]);
-        }
+    /// `following` bytes come after the header in the piece at hand.
+    fn begin_frame(&mut self, header: Header, following: u64) {
+        self.remaining = header.payload_bytes;
+        self.mask = header.mask.unwrap_or_default();
         self.largest = self.largest.max(self.remaining);
-        self.held += u64::from(self.header_len);
-        self.header_len = 0;
-        self.begin_payload(first & 0x0f, first & 0x80 != 0, following);
+        self.held += u64::from(header.header_bytes);
+        self.begin_payload(header.opcode(), header.is_final(), following);
     }
 
     fn begin_payload(&mut self, opcode: u8, last: bool, following: u64) {
@@ -128,15 +110,8 @@ impl Boundary {
     }
 }
 
-/// Opcode, length, extended length and mask.
-const HEADER_BYTES_MAX: usize = 14;
 /// Unmasked on the stack at a time; a multiple of the mask's length.
 const JUDGED_BYTES: usize = 256;
-
-const CONTINUATION: u8 = 0;
-const TEXT: u8 = 1;
-/// Opcodes from here on are control frames.
-const CONTROL: u8 = 8;
 
 #[cfg(test)]
 mod tests {

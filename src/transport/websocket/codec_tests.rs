@@ -159,17 +159,32 @@ fn what_is_held_is_counted_and_a_large_message_leaves_nothing_behind() {
     assert!(socket.buffered_bytes() > 89_000, "{}", socket.buffered_bytes());
     told(&mut socket, &bytes[90_000..]);
     assert_eq!(socket.buffered_bytes(), 0);
-    assert_eq!(socket.boundary.largest_bytes(), 0, "the large buffer was given back");
+    assert!(socket.context.is_none(), "the large buffer was given back");
     assert_eq!(told(&mut socket, &frame(9, true, b"")).len(), 2, "and the connection goes on");
 }
 
 #[test]
-fn an_idle_connection_is_small() {
-    let inline = size_of::<WebSocket>();
-    assert!(
-        inline + READ_BUFFER_BYTES <= 640,
-        "{inline} bytes inline, {READ_BUFFER_BYTES} in the read buffer"
-    );
+fn an_idle_connection_is_small_and_owns_nothing() {
+    assert!(size_of::<WebSocket>() <= 96, "{} bytes", size_of::<WebSocket>());
+    let mut socket = WebSocket::new(1 << 20);
+    assert!(socket.context.is_none());
+    let bytes = frame(1, true, b"hello");
+    told(&mut socket, &bytes[..7]);
+    assert!(socket.context.is_some(), "a message is in progress");
+    told(&mut socket, &bytes[7..]);
+    assert!(socket.context.is_none());
+}
+
+#[test]
+fn connections_that_share_a_context_do_not_meet_in_it() {
+    let (mut one, mut other) = (WebSocket::new(1 << 20), WebSocket::new(64));
+    let (long, short) = (frame(1, true, &[b'x'; 100]), frame(1, true, b"short"));
+    told(&mut one, &long[..50]);
+    assert_eq!(told(&mut other, &short).len(), 1);
+    assert_eq!(told(&mut one, &long[50..]).len(), 1);
+    let refused = other.receive(&long, &mut |_| panic!("above the limit of this connection"));
+    assert_eq!(refused, Err(FramingError::TooLarge { bytes: 100, bytes_max: 64 }));
+    assert_eq!(told(&mut one, &long).len(), 1, "the limit is each connection's own");
 }
 
 #[derive(Debug, Clone)]

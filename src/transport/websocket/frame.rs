@@ -1,6 +1,6 @@
 //! Frames of a server: header and payload in one buffer. Nothing in them depends on the receiver.
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
@@ -45,13 +45,22 @@ pub fn close(code: u16, reason: &str) -> Bytes {
 
 /// Turns `buffer` into one message without moving the payload: its first [`HEADER_BYTES_MAX`] bytes are room for the
 /// header, the payload follows and goes on with `more_bytes` that are sent after it (a shared tail).
-pub(crate) fn seal(kind: Kind, mut buffer: BytesMut, more_bytes: usize) -> Bytes {
+pub(crate) fn seal(kind: Kind, buffer: Vec<u8>, more_bytes: usize) -> Bytes {
+    put_header(&FrameHeader { opcode: data(kind), ..FrameHeader::default() }, buffer, more_bytes)
+}
+
+/// As [`seal`], for a payload that is compressed (RFC 7692, section 6.1).
+pub(crate) fn seal_compressed(kind: Kind, buffer: Vec<u8>, more_bytes: usize) -> Bytes {
+    put_header(&FrameHeader { opcode: data(kind), rsv1: true, ..FrameHeader::default() }, buffer, more_bytes)
+}
+
+fn put_header(header: &FrameHeader, mut buffer: Vec<u8>, more_bytes: usize) -> Bytes {
     let length = (buffer.len() - HEADER_BYTES_MAX + more_bytes) as u64;
-    let header = FrameHeader { opcode: data(kind), ..FrameHeader::default() };
     let start = HEADER_BYTES_MAX - header.len(length);
-    write(&header, length, &mut &mut buffer[start..]);
-    buffer.advance(start);
-    buffer.freeze()
+    write(header, length, &mut &mut buffer[start..]);
+    let mut frame = Bytes::from(buffer);
+    frame.advance(start);
+    frame
 }
 
 fn whole(opcode: OpCode, payload: &[u8]) -> Bytes {
@@ -79,12 +88,27 @@ fn data(kind: Kind) -> OpCode {
 /// Opens one whole message of a server: whether it is text, and its payload.
 #[cfg(test)]
 pub(crate) fn open(frame: &[u8]) -> (bool, Vec<u8>) {
+    let (header, payload) = parts(frame);
+    assert!(!header.rsv1);
+    (header.opcode == data(Kind::Text), payload)
+}
+
+/// As [`open`], of a message that is compressed: its payload is as it was before.
+#[cfg(test)]
+pub(crate) fn open_compressed(frame: &[u8]) -> (bool, Vec<u8>) {
+    let (header, payload) = parts(frame);
+    assert!(header.rsv1);
+    (header.opcode == data(Kind::Text), super::deflate::inflated(&payload))
+}
+
+#[cfg(test)]
+fn parts(frame: &[u8]) -> (FrameHeader, Vec<u8>) {
     let mut cursor = std::io::Cursor::new(frame);
     let (header, length) = FrameHeader::parse(&mut cursor).unwrap().unwrap();
-    assert!(header.is_final && header.mask.is_none());
+    assert!(header.is_final && header.mask.is_none() && !header.rsv2 && !header.rsv3);
     let payload = frame[cursor.position() as usize..].to_vec();
     assert_eq!(payload.len() as u64, length);
-    (header.opcode == data(Kind::Text), payload)
+    (header, payload)
 }
 
 #[cfg(test)]
@@ -103,7 +127,7 @@ mod tests {
     fn sealing_equals_copying_whatever_the_length() {
         for length in [0, 1, 125, 126, 65_535, 65_536] {
             let payload = vec![b'x'; length];
-            let mut buffer = BytesMut::zeroed(HEADER_BYTES_MAX);
+            let mut buffer = vec![0; HEADER_BYTES_MAX];
             buffer.extend_from_slice(&payload);
             assert_eq!(seal(Kind::Text, buffer, 0), message(Kind::Text, &payload), "{length}");
         }
@@ -111,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_sealed_head_announces_the_tail_that_follows() {
-        let mut buffer = BytesMut::zeroed(HEADER_BYTES_MAX);
+        let mut buffer = vec![0; HEADER_BYTES_MAX];
         buffer.extend_from_slice(b"ab");
         assert_eq!(&seal(Kind::Binary, buffer, 200)[..], b"\x82\x7e\x00\xcaab");
     }

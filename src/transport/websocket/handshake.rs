@@ -5,6 +5,8 @@ use tokio_tungstenite::tungstenite::http::{
     self, HeaderMap, HeaderValue, Method, StatusCode, Version, header,
 };
 
+use super::deflate;
+
 /// Subprotocols of STOMP, the preferred one first: the newest wins whatever the order of the offer.
 pub const STOMP_SUBPROTOCOLS: [&str; 3] = ["v12.stomp", "v11.stomp", "v10.stomp"];
 
@@ -12,6 +14,7 @@ pub const STOMP_SUBPROTOCOLS: [&str; 3] = ["v12.stomp", "v11.stomp", "v10.stomp"
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upgrade {
     accept: HeaderValue,
+    deflate: Option<deflate::Agreed>,
 }
 
 /// Why a request is no WebSocket handshake of ours. Its `Display` is a sentence for the person who sent it.
@@ -56,7 +59,7 @@ pub fn check(method: &Method, version: Version, headers: &HeaderMap) -> Result<U
         .filter(|key| is_key(key.as_bytes()))
         .ok_or(Refused::BadKey)?;
     let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes())).map_err(|_| Refused::BadKey)?;
-    Ok(Upgrade { accept })
+    Ok(Upgrade { accept, deflate: None })
 }
 
 /// The subprotocol to answer: the first of `known` that the client offers. `None` leaves the header out, which is right
@@ -69,6 +72,12 @@ pub fn choose<'k>(headers: &HeaderMap, known: &[&'k str]) -> Option<&'k str> {
 }
 
 impl Upgrade {
+    /// Tells the client that messages may be compressed.
+    #[must_use]
+    pub fn with_deflate(self, deflate: Option<deflate::Agreed>) -> Self {
+        Self { deflate, ..self }
+    }
+
     /// The answer that makes the connection a WebSocket.
     pub fn answer<B: Default>(self, subprotocol: Option<&str>) -> http::Response<B> {
         let mut response = http::Response::new(B::default());
@@ -79,6 +88,9 @@ impl Upgrade {
         headers.insert(header::SEC_WEBSOCKET_ACCEPT, self.accept);
         if let Some(value) = subprotocol.and_then(|name| HeaderValue::from_str(name).ok()) {
             headers.insert(header::SEC_WEBSOCKET_PROTOCOL, value);
+        }
+        if let Some(deflate) = self.deflate {
+            headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, deflate.answer());
         }
         response
     }

@@ -107,6 +107,7 @@ fn everything() -> Config {
         access: AccessSection { rule: vec![rule], ..AccessSection::default() },
         origins: OriginsSection::default(),
         limits: Limits::default(),
+        websocket: WebSocketSection::default(),
         memory: Memory::default(),
         heart_beat: HeartBeat::default(),
         destination: vec![DestinationSection { pattern: String::new(), overflow: Overflow::Close }],

@@ -1,0 +1,128 @@
+//! Who is slow, and when it is nobody's fault.
+
+use stompede_protocol::Millis;
+
+use super::{Lane, Lanes};
+
+impl Lane {
+    /// Whether the socket has taken a good part of the limit since it began to lag.
+    fn takes_much(&self, outbox_bytes_max: usize) -> bool {
+        self.taken as usize >= outbox_bytes_max / MUCH_PART
+    }
+
+    /// Whether it takes enough to have caught up within about a second, were there nothing new.
+    fn takes_fast(&self, outbox_bytes_max: usize, lag_ms: u64) -> bool {
+        u64::from(self.taken) * PROGRESS_MS >= outbox_bytes_max as u64 * lag_ms
+    }
+}
+
+impl Lanes {
+    /// Whether publishers must wait: for this worker's turn, or because many consumers lag at once.
+    pub fn is_backlogged(&self, backlog_bytes_max: usize) -> bool {
+        self.congested || self.backlog_bytes() > backlog_bytes_max
+    }
+
+    /// Looks again whether consumers lag for a common cause. To be called several times a second.
+    pub fn tick(&mut self, now: Millis, outbox_bytes_max: usize) {
+        self.now = now;
+        self.looks = 0;
+        self.caught_up_bytes = outbox_bytes_max / 4;
+        // Once begun it lasts until they have caught up well below the mark at which it began.
+        self.congested = self.congested && self.many_lag(outbox_bytes_max / 4, outbox_bytes_max);
+    }
+
+    /// An outbox is full; what it may hold, of `bytes`, instead. A consumer that reads nothing is slow and must go. When
+    /// many that do read lag at once, it is what they share: the machine, the network. Then nobody is blamed, and
+    /// publishing stops until they have caught up. The first of them are met before that shows, since the system buffers
+    /// more for one than for another: so who reads, and has not lagged for long, is given several times the limit; after
+    /// a second only if it is more than a trickle that it reads.
+    pub(super) fn lenient_limit(&mut self, slot: u32, bytes: usize, outbox_bytes_max: usize) -> usize {
+        if self.looks == 0 {
+            self.look(outbox_bytes_max);
+        }
+        let lane = &self.lanes[slot as usize];
+        let lag_ms_max = if lane.takes_much(outbox_bytes_max) { LAG_MS_MAX } else { PROGRESS_MS };
+        let lags_lately =
+            lane.lagging.is_none_or(|since| self.now.since(since.max(self.relieved)) <= lag_ms_max);
+        let lenient = if self.reads(lane) && lags_lately { LENIENCY } else { 1 };
+        let limit = outbox_bytes_max.saturating_mul(lenient);
+        if bytes > limit && self.looks < LOOKS_MAX {
+            // Before somebody is closed: what was not yet to be seen may show by now.
+            self.look(outbox_bytes_max);
+        }
+        if self.congested { usize::MAX } else { limit }
+    }
+
+    fn look(&mut self, outbox_bytes_max: usize) {
+        self.looks += 1;
+        self.congested = self.congested || self.many_lag(outbox_bytes_max / 2, outbox_bytes_max);
+    }
+
+    /// Whether the socket has taken bytes lately, as far as one can know.
+    fn reads(&self, lane: &Lane) -> bool {
+        lane.blocked.is_none_or(|since| self.now.since(since.max(self.relieved)) <= PROGRESS_MS)
+    }
+
+    pub(super) fn most_are_blocked(&self) -> bool {
+        self.blocked_count * 2 > self.lanes.len()
+    }
+
+    /// What most had in common is over, an outage perhaps. Those still blocked are given the time to show that they read:
+    /// publishers go on as soon as half do.
+    pub(super) fn watch_outage(&mut self) {
+        match (self.outage, self.most_are_blocked()) {
+            (None, true) => self.outage = Some(self.now),
+            (Some(since), false) => {
+                self.outage = None;
+                // Shorter ones were no reason to take anybody for slow.
+                if self.now.since(since) > PROGRESS_MS {
+                    self.relieved = self.now;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether many connections with more than `bytes_min` waiting still take bytes, and more than a trickle: who has
+    /// only just been blocked may never read at all. Who lags for long counts only while most do: a few cannot hold up
+    /// publishers for good. Where consumers are few, most of them are many if they catch up fast.
+    fn many_lag(&self, bytes_min: usize, outbox_bytes_max: usize) -> bool {
+        let (mut lately, mut all, mut fast, mut consumers) = (0, 0, 0, 0);
+        for (_, lane) in self.lanes.iter().filter(|(_, lane)| self.reads(lane)) {
+            consumers += usize::from(lane.consumes && self.now.since(lane.wrote) <= LAG_MS_MAX);
+            let lags = lane.outbox.bytes() > bytes_min && lane.takes_much(outbox_bytes_max);
+            let Some(since) = lane.lagging.filter(|_| lags) else { continue };
+            let lag_ms = self.now.since(since);
+            all += usize::from(lag_ms <= COMMON_LAG_MS_MAX);
+            lately += usize::from(lag_ms <= LAG_MS_MAX);
+            fast += usize::from(lane.takes_fast(outbox_bytes_max, lag_ms));
+        }
+        let many =
+            all >= MANY_MIN && (all * 2 >= self.lanes.len() || lately * MANY_SHARE >= self.lanes.len());
+        many || fast * 2 > consumers
+    }
+}
+
+/// A socket that took bytes so lately belongs to somebody who reads, milliseconds.
+const PROGRESS_MS: u64 = 1_000;
+
+/// Who has taken this part of the limit since it began to lag does read.
+const MUCH_PART: usize = 16;
+
+/// A consumer that reads but lags since lately may have so many times the limit waiting.
+pub(super) const LENIENCY: usize = 8;
+
+/// Who lags for longer counts only together with most others, milliseconds.
+pub(super) const LAG_MS_MAX: u64 = 10_000;
+
+/// Nobody holds up publishers for longer, however many they are, milliseconds.
+const COMMON_LAG_MS_MAX: u64 = 60_000;
+
+/// How often it is looked for congestion between two ticks.
+const LOOKS_MAX: u8 = 16;
+
+/// Fewer lagging consumers than this are many only where they are most.
+const MANY_MIN: usize = 4;
+
+/// One connection in so many that lags is many.
+const MANY_SHARE: usize = 20;

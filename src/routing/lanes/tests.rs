@@ -1,0 +1,153 @@
+use super::slowness::{LAG_MS_MAX, LENIENCY};
+use super::*;
+
+fn push(lanes: &mut Lanes, slot: u32, bytes: usize) -> Pushed {
+    lanes.push(slot, Bytes::from(vec![0; bytes]), None, Overflow::Close, 100)
+}
+
+#[test]
+fn a_connection_is_slow_only_while_its_socket_refuses() {
+    let mut lanes = Lanes::default();
+    let (slow, _other, _third) = (lanes.open(), lanes.open(), lanes.open());
+    for _ in 0..10 {
+        assert_eq!(push(&mut lanes, slow, 60), Pushed::Taken);
+    }
+    assert_eq!(lanes.backlog_bytes(), 600);
+    lanes.set_blocked(slow, Some(Millis(5)));
+    lanes.tick(Millis(1_006), 100);
+    assert_eq!(lanes.backlog_bytes(), 0);
+    assert_eq!(push(&mut lanes, slow, 60), Pushed::Full);
+    lanes.advance(slow, 600, Millis(1_006));
+    lanes.set_blocked(slow, None);
+    assert_eq!(push(&mut lanes, slow, 60), Pushed::Taken);
+    assert_eq!(lanes.total_bytes(), 60);
+    lanes.close(slow);
+    assert_eq!(lanes.total_bytes(), 0);
+}
+
+#[test]
+fn a_common_cause_stops_publishing_and_closes_nobody() {
+    let mut lanes = Lanes::default();
+    let slots: Vec<u32> = (0..10).map(|_| lanes.open()).collect();
+    lanes.tick(Millis(1_000), 100);
+    for slot in &slots[..5] {
+        push(&mut lanes, *slot, 100);
+        lanes.set_blocked(*slot, Some(Millis(800)));
+        lanes.advance(*slot, 10, Millis(900));
+        lanes.set_blocked(*slot, Some(Millis(900)));
+    }
+    assert_eq!(push(&mut lanes, slots[0], 20), Pushed::Taken);
+    assert!(lanes.is_backlogged(usize::MAX));
+    for slot in &slots[..5] {
+        let bytes = lanes.lane(*slot).unwrap().outbox.bytes();
+        lanes.advance(*slot, bytes - 20, Millis(1_000));
+        lanes.set_blocked(*slot, Some(Millis(1_000)));
+    }
+    lanes.tick(Millis(1_100), 100);
+    assert!(!lanes.is_backlogged(usize::MAX));
+}
+
+#[test]
+fn who_has_only_just_been_blocked_is_no_common_cause() {
+    let mut lanes = Lanes::default();
+    let slots: Vec<u32> = (0..20).map(|_| lanes.open()).collect();
+    for slot in &slots[..10] {
+        push(&mut lanes, *slot, 90);
+        lanes.set_blocked(*slot, Some(Millis(0)));
+    }
+    assert_eq!(push(&mut lanes, slots[0], 20), Pushed::Taken);
+    assert!(!lanes.is_backlogged(usize::MAX), "publishers wait for those who may never read");
+}
+
+#[test]
+fn a_trickle_is_given_room_for_a_second_only() {
+    let mut lanes = Lanes::default();
+    let slots: Vec<u32> = (0..2).map(|_| lanes.open()).collect();
+    for (slot, takes) in slots.iter().zip([1, 50]) {
+        push(&mut lanes, *slot, 150);
+        lanes.set_blocked(*slot, Some(Millis(0)));
+        lanes.tick(Millis(1_100), 100);
+        lanes.advance(*slot, takes, Millis(1_100));
+        lanes.set_blocked(*slot, Some(Millis(1_100)));
+    }
+    assert_eq!(push(&mut lanes, slots[0], 20), Pushed::Full);
+    assert_eq!(push(&mut lanes, slots[1], 20), Pushed::Taken);
+}
+
+#[test]
+fn after_an_outage_the_last_to_resume_have_a_second_to_show_that_they_read() {
+    let mut lanes = Lanes::default();
+    let slots: Vec<u32> = (0..4).map(|_| lanes.open()).collect();
+    for slot in &slots {
+        push(&mut lanes, *slot, 90);
+        lanes.set_blocked(*slot, Some(Millis(0)));
+    }
+    lanes.tick(Millis(5_000), 100);
+    for slot in &slots[..2] {
+        lanes.advance(*slot, 90, Millis(5_000));
+    }
+    assert_eq!(push(&mut lanes, slots[3], 20), Pushed::Taken);
+    lanes.tick(Millis(6_100), 100);
+    assert_eq!(push(&mut lanes, slots[3], 20), Pushed::Full);
+}
+
+#[test]
+fn who_does_not_read_at_all_is_slow_however_many_they_are() {
+    let mut lanes = Lanes::default();
+    let slots: Vec<u32> = (0..10).map(|_| lanes.open()).collect();
+    lanes.tick(Millis(2_500), 100);
+    for slot in &slots {
+        push(&mut lanes, *slot, 90);
+        lanes.set_blocked(*slot, Some(Millis(1_000)));
+    }
+    assert_eq!(push(&mut lanes, slots[0], 20), Pushed::Full);
+}
+
+#[test]
+fn a_few_who_read_but_lag_are_given_more_room_for_a_while() {
+    let mut lanes = Lanes::default();
+    let slots: Vec<u32> = (0..3).map(|_| lanes.open()).collect();
+    for slot in &slots {
+        push(&mut lanes, *slot, 90);
+        lanes.set_blocked(*slot, Some(Millis(0)));
+    }
+    assert_eq!(push(&mut lanes, slots[0], 100 * LENIENCY - 90), Pushed::Taken);
+    assert_eq!(push(&mut lanes, slots[0], 1), Pushed::Full);
+    lanes.set_blocked(slots[1], None);
+    lanes.set_blocked(slots[1], Some(Millis(LAG_MS_MAX)));
+    lanes.tick(Millis(LAG_MS_MAX + 1), 100);
+    assert_eq!(push(&mut lanes, slots[1], 20), Pushed::Full);
+}
+
+#[test]
+fn when_most_are_blocked_their_bytes_are_everybodys_backlog() {
+    let mut lanes = Lanes::default();
+    let slots: Vec<u32> = (0..3).map(|_| lanes.open()).collect();
+    for slot in &slots {
+        push(&mut lanes, *slot, 50);
+    }
+    lanes.set_blocked(slots[0], Some(Millis(1)));
+    assert_eq!(lanes.backlog_bytes(), 100);
+    lanes.set_blocked(slots[1], Some(Millis(1)));
+    assert_eq!(lanes.backlog_bytes(), 150);
+}
+
+#[test]
+fn a_lone_consumer_that_reads_fast_slows_its_publisher_and_is_not_closed() {
+    let mut lanes = Lanes::default();
+    let (consumer, _publisher) = (lanes.open(), lanes.open());
+    for (taken, expected) in [(60, true), (10, false)] {
+        push(&mut lanes, consumer, 150);
+        lanes.set_blocked(consumer, Some(Millis(0)));
+        lanes.tick(Millis(500), 100);
+        lanes.advance(consumer, taken, Millis(500));
+        lanes.set_blocked(consumer, Some(Millis(500)));
+        push(&mut lanes, consumer, 90);
+        assert_eq!(lanes.is_backlogged(usize::MAX), expected, "it took {taken} of 100 in half a second");
+        let bytes = lanes.lane(consumer).unwrap().outbox.bytes();
+        lanes.advance(consumer, bytes, Millis(600));
+        lanes.tick(Millis(600), 100);
+        assert!(!lanes.is_backlogged(usize::MAX));
+        lanes.tick(Millis(0), 100);
+    }
+}

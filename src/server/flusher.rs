@@ -1,0 +1,93 @@
+//! Writes what waits for sockets, without waking the tasks of their connections.
+//!
+//! A delivery to a thousand connections would otherwise wake a thousand tasks, each of which has little to do but to
+//! write. The flusher is one task among those of its worker: its turn comes after those that were ready before it, so
+//! what a burst of publishes adds to an outbox leaves in one system call.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::{Rc, Weak};
+use std::task::Poll;
+
+use tokio::task::unconstrained;
+
+use super::worker::Worker;
+
+/// A connection whose socket can be written without its task.
+pub(super) trait Flush {
+    /// Writes what waits, as much as the socket takes; `false` when the connection's own task must go on.
+    fn flush_now(&mut self) -> bool;
+}
+
+/// The connections of one worker, by slot.
+#[derive(Default)]
+pub(super) struct Flusher {
+    lines: RefCell<Vec<Option<Weak<RefCell<dyn Flush>>>>>,
+}
+
+impl Flusher {
+    pub(super) fn register(&self, slot: u32, line: Weak<RefCell<dyn Flush>>) {
+        let mut lines = self.lines.borrow_mut();
+        if lines.len() <= slot as usize {
+            lines.resize_with(slot as usize + 1, || None);
+        }
+        lines[slot as usize] = Some(line);
+    }
+
+    pub(super) fn forget(&self, slot: u32) {
+        if let Some(line) = self.lines.borrow_mut().get_mut(slot as usize) {
+            *line = None;
+        }
+    }
+
+    fn line(&self, slot: u32) -> Option<Rc<RefCell<dyn Flush>>> {
+        self.lines.borrow().get(slot as usize)?.as_ref()?.upgrade()
+    }
+}
+
+impl Worker {
+    /// Flushes for as long as the worker lives.
+    pub(super) async fn flush(self: Rc<Self>) {
+        let mut slots = Vec::new();
+        loop {
+            poll_fn(|context| {
+                let ready = self.shard.borrow_mut().watch_dirty(context.waker());
+                if ready { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
+            self.shard.borrow_mut().swap_dirty(&mut slots);
+            for some in slots.chunks(FLUSHES_AT_ONCE) {
+                // tokio's budget per turn is meant for tasks that serve one connection.
+                unconstrained(poll_fn(|_| {
+                    self.flush_some(some);
+                    Poll::Ready(())
+                }))
+                .await;
+                tokio::task::yield_now().await;
+            }
+            slots.clear();
+            if slots.capacity() > KEPT_SLOTS {
+                slots = Vec::new();
+            }
+        }
+    }
+
+    fn flush_some(&self, slots: &[u32]) {
+        for slot in slots {
+            let begun = self.shard.borrow_mut().begin_flush(*slot);
+            let Some(line) = self.flusher.line(*slot).filter(|_| begun) else { continue };
+            let flushed = catch_unwind(AssertUnwindSafe(|| line.borrow_mut().flush_now()));
+            // A fault ends the connection, not the flusher: its own task will meet it again.
+            if !flushed.unwrap_or(false) {
+                self.shard.borrow_mut().wake(*slot);
+            }
+        }
+    }
+}
+
+/// Writes before others get their turn: about a millisecond.
+const FLUSHES_AT_ONCE: usize = 512;
+
+/// Capacity that the list of slots may keep.
+const KEPT_SLOTS: usize = 16 << 10;
