@@ -84,7 +84,8 @@ impl Server {
                         .for_each(|[to, frame]| self.fan_out(to, &[frame])),
                     Token(key) => {
                         if event.is_readable() {
-                            self.receive(key);
+                            // What is last and the end come in one event.
+                            (0..=u8::from(event.is_read_closed())).for_each(|_| self.receive(key));
                         }
                         if event.is_writable() {
                             self.push(key, None);

@@ -129,7 +129,7 @@ impl Engine {
                     self.writable(key);
                 }
                 if event.is_readable() || event.is_error() {
-                    self.readable(key);
+                    self.readable(key, event.is_read_closed());
                 }
             }
             while let Ok(command) = self.commands.try_recv() {

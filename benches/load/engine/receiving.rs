@@ -23,7 +23,7 @@ struct Answers {
 }
 
 impl Engine {
-    pub(super) fn readable(&mut self, key: usize) {
+    pub(super) fn readable(&mut self, key: usize, is_ending: bool) {
         loop {
             let connection = &mut self.connections[key];
             let Some(link) = connection.link.clone() else { return };
@@ -45,7 +45,8 @@ impl Engine {
                 connection.partial = Vec::new();
             }
             self.answer(key, answers);
-            if end < self.buffer.len() {
+            // A read that leaves room has taken all there was, but the end is not told twice.
+            if end < self.buffer.len() && !is_ending {
                 return;
             }
         }
