@@ -52,9 +52,9 @@ impl Publication {
 }
 
 impl Client {
-    /// The frames SUBSCRIBE; the last one asks for a receipt.
-    pub(crate) fn subscribe(&self) -> impl Iterator<Item = String> {
-        let last = self.subscriptions.len();
+    /// The frames SUBSCRIBE; the last one asks for a receipt, where there are any.
+    pub(crate) fn subscribe(&self, has_receipts: bool) -> impl Iterator<Item = String> {
+        let last = if has_receipts { self.subscriptions.len() } else { 0 };
         self.subscriptions.iter().zip(1..).map(move |(subscription, n)| {
             let receipt = if n == last { format!("receipt:{SUBSCRIBED}\n") } else { String::new() };
             format!(

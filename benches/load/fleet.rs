@@ -58,8 +58,7 @@ impl Fleet {
         heart_beat: Option<Duration>,
     ) -> io::Result<Self> {
         let target = Target::of_url(&options.url)?;
-        let bytes = options.bytes.clone().unwrap_or_else(|| vec![200]);
-        let run = Arc::new(Run::new(target.wire, template, bytes, streams.len(), clients.len()));
+        let run = Arc::new(Run::new(target.wire, template, options, streams.len(), clients.len()));
         let threads = options.threads.max(1);
         let lasting = clients.len();
         let mut receivers = vec![0; streams.len()];
@@ -107,7 +106,12 @@ impl Fleet {
             let why = self.run.notes().join("; ");
             return Err(io::Error::other(format!("{open} of {} connections are open. {why}", self.lasting)));
         }
-        Ok(start.elapsed())
+        let elapsed = start.elapsed();
+        if !self.run.has_receipts {
+            // Nobody says when the subscriptions are active.
+            thread::sleep(Duration::from_secs(1));
+        }
+        Ok(elapsed)
     }
 
     pub(crate) fn wait_until_open(&self, count: usize) -> io::Result<()> {

@@ -37,6 +37,10 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) header: Vec<String>,
 
+    /// The server answers no receipts: a SUBSCRIBE counts when it is sent, and a publisher without --rate goes on when
+    /// its own message comes back to it
+    #[arg(long)]
+    pub(crate) no_receipts: bool,
     /// Header `login` of CONNECT; {user} is the connection's name
     #[arg(long)]
     pub(crate) login: Option<String>,

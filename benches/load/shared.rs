@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::body::{Stamp, Template};
 use crate::client::{Publication, SENT};
+use crate::options::Options;
 use crate::wire::Wire;
 
 /// One run's clock, counters and switches.
@@ -16,6 +17,8 @@ pub(crate) struct Run {
     start: Instant,
     pub(crate) wire: Wire,
     pub(crate) template: Template,
+    /// The server answers receipts.
+    pub(crate) has_receipts: bool,
     /// Sizes of bodies, in turn.
     pub(crate) bytes: Vec<usize>,
     /// Subscribed, failed or closed by the server, cut by us.
@@ -48,14 +51,16 @@ impl Run {
     pub(crate) fn new(
         wire: Wire,
         template: Template,
-        bytes: Vec<usize>,
+        options: &Options,
         streams: usize,
         clients: usize,
     ) -> Self {
+        let bytes = options.bytes.clone().unwrap_or_else(|| vec![200]);
         Self {
             start: Instant::now(),
             wire,
             template,
+            has_receipts: !options.no_receipts,
             bytes,
             open: AtomicUsize::new(0),
             failed: AtomicUsize::new(0),
@@ -88,7 +93,7 @@ impl Run {
         let Scratch { frame, out } = scratch;
         frame.clear();
         frame.extend_from_slice(publication.head.as_bytes());
-        if with_receipt {
+        if with_receipt && self.has_receipts {
             let _ = writeln!(frame, "receipt:{SENT}");
         }
         frame.push(b'\n');

@@ -101,8 +101,10 @@ def load(paths, server, scenario, flags, seconds_max=180):
     """Runs the load program once; gives its figures, with `clean` false when something was wrong."""
     command = [paths["load"], scenario, "--json", "--url", server.url, "--pid", str(server.pid)]
     command += [*server.flags, *flags, *server.special.get(scenario, [])]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds_max)
     try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds_max)
         return json.loads(done.stdout)
+    except subprocess.TimeoutExpired:
+        return {"clean": False, "notes": [f"not done within {seconds_max} s"]}
     except json.JSONDecodeError:
         return {"clean": False, "notes": [done.stderr.strip() or f"ended with {done.returncode}"]}

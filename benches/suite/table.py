@@ -30,6 +30,8 @@ class Line:
 
 def show(value):
     """Three digits, as people write them."""
+    if value == 0:
+        return "0"
     if value >= 1_000:
         return f"{value:,.0f}"
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"

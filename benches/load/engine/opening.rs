@@ -68,13 +68,14 @@ impl Engine {
         }
         connection.expected.sort_unstable_by_key(|expected| expected.stream);
         self.scratch.out.clear();
-        for frame in connection.client.subscribe() {
+        for frame in connection.client.subscribe(self.run.has_receipts) {
             self.run.wire.wrap(1, frame.as_bytes(), &mut self.scratch.out);
         }
-        if connection.client.subscriptions.is_empty() {
-            return self.opened(key);
-        }
+        let is_answered = self.run.has_receipts && !connection.client.subscriptions.is_empty();
         self.transmit(key);
+        if !is_answered && self.connections[key].stage == Stage::Subscribing {
+            self.opened(key);
+        }
     }
 
     pub(super) fn opened(&mut self, key: usize) {

@@ -7,7 +7,7 @@ use memchr::memmem;
 
 use super::{Connection, Engine, Stage};
 use crate::body::Stamp;
-use crate::client::{LEFT, SUBSCRIBED};
+use crate::client::{LEFT, Publication, SUBSCRIBED};
 use crate::wire::{Arrived, subscription};
 
 /// What to do about what one read brought.
@@ -78,11 +78,13 @@ impl Engine {
         let used = self.run.wire.scan(&self.buffer[start..end], pieces, |arrived| match arrived {
             Arrived::Message { .. } | Arrived::Error(_) if client.is_deaf => {}
             Arrived::Message { head, body } => match Stamp::read(body) {
-                // With one subscription there is nothing to confuse it with.
-                Some(stamp) if client.subscriptions.len() == 1 => {
-                    tally.arrive(expected, stamp, None, now, measured_from);
+                Some(stamp) => {
+                    // With one subscription there is nothing to confuse it with.
+                    let place = if client.subscriptions.len() == 1 { None } else { subscription(head) };
+                    tally.arrive(expected, stamp, place, now, measured_from);
+                    let is_own = |publication: &Publication| publication.stream == stamp.stream;
+                    answers.accepted += u32::from(!run.has_receipts && client.publishes.iter().any(is_own));
                 }
-                Some(stamp) => tally.arrive(expected, stamp, subscription(head), now, measured_from),
                 None => tally.events += 1,
             },
             Arrived::Receipt(id) if id == SUBSCRIBED.as_bytes() => answers.subscribed = true,

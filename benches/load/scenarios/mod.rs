@@ -34,13 +34,17 @@ pub(crate) fn run(options: &Options) -> io::Result<Report> {
 fn one_room(options: &Options) -> io::Result<Cast<'_>> {
     let mut cast = Cast::new(options, "/topic/room.{room}", "/topic/room.{room}", "guest")?;
     let room = ["0".to_owned()];
+    let streams: Vec<u32> = (0..options.publishers as u32).collect();
     for n in 0..options.publishers {
         let client = cast.add(&format!("publisher{n}"), &room)?;
         cast.publish(client, &room[0], "");
+        if options.no_receipts {
+            cast.subscribe(client, &room[0], "", streams.clone());
+        }
     }
     for n in 0..options.connections.unwrap_or(1_000) {
         let client = cast.add(&format!("subscriber{n}"), &room)?;
-        cast.subscribe(client, &room[0], "", (0..options.publishers as u32).collect());
+        cast.subscribe(client, &room[0], "", streams.clone());
     }
     Ok(cast)
 }
