@@ -80,6 +80,7 @@ impl Room {
         for _ in 0..scene.subscribers {
             let slot = room.open(scene.link, scene.connect);
             room.shard.receive(slot, &room.subscribe, true, NOW);
+            room.shard.drain(NOW);
             room.subscribers.push(slot);
         }
         room.empty();
@@ -92,6 +93,7 @@ impl Room {
     /// One SEND, and every socket takes what waits for it.
     pub(crate) fn say(&mut self) {
         self.shard.receive(self.publisher, &self.send, true, self.now);
+        self.shard.drain(self.now);
         self.empty();
     }
 
@@ -111,7 +113,9 @@ impl Room {
         let slot = self.subscribers[self.turn % self.subscribers.len()];
         self.turn += 1;
         self.shard.receive(slot, b"UNSUBSCRIBE\nid:sub-0\n\n\0", true, self.now);
+        self.shard.drain(self.now);
         self.shard.receive(slot, &self.subscribe, true, self.now);
+        self.shard.drain(self.now);
         self.takes(slot);
     }
 
@@ -119,6 +123,7 @@ impl Room {
     pub(crate) fn come_and_go(&mut self) {
         let slot = self.open(Link::WebSocket, "");
         self.shard.receive(slot, &self.subscribe, true, self.now);
+        self.shard.drain(self.now);
         self.takes(slot);
         self.shard.remove(slot, self.now);
     }
@@ -129,6 +134,7 @@ impl Room {
         self.shard.tick(self.now);
         for at in 0..self.subscribers.len() {
             self.shard.receive(self.subscribers[at], b"\n", true, self.now);
+            self.shard.drain(self.now);
         }
         self.empty();
     }
@@ -138,6 +144,7 @@ impl Room {
         let slot = self.shard.open(link, shown, self.now).slot;
         let connect = format!("CONNECT\naccept-version:1.2\nhost:bench\n{headers}\n\0");
         self.shard.receive(slot, connect.as_bytes(), true, self.now);
+        self.shard.drain(self.now);
         slot
     }
 

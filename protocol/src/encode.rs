@@ -30,6 +30,14 @@ pub fn encode(frame: &Frame, version: Version, out: &mut Vec<u8>) {
     body(&frame.body, out);
 }
 
+/// Writes a RECEIPT. Of what a session itself says nothing is said as often.
+pub(crate) fn receipt(id: &str, version: Version, out: &mut Vec<u8>) {
+    out.reserve(id.len() + ROOM_BYTES);
+    out.extend_from_slice(b"RECEIPT\n");
+    field(b"receipt-id:", id, version, out);
+    body(b"", out);
+}
+
 /// The part of a MESSAGE that is one receiver's: command line, `subscription`, `message-id`, `ack`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageHead<'a> {

@@ -100,10 +100,10 @@ impl Shard {
         id
     }
 
-    /// Bytes came from the client; `text` unless they came in a binary WebSocket message.
+    /// Bytes came from the client; `text` unless they came in a binary WebSocket message. What it publishes waits in the
+    /// inbox: [`Shard::drain`] must follow, after all that came at once.
     pub fn receive(&mut self, slot: u32, bytes: &[u8], text: bool, now: Now) {
         self.with(slot, now, |peer, env| peer.receive(env, bytes, text));
-        self.drain(now);
     }
 
     /// The transport holds `bytes` of a message that is not complete: they count as memory of the connection.

@@ -173,7 +173,8 @@ impl Inboxes {
         (0..self.0.len() as u8).map(WorkerId)
     }
 
-    /// Hands `message` to all of `workers` or to none. `from` is told when room comes.
+    /// Hands `message` to all of `workers` or to none. `from` is told when room comes; its own inbox wakes nobody, for it
+    /// looks there itself once it has handled what is at hand.
     pub fn publish(
         &self,
         workers: WorkerSet,
@@ -191,8 +192,9 @@ impl Inboxes {
             }
         }
         let mut wakers: SmallVec<[Waker; 4]> = SmallVec::new();
-        for (_, state) in &mut states {
-            wakers.extend(state.push(Item::Publish(Arc::clone(message))));
+        for (worker, (_, state)) in workers.iter().zip(&mut states) {
+            let waker = state.push(Item::Publish(Arc::clone(message)));
+            wakers.extend(waker.filter(|_| from != Some(worker)));
         }
         drop(states);
         wakers.into_iter().for_each(Waker::wake);

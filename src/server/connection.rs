@@ -212,6 +212,7 @@ where
             self.hung_up = true;
         }
         shard.holds(slot, self.framing.buffered_bytes());
+        shard.drain(now);
         drop(shard);
         worker.see_to_calls();
         self.see_who_it_is();

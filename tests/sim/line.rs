@@ -259,6 +259,7 @@ impl Line {
         } else if closed {
             self.hung_up = true;
         }
+        shard.drain(now);
         if !self.connected && shard.is_connected(slot) {
             self.connected = true;
             let limits = &shard.broker().settings().limits;

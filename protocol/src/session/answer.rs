@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use super::{Accepted, ErrorFrame};
-use crate::{Command, Frame, HeartBeat, Version, encode};
+use crate::encode::{self, encode};
+use crate::{Command, Frame, HeartBeat, Version};
 
 /// Frames that wait for the driver, in order. One has its place here; more are rare.
 #[derive(Debug, Default)]
@@ -19,6 +20,12 @@ impl Transmit {
     pub(crate) fn frame(&mut self, frame: &Frame, version: Version) {
         let mut out = Vec::new();
         encode(frame, version, &mut out);
+        self.push(out.into());
+    }
+
+    pub(crate) fn receipt(&mut self, id: &str, version: Version) {
+        let mut out = Vec::new();
+        encode::receipt(id, version, &mut out);
         self.push(out.into());
     }
 
@@ -56,10 +63,6 @@ pub(super) fn connected(accepted: &Accepted<'_>, version: Version, heart_beat: H
     frame.headers.extend(accepted.user_name.map(|name| ("user-name", name)));
     frame.headers.extend(accepted.headers.iter().copied());
     frame
-}
-
-pub(super) fn receipt(id: &str) -> Frame {
-    Frame::new(Command::Receipt).with("receipt-id", id)
 }
 
 /// An ERROR; with `versions`, the ones we speak are listed: "If the server does not share any common protocol

@@ -141,7 +141,7 @@ impl Session {
     #[expect(clippy::needless_pass_by_value, reason = "a receipt is completed once")]
     pub fn complete(&mut self, receipt: Receipt) {
         if !self.is_closed() {
-            self.transmit.frame(&answer::receipt(receipt.id()), self.version);
+            self.transmit.receipt(receipt.id(), self.version);
         }
     }
 

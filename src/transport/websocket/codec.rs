@@ -10,6 +10,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketC
 
 use super::boundary::Boundary;
 use super::frame::CONTROL_BYTES_MAX;
+use super::whole;
 use crate::transport::{Framing, FramingError, Incoming};
 
 /// The receiving side of one WebSocket.
@@ -72,6 +73,13 @@ impl WebSocket {
 
 impl Framing for WebSocket {
     fn receive(&mut self, bytes: &[u8], sink: &mut dyn FnMut(Incoming<'_>)) -> Result<(), FramingError> {
+        let bytes = match self.context {
+            None if !self.closing => whole::take(bytes, self.message_bytes_max, sink),
+            _ => bytes,
+        };
+        if bytes.is_empty() {
+            return Ok(());
+        }
         let plausible = self.boundary.feed(bytes);
         let mut context = self.context();
         let pumped = pump(&mut context, &mut Wire { unread: bytes, written: Vec::new() }, sink);

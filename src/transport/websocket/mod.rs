@@ -14,6 +14,7 @@ pub mod frame;
 pub mod handshake;
 mod header;
 mod utf8;
+mod whole;
 
 pub use codec::WebSocket;
 pub use connection::{Closed, Connection, Message};
