@@ -1,6 +1,6 @@
 # stompede: `make run` starts a broker, `make test` tests everything on a fresh machine.
 
-.PHONY: run page test bench fmt lint
+.PHONY: run page test bench bench-micro bench-peers fmt lint
 .DELETE_ON_ERROR:
 
 PAGE_SOURCES := $(shell find web/src -type f) web/build.mjs web/tsconfig.json web/package.json
@@ -26,8 +26,19 @@ test:
 	@$(MAKE) --no-print-directory page
 	@.ci/test $(SUITES)
 
+# Broker against floor, by load program: a quarter of an hour. Some of it: make bench ARGS="--only fanout,chat --pairs 2"
 bench:
-	cargo bench --workspace
+	python3 benches/suite $(ARGS)
+
+# The parts in memory: time by criterion, and instructions (with valgrind).
+bench-micro:
+	cargo bench -p stompede-protocol
+	cargo bench --bench broker
+	cargo bench --bench cost
+
+# Installs RabbitMQ (Debian) and runs the same scenarios on it, on the broker and on the floor.
+bench-peers:
+	benches/peers/run $(ARGS)
 
 fmt:
 	cargo fmt --all

@@ -1,88 +1,101 @@
-//! What the load program found.
+//! What is printed: lines for people, or one line of JSON.
 
-use std::fmt;
-use std::time::Duration;
+use serde_json::{Map, Value, json};
 
-/// What one reading thread counted.
+use crate::fleet::Span;
+use crate::options::Options;
+use crate::process;
+use crate::tally::Tally;
+
+/// Figures in the order in which they are to be read.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
-    pub(super) received: u64,
-    pub(super) doubled_or_late: u64,
-    pub(super) gaps: u64,
-    pub(super) errors: u64,
-    pub(super) ended: u64,
-    pub(super) reading: Duration,
-}
-
-/// The whole.
-#[derive(Debug)]
-pub(super) struct Report {
-    sent: u64,
-    subscribers: u64,
-    tally: Tally,
-    pub(super) sending: Duration,
-    pub(super) elapsed: Duration,
-    /// CPU seconds of the server.
-    pub(super) cpu: Option<f64>,
+pub(crate) struct Report {
+    figures: Vec<(&'static str, Value)>,
+    is_clean: bool,
 }
 
 impl Report {
-    pub(super) fn new(sent: u64, subscribers: u64) -> Self {
-        let (sending, elapsed) = (Duration::ZERO, Duration::ZERO);
-        Self { sent, subscribers, tally: Tally::default(), sending, elapsed, cpu: None }
+    pub(crate) fn new() -> Self {
+        Self { figures: Vec::new(), is_clean: true }
     }
 
-    pub(super) fn add(&mut self, other: &Tally) {
-        let tally = &mut self.tally;
-        tally.received += other.received;
-        tally.doubled_or_late += other.doubled_or_late;
-        tally.gaps += other.gaps;
-        tally.errors += other.errors;
-        tally.ended += other.ended;
-        tally.reading = tally.reading.max(other.reading);
+    pub(crate) fn add(&mut self, name: &'static str, value: impl Into<Value>) {
+        self.figures.push((name, value.into()));
     }
 
-    /// Nothing was lost, doubled, out of order or refused.
-    pub(super) fn is_clean(&self) -> bool {
-        let tally = &self.tally;
-        tally.received == self.sent * self.subscribers
-            && tally.doubled_or_late + tally.gaps + tally.errors + tally.ended == 0
+    /// A number, rounded to what can be meant.
+    pub(crate) fn number(&mut self, name: &'static str, value: f64) {
+        let digits = 10_f64.powi(3 - value.abs().max(1e-9).log10().floor() as i32);
+        let rounded = if value.abs() >= 1_000.0 { value.round() } else { (value * digits).round() / digits };
+        self.add(name, rounded);
     }
-}
 
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tally = &self.tally;
-        let expected = self.sent * self.subscribers;
-        writeln!(f, "published            {} in {:.2} s", self.sent, self.sending.as_secs_f64())?;
-        writeln!(
-            f,
-            "delivered            {} of {expected} in {:.2} s",
-            tally.received,
-            self.elapsed.as_secs_f64()
-        )?;
-        writeln!(f, "deliveries a second  {:.0}", tally.received as f64 / self.elapsed.as_secs_f64())?;
-        writeln!(f, "gaps                 {}", tally.gaps)?;
-        writeln!(f, "doubled or late      {}", tally.doubled_or_late)?;
-        writeln!(f, "errors, ended        {}, {}", tally.errors, tally.ended)?;
-        if let Some(cpu) = self.cpu {
-            let per_million = cpu * 1e6 / tally.received.max(1) as f64;
-            writeln!(f, "server CPU           {cpu:.2} s, {per_million:.2} s per million deliveries")?;
+    /// Throughput and what it cost.
+    pub(crate) fn span(&mut self, span: &Span) {
+        let (seconds, delivered) = (span.elapsed.as_secs_f64(), span.delivered as f64);
+        self.number("seconds", seconds);
+        self.add("deliveries", span.delivered);
+        self.number("deliveries_per_second", delivered / seconds);
+        if let Some(cpu) = span.server_cpu.map(|cpu| cpu.as_secs_f64()) {
+            self.number("server_cpu_s", cpu);
+            self.number("server_cpu_share", cpu / seconds);
+            self.number("cpu_s_per_million", cpu * 1e6 / delivered.max(1.0));
         }
-        Ok(())
+        self.number("load_cpu_share", span.load_cpu.as_secs_f64() / seconds);
+    }
+
+    /// What arrived, and what did not.
+    pub(crate) fn tally(&mut self, tally: &Tally, sent: u64) {
+        if !tally.latency.is_empty() {
+            let latency = &tally.latency;
+            self.number("latency_p50_ms", latency.ms(0.5));
+            self.number("latency_p90_ms", latency.ms(0.9));
+            self.number("latency_p99_ms", latency.ms(0.99));
+            self.number("latency_p999_ms", latency.ms(0.999));
+            self.number("latency_max_ms", latency.ms(1.0));
+        }
+        self.add("sent", sent);
+        self.add("received", tally.received);
+        self.add("events", tally.events);
+        self.add("missing", tally.missing);
+        self.add("doubled_or_out_of_order", tally.again);
+        self.add("stray", tally.stray);
+        self.add("errors", tally.errors);
+        self.add("ended", tally.ended);
+        self.is_clean &= tally.is_clean();
+    }
+
+    pub(crate) fn notes(&mut self, notes: &[String]) {
+        if !notes.is_empty() {
+            self.add("notes", json!(notes));
+        }
+    }
+
+    pub(crate) fn memory(&mut self, options: &Options) {
+        if let Some(memory) = options.pid.and_then(process::memory) {
+            self.number("rss_mib", memory.now as f64 / MEBIBYTE);
+            self.number("rss_peak_mib", memory.peak as f64 / MEBIBYTE);
+        }
+    }
+
+    /// Prints it, and says whether all went well.
+    pub(crate) fn print(mut self, options: &Options) -> bool {
+        self.add("clean", self.is_clean);
+        if options.json {
+            println!(
+                "{}",
+                Value::Object(
+                    self.figures
+                        .into_iter()
+                        .map(|(name, value)| (name.to_owned(), value))
+                        .collect::<Map<_, _>>()
+                )
+            );
+        } else {
+            self.figures.iter().for_each(|(name, value)| println!("{:24} {value}", name.replace('_', " ")));
+        }
+        self.is_clean
     }
 }
 
-/// User and system time of a process so far.
-pub(super) fn cpu_seconds(pid: u32) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The name in parentheses may hold blanks.
-    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
-    let ticks = |n: usize| {
-        fields.split_whitespace().nth(n).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0)
-    };
-    (ticks(11) + ticks(12)) / TICKS_PER_SECOND
-}
-
-/// Linux reports CPU time in hundredths of a second, whatever its own tick.
-const TICKS_PER_SECOND: f64 = 100.0;
+const MEBIBYTE: f64 = 1_048_576.0;

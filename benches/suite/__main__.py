@@ -1,0 +1,154 @@
+#!/usr/bin/env python3
+"""Measures the broker against the floor: `make bench`, or `python3 benches/suite --help`.
+
+Contestants take turns (A B A B ...), each turn a process of its own on the load's side; what is compared is compared
+within one round. Ends with 1 when something was lost, doubled, out of order, refused or closed.
+"""
+
+import argparse
+import copy
+import pathlib
+import resource
+import sys
+import tempfile
+import time
+
+import peers
+import scenarios
+import servers
+import table
+
+README = servers.ROOT / "benches" / "README.md"
+
+
+def main():
+    options = arguments()
+    # Children inherit it: fifteen thousand sockets a process.
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with tempfile.TemporaryDirectory(prefix="stompede-bench-") as folder:
+        house = House(servers.build(pathlib.Path(folder)), pathlib.Path(folder))
+        began = time.monotonic()
+        try:
+            rows, unclean, unmet = beside(house, options) if options.peer else against_targets(house, options)
+        finally:
+            house.close()
+    minutes = (time.monotonic() - began) / 60
+    target = "make bench-peers" if options.peer else "make bench"
+    more = [word for word in (f"--only {','.join(options.only)}" if options.only else "",) if word]
+    command = target + (f' ARGS="{" ".join(more)}"' if more else "")
+    text = f"`{command}`, {options.pairs} rounds, {minutes:.1f} minutes; {table.machine()}.\n\n" + "\n".join(rows)
+    print(f"\n{text}\n")
+    for problem in unclean:
+        print(f"NOT CLEAN: {problem}")
+    if not options.peer:
+        print(f"{unmet} targets are not met." if unmet else "All targets are met.")
+    if options.update:
+        table.replace(README, "peers" if options.peer else "table", text)
+    return 1 if unclean else 0
+
+
+class House:
+    """Servers, started when they are first needed."""
+
+    def __init__(self, paths, folder):
+        self.paths, self.folder, self.running = paths, folder, {}
+
+    def server(self, name):
+        if name not in self.running:
+            self.running[name] = self.start(name)
+        return self.running[name]
+
+    def start(self, name):
+        paths, folder = self.paths, self.folder
+        match name:
+            case "floor":
+                return servers.floor(paths, folder)
+            case "floor-2":
+                return servers.floor(paths, folder, name, ["--threads", "2"])
+            case "floor-beats":
+                return servers.floor(paths, folder, name, ["--heart-beats"])
+            case "broker":
+                return servers.broker(paths, folder, name, 1)
+            case "broker-2":
+                return servers.broker(paths, folder, name, 2)
+            # As it comes: a worker for each core.
+            case "broker-idle":
+                return servers.broker(paths, folder, name, 0)
+            case "broker-tcp":
+                server = copy.copy(self.server("broker"))
+                server.url, server.process = server.tcp, None
+                return server
+            case "broker-rs256" | "broker-es256":
+                kind = ["-algorithm", "RSA"] if "rs" in name else ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]
+                private, public = servers.key_pair(folder, name, kind)
+                sign = ["--jwt-key", str(private)]
+                return servers.broker(paths, folder, name, 1, f'public_key_file = "{public}"', sign)
+        raise SystemExit(f"no server is called {name}")
+
+    def load(self, server, scenario, flags):
+        return servers.load(self.paths, self.server(server), scenario, flags)
+
+    def close(self):
+        for server in self.running.values():
+            server.stop()
+
+
+def against_targets(house, options):
+    """Broker against floor; gives the table's rows, what was not clean, and how many targets are missed."""
+    rows, unclean, unmet, best = [table.HEAD], [], 0, {}
+    for work in scenarios.works(scenarios.calibrate(house)):
+        results = take_turns(house, work, options, unclean)
+        for line in work.lines if results else []:
+            text, met = table.row(line, results)
+            rows.append(text)
+            unmet += met is False
+        figure = table.FLOOR.get(work.name, [""])[0]
+        figures = [run[figure] for run in results.get("floor", []) if figure in run]
+        best.update({work.name: min(figures)} if figures else {})
+    return [*rows, "", table.floor_check(best)], unclean, unmet
+
+
+def beside(house, options):
+    """Another server, the broker and the floor; gives the table's rows and what was not clean."""
+    house.running["peer"] = peers.server(options)
+    rows, unclean = [peers.head(options.peer)], []
+    for work in peers.works(peers.calibrate(house)):
+        results = take_turns(house, work, options, unclean)
+        rows += [peers.row(figure, results) for figure in work.lines if results]
+    return rows, unclean, 0
+
+
+def take_turns(house, work, options, unclean):
+    """One contestant after the other, then again; gives the figures of each."""
+    if options.only and work.name not in options.only:
+        return {}
+    results = {name: [] for name in work.turns}
+    for number in range(min(work.rounds or options.pairs, options.pairs)):
+        for name, (server, flags) in work.turns.items():
+            figures = house.load(server, work.scenario or work.name, flags)
+            results[name].append(figures)
+            shown = {figure: figures[figure] for figure in dict.fromkeys(work.figures()) if figure in figures}
+            clean = "" if figures.get("clean") else f" NOT CLEAN {figures}"
+            print(f"{work.name} {number + 1} {name}: {shown}{clean}", file=sys.stderr, flush=True)
+            if not figures.get("clean"):
+                unclean.append(f"{work.name}, {name}: {figures}")
+    return results
+
+
+def arguments():
+    parser = argparse.ArgumentParser(prog="benches/suite", description=__doc__.splitlines()[0])
+    parser.add_argument("--pairs", type=int, default=5, help="rounds of each comparison (default 5)")
+    parser.add_argument("--only", type=lambda text: text.split(","), help="such as fanout,chat")
+    parser.add_argument("--peer", metavar="NAME", help="another server that is running: compare with it")
+    parser.add_argument("--peer-url", metavar="URL")
+    parser.add_argument("--peer-pid", type=int, metavar="PID")
+    parser.add_argument("--peer-topic", default="/topic/{room}", help="its form of a topic (default /topic/{room})")
+    parser.add_argument("--peer-queue", default="/queue/{user}", help="its form of a user's queue (default /queue/{user})")
+    parser.add_argument("--peer-login", default="guest")
+    parser.add_argument("--peer-passcode", default="guest")
+    parser.add_argument("--update", action="store_true", help="put the table into benches/README.md")
+    return parser.parse_args()
+
+
+sys.exit(main())

@@ -1,0 +1,110 @@
+"""Processes that are measured: the broker, the floor, and what somebody else has started."""
+
+import json
+import pathlib
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass, field
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SECRET = "a secret of the benches, thirty-two bytes and more"
+
+CONFIG = """
+[limits]
+address_connections_max = 0
+user_connections_max = 0
+connections_max = 0
+[jwt]
+"""
+
+
+@dataclass
+class Server:
+    """A running server, and how the load program speaks to it."""
+
+    name: str
+    url: str
+    pid: int
+    # Flags for every scenario, and for single ones.
+    flags: list = field(default_factory=list)
+    special: dict = field(default_factory=dict)
+    tcp: str = ""
+    process: subprocess.Popen | None = None
+
+    def stop(self):
+        if self.process:
+            self.process.terminate()
+            self.process.wait()
+
+
+def build(folder):
+    """Builds broker, floor and load program; gives their paths."""
+    paths = {}
+    # The broker last and by itself, as it is shipped: with the benches' own dependencies its libraries get other
+    # features, and cargo would put that broker in its place.
+    for what in (["bench", "--no-run", "--bench", "floor", "--bench", "load"], ["build", "--release", "--bin", "stompede"]):
+        command = ["cargo", *what, "--message-format=json-render-diagnostics"]
+        output = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+        artifacts = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+        built = {a["target"]["name"]: a["executable"] for a in artifacts if a.get("executable")}
+        for name, path in built.items():
+            paths[name] = shutil.copy(path, folder / name)
+    return paths
+
+
+def start(name, command, ports, log):
+    """Starts a process and waits for the file in which it says where it listens."""
+    process = subprocess.Popen(command, stdout=log, stderr=log)
+    deadline = time.monotonic() + 20
+    while not (ports.exists() and ports.read_text().strip()):
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.kill()
+            raise SystemExit(f"{name} does not start: {' '.join(command)}; see {log.name}")
+        time.sleep(0.02)
+    return process, json.loads(ports.read_text())
+
+
+def floor(paths, folder, name="floor", flags=()):
+    ports = folder / f"{name}.json"
+    with open(folder / f"{name}.log", "w") as log:
+        process, where = start(name, [paths["floor"], "--ports-file", str(ports), *flags], ports, log)
+    url = f"ws://127.0.0.1:{where['http']}/ws"
+    # It knows no users: whose queue it is has to be said.
+    special = {"users": ["--subscribe-to", "/user/{user}/queue/m"]}
+    return Server(name, url, process.pid, [], special, "", process)
+
+
+def broker(paths, folder, name, workers, jwt=f'secret = "{SECRET}"', sign=("--jwt-secret", SECRET)):
+    ports, config = folder / f"{name}.json", folder / f"{name}.toml"
+    config.write_text(f"http_port = 0\nstomp_port = 0\nworkers = {workers}\n{CONFIG}{jwt}\n")
+    command = [paths["stompede"], "serve", "--config", str(config), "--ports-file", str(ports), "--log-level", "warn"]
+    with open(folder / f"{name}.log", "w") as log:
+        process, where = start(name, command, ports, log)
+    url, tcp = f"ws://{where['http']}/ws", f"tcp://{where['stomp']}"
+    return Server(name, url, process.pid, list(sign), {}, tcp, process)
+
+
+def key_pair(folder, name, arguments):
+    """A private key and its public half, by openssl."""
+    private, public = folder / f"{name}.key", folder / f"{name}.pem"
+    try:
+        quiet = {"check": True, "stderr": subprocess.DEVNULL}
+        subprocess.run(["openssl", "genpkey", *arguments, "-out", str(private)], **quiet)
+        subprocess.run(["openssl", "pkey", "-in", str(private), "-pubout", "-out", str(public)], **quiet)
+    except FileNotFoundError:
+        raise SystemExit("the benches need openssl to make keys: install it, or leave `connect` out with --only") from None
+    return private, public
+
+
+def load(paths, server, scenario, flags, seconds_max=180):
+    """Runs the load program once; gives its figures, with `clean` false when something was wrong."""
+    command = [paths["load"], scenario, "--json", "--url", server.url, "--pid", str(server.pid)]
+    command += [*server.flags, *flags, *server.special.get(scenario, [])]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds_max)
+        return json.loads(done.stdout)
+    except subprocess.TimeoutExpired:
+        return {"clean": False, "notes": [f"not done within {seconds_max} s"]}
+    except json.JSONDecodeError:
+        return {"clean": False, "notes": [done.stderr.strip() or f"ended with {done.returncode}"]}
