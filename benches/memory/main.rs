@@ -24,8 +24,8 @@ use tokio::sync::oneshot;
 static ALLOCATED: PeakAlloc = PeakAlloc;
 
 fn main() {
-    let arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
-    let connections = arguments.last().map_or(1_000_000, |count| count.parse().unwrap());
+    let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
+    let connections = arguments.next().map_or(1_000_000, |count| count.parse().unwrap());
     let config = Config { http_port: 0, stomp_port: 0, workers: 1, ..Config::default() };
     let running = Server::new(config).unwrap().start().unwrap();
     let broker = running.broker();
@@ -38,7 +38,11 @@ fn main() {
     println!("connections            {connections}, {} destinations", broker.destinations());
     println!("allocated for each     {each} bytes");
     println!("allocated in all       {} MiB", ALLOCATED.current_usage() >> 20);
-    println!("process in all         {} MiB, {} MiB when nobody was there", resident_bytes() >> 20, resident >> 20);
+    println!(
+        "process in all         {} MiB, {} MiB when nobody was there",
+        resident_bytes() >> 20,
+        resident >> 20
+    );
     go(&running, &crowd);
     let (stop, stopped) = oneshot::channel::<()>();
     drop(stop);
@@ -108,14 +112,19 @@ impl Drop for Client {
 }
 
 impl AsyncRead for Client {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if !self.said {
             self.said = true;
             let number = self.number;
             buffer.put_slice(&masked(&format!(
                 "CONNECT\naccept-version:1.2\nhost:bench\nlogin:user{number}\npasscode:guest\n\n\0"
             )));
-            buffer.put_slice(&masked("SUBSCRIBE\nid:sub-0\ndestination:/topic/idle\nreceipt:subscribed\n\n\0"));
+            buffer
+                .put_slice(&masked("SUBSCRIBE\nid:sub-0\ndestination:/topic/idle\nreceipt:subscribed\n\n\0"));
             return Poll::Ready(Ok(()));
         }
         let mut leaving = self.crowd.leaving.lock();

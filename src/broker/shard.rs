@@ -4,17 +4,17 @@
 //! when time has passed.
 
 mod inbox;
+mod sockets;
 mod time;
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::task::Waker;
 
 use bytes::Bytes;
 
 use crate::model::{CloseReason, ConnectionId, Refusal, WorkerId};
-use crate::routing::{Item, Lanes, Outbox, Table};
+use crate::routing::{Item, Lanes, Table};
 
 use super::door::Broker;
 use super::peer::{Call, CallAnswer, Env, Link, Peer, Shown};
@@ -51,6 +51,8 @@ pub struct Shard {
     dead: Vec<u32>,
     /// Bytes that the peers themselves keep.
     peer_bytes: usize,
+    /// Bytes that came since the inbox was drained.
+    undrained_bytes: usize,
     /// The backlog was above its mark and is not yet down to half of it.
     over: bool,
 }
@@ -72,6 +74,7 @@ impl Shard {
             due: Vec::new(),
             dead: Vec::new(),
             peer_bytes: 0,
+            undrained_bytes: 0,
             over: false,
         }
     }
@@ -101,9 +104,14 @@ impl Shard {
     }
 
     /// Bytes came from the client; `text` unless they came in a binary WebSocket message. What it publishes waits in the
-    /// inbox: [`Shard::drain`] must follow, after all that came at once.
+    /// inbox: [`Shard::drain`] must follow, after all that came at once. Much is drained here already, so that what the
+    /// backlog allows is known before more is taken.
     pub fn receive(&mut self, slot: u32, bytes: &[u8], text: bool, now: Now) {
         self.with(slot, now, |peer, env| peer.receive(env, bytes, text));
+        self.undrained_bytes += bytes.len();
+        if self.undrained_bytes > UNDRAINED_BYTES_MAX {
+            self.drain(now);
+        }
     }
 
     /// The transport holds `bytes` of a message that is not complete: they count as memory of the connection.
@@ -205,56 +213,6 @@ impl Shard {
         self.peer(slot).map_or(0, |peer| peer.read_ahead_max(&self.broker))
     }
 
-    /// What waits for the socket of `slot`.
-    pub fn outbox(&self, slot: u32) -> Option<&Outbox> {
-        self.lanes.lane(slot).map(|lane| &lane.outbox)
-    }
-
-    /// The socket took `count` bytes.
-    pub fn wrote(&mut self, slot: u32, count: usize, now: Now) {
-        if self.lanes.advance(slot, count, now.mono) {
-            self.with(slot, now, |peer, env| peer.wrote(env));
-        }
-        if self.over && !self.lanes.is_backlogged(self.backlog_bytes_max() / 2) {
-            self.over = false;
-            self.retry_held(now);
-            self.drain(now);
-        }
-    }
-
-    /// The socket refuses bytes.
-    pub fn blocked(&mut self, slot: u32, now: Now) {
-        if self.lanes.blocked_since(slot).is_none() {
-            self.lanes.set_blocked(slot, Some(now.mono));
-            self.with(slot, now, |_, _| {});
-        }
-    }
-
-    /// The driver looks at the connection now; `waker` is called when there is something new.
-    pub fn watch(&mut self, slot: u32, waker: &Waker) {
-        self.lanes.watch(slot, waker);
-    }
-
-    /// Registers who is woken when a connection has something to write; `true` when one has already.
-    pub fn watch_dirty(&mut self, waker: &Waker) -> bool {
-        self.lanes.watch_dirty(waker)
-    }
-
-    /// Exchanges the list of slots that have something to write for `emptied`, see [`Shard::begin_flush`].
-    pub fn swap_dirty(&mut self, emptied: &mut Vec<u32>) {
-        self.lanes.swap_dirty(emptied);
-    }
-
-    /// Whether `slot`, taken from the list of [`Shard::swap_dirty`], is to be written now.
-    pub fn begin_flush(&mut self, slot: u32) -> bool {
-        self.lanes.begin_flush(slot)
-    }
-
-    /// The driver of `slot` has to look at it.
-    pub fn wake(&mut self, slot: u32) {
-        self.lanes.wake(slot);
-    }
-
     /// Slow work to be done elsewhere.
     pub fn take_calls(&mut self) -> Vec<(ConnectionId, Call)> {
         std::mem::take(&mut self.calls)
@@ -335,6 +293,9 @@ impl Shard {
         self.peers[slot as usize] = Some(peer);
     }
 }
+
+/// Bytes of clients that are handled before the inbox is drained: dozens of small messages, not two large ones.
+const UNDRAINED_BYTES_MAX: usize = 8 << 10;
 
 /// A fault of ours while one client was served costs that client its session, and nobody else anything.
 fn fall(peer: &mut Peer, env: &mut Env<'_>) {

@@ -23,8 +23,11 @@ pub(super) trait Flush {
 /// The connections of one worker, by slot.
 #[derive(Default)]
 pub(super) struct Flusher {
-    lines: RefCell<Vec<Option<Weak<RefCell<dyn Flush>>>>>,
+    lines: RefCell<Vec<Option<Line>>>,
 }
+
+/// A connection, for as long as its own task has it.
+type Line = Weak<RefCell<dyn Flush>>;
 
 impl Flusher {
     pub(super) fn register(&self, slot: u32, line: Weak<RefCell<dyn Flush>>) {

@@ -118,10 +118,10 @@ async fn run(
                 Some(config) => tls::accept(stream, config, Face::Http).await,
                 None => Ok(Socket::from(stream)),
             };
-            if let Ok(socket) = socket {
-                if let Ok(Some(endpoint)) = front.serve(socket, remote.ip(), closing).await {
-                    endpoint.await;
-                }
+            if let Ok(socket) = socket
+                && let Ok(Some(endpoint)) = front.serve(socket, remote.ip(), closing).await
+            {
+                endpoint.await;
             }
         });
     }

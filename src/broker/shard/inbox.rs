@@ -14,6 +14,7 @@ impl Shard {
     /// Does some of what waits in the inbox, as far as the backlog allows. Whatever is left wakes the driver.
     pub fn drain(&mut self, now: Now) {
         let broker = Arc::clone(&self.broker);
+        self.undrained_bytes = 0;
         if self.is_backlogged() {
             return;
         }

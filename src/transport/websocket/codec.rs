@@ -195,6 +195,7 @@ fn limit(context: &mut WebSocketContext, message_bytes_max: usize) {
 
 thread_local! {
     /// Contexts between two messages.
+    #[expect(clippy::vec_box, reason = "they come and go in their boxes")]
     static SPARE: RefCell<Vec<Box<WebSocketContext>>> = const { RefCell::new(Vec::new()) };
 }
 
