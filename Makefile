@@ -34,7 +34,7 @@ bench:
 bench-micro:
 	cargo bench -p stompede-protocol
 	cargo bench --bench broker
-	cargo bench --bench cost
+	cargo bench --profile cost --bench cost
 
 # Installs RabbitMQ (Debian) and runs the same scenarios on it, on the broker and on the floor.
 bench-peers:

@@ -27,17 +27,22 @@ pub(crate) struct Machine {
     pub(crate) rustc: String,
     /// What it compiles for, such as `x86_64-unknown-linux-gnu`.
     pub(crate) target: String,
+    /// The profile that this program was built with.
+    pub(crate) profile: String,
 }
 
 impl Machine {
-    /// The compiler at hand, which is the one that cargo has just used.
+    /// The compiler at hand, which is the one that cargo has just used, and how.
     pub(crate) fn this() -> Result<Self, Box<dyn Error>> {
         let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
         let output = Command::new(rustc).arg("-vV").stderr(Stdio::inherit()).output()?;
         let said = String::from_utf8(output.stdout)?;
         let of = |key: &str| said.lines().find_map(|line| line.strip_prefix(key)).map(str::to_owned);
         let (rustc, target) = of("release: ").zip(of("host: ")).ok_or("rustc does not say what it is")?;
-        Ok(Self { rustc, target })
+        // `target/<profile>/deps/<program>`, where `bench` goes by the name of `release`.
+        let program = env::current_exe()?;
+        let profile = program.ancestors().nth(2).and_then(|folder| folder.file_name()?.to_str());
+        Ok(Self { rustc, target, profile: profile.unwrap_or_default().to_owned() })
     }
 }
 

@@ -1,10 +1,10 @@
 //! What the hot paths cost, counted in instructions and allocations: figures that no busy machine changes.
 //!
 //! ```text
-//! cargo bench --bench cost                    count every path, beside the table of benches/cost/expected.toml
-//! cargo bench --bench cost -- decode chat     count these
-//! cargo bench --bench cost -- check           the same, and fail where a path has left its tolerance
-//! cargo bench --bench cost -- decode 1000     only walk the path a thousand times: for a profiler
+//! cargo bench --profile cost --bench cost                     count every path, beside benches/cost/expected.toml
+//! cargo bench --profile cost --bench cost -- decode encode    count these
+//! cargo bench --profile cost --bench cost -- check            the same, and fail where a path has left its tolerance
+//! cargo bench --bench cost -- decode 1000                     only walk the path a thousand times: for a profiler
 //! ```
 //!
 //! `UPDATE_COST=1` with `check` writes what was counted into the table. Counting needs valgrind.

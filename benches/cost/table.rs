@@ -52,17 +52,19 @@ impl Table {
         let Some(made) = &self.machine else { return "There is no table yet.".to_owned() };
         let allowed = match self.tolerance(machine) {
             Tolerance::Strict => format!("{} either way", percent(STRICT)),
-            Tolerance::OtherCompiler => {
-                format!("{} more, since this is Rust {}", percent(OTHER_COMPILER), machine.rustc)
+            Tolerance::OtherBuild => {
+                let Machine { rustc, profile, .. } = machine;
+                format!("{} more, since this is Rust {rustc}, profile {profile}", percent(OTHER_BUILD))
             }
             Tolerance::OtherTarget => {
                 format!("{} more, since this is {}", percent(OTHER_TARGET), machine.target)
             }
         };
         format!(
-            "Counted for a round, with the table's figures of Rust {} on {}. Allowed here are {allowed}; of the system's \
+            "Counted for a round, with the table's figures of Rust {}, profile {}, on {}. Allowed here are {allowed}; of the system's \
              libraries {} more, of allocations {} more.",
             made.rustc,
+            made.profile,
             made.target,
             percent(LIBRARY),
             percent(ALLOCATIONS)
@@ -72,7 +74,7 @@ impl Table {
     fn tolerance(&self, machine: &Machine) -> Tolerance {
         match &self.machine {
             Some(made) if made == machine => Tolerance::Strict,
-            Some(made) if made.target == machine.target => Tolerance::OtherCompiler,
+            Some(made) if made.target == machine.target => Tolerance::OtherBuild,
             _ => Tolerance::OtherTarget,
         }
     }
@@ -90,7 +92,7 @@ pub(crate) struct Row<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tolerance {
     Strict,
-    OtherCompiler,
+    OtherBuild,
     OtherTarget,
 }
 
@@ -102,7 +104,7 @@ impl Row<'_> {
         };
         let (more, less) = match self.tolerance {
             Tolerance::Strict => (STRICT, STRICT),
-            Tolerance::OtherCompiler => (OTHER_COMPILER, f64::INFINITY),
+            Tolerance::OtherBuild => (OTHER_BUILD, f64::INFINITY),
             Tolerance::OtherTarget => (OTHER_TARGET, f64::INFINITY),
         };
         // What stays the same on other compilers may be held to it there.
@@ -192,8 +194,8 @@ fn percent(share: f64) -> String {
 /// inlining. Less is a complaint too: a table that is not lowered lets the gain be lost again unseen.
 const STRICT: f64 = 0.05;
 
-/// Another compiler generates other code; what it makes worse is not our regression.
-const OTHER_COMPILER: f64 = 0.25;
+/// Another compiler or profile generates other code; what it makes worse is not our regression.
+const OTHER_BUILD: f64 = 0.25;
 
 /// Another machine's instructions do other amounts of work.
 const OTHER_TARGET: f64 = 1.0;
@@ -204,8 +206,8 @@ const LIBRARY: f64 = 0.25;
 /// Of allocations, which neither compiler nor machine decide.
 const ALLOCATIONS: f64 = 0.02;
 
-pub(crate) const ADVICE: &str = "If this is as it should be, say why in the commit, with the table as `UPDATE_COST=1 cargo bench --bench cost -- \
-     check` writes it.";
+pub(crate) const ADVICE: &str = "If this is as it should be, say why in the commit, with the table as \
+    `UPDATE_COST=1 cargo test --test it cost` writes it.";
 
 const HEAD: &str = "# What a round of each hot path costs; see benches/cost/main.rs. Written by\n\
-    # `UPDATE_COST=1 cargo bench --bench cost -- check`; `library` are instructions in the system's libraries.\n\n";
+    # `UPDATE_COST=1 cargo test --test it cost`; `library` are instructions in the system's libraries.\n\n";
