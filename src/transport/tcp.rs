@@ -46,6 +46,21 @@ pub fn set_options<'s>(socket: impl Into<SockRef<'s>>) -> io::Result<()> {
     Ok(())
 }
 
+/// What [`set_options`] sets, as the socket has it.
+#[cfg(test)]
+pub(crate) fn options(stream: &std::net::TcpStream) -> impl PartialEq + std::fmt::Debug + use<> {
+    let socket = SockRef::from(stream);
+    let basic = (socket.tcp_nodelay().unwrap(), socket.keepalive().unwrap());
+    #[cfg(target_os = "linux")]
+    let basic = (
+        basic,
+        (socket.tcp_keepalive_time().unwrap(), socket.tcp_keepalive_interval().unwrap()),
+        socket.tcp_keepalive_retries().unwrap(),
+        (socket.tcp_user_timeout().unwrap(), socket.tcp_notsent_lowat().unwrap()),
+    );
+    basic
+}
+
 /// Silence after which the system asks the peer.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
 /// Time between two of its questions.
