@@ -124,6 +124,8 @@ impl Client {
     async fn hears_all(mut self, count: usize) {
         for n in 0..count {
             assert_eq!(self.hears().await, Heard::Number(n));
+            // All clients share a thread: none may keep the others from reading.
+            tokio::task::yield_now().await;
         }
     }
 

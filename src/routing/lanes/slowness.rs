@@ -59,7 +59,9 @@ impl Lanes {
     fn is_excused(&mut self, slot: u32) -> bool {
         let lane = &mut self.lanes[slot as usize];
         if !lane.excused {
-            let lately = |since: Option<Millis>, ms| since.is_none_or(|since| self.now.since(since) <= ms);
+            let lately = |since: Option<Millis>, ms| {
+                since.is_none_or(|since| self.now.since(since.max(self.relieved)) <= ms)
+            };
             if !lately(lane.blocked, PATIENCE_MS) || !lately(lane.lagging, PROGRESS_MS) {
                 return false;
             }
