@@ -122,10 +122,11 @@ impl Fleet {
 
     /// By rate or by window, as the options say.
     pub(crate) fn publish(&self, options: &Options) -> io::Result<Span> {
-        match options.rate {
+        let span = match options.rate {
             Some(rate) => self.publish_at_rate(options, rate),
             None => self.publish_at_will(options),
-        }
+        };
+        span.map_err(|error| io::Error::other(format!("{error}. {}", self.run.notes().join("; "))))
     }
 
     pub(crate) fn mark(&self, pid: Option<u32>) -> Mark {
@@ -180,7 +181,11 @@ impl Fleet {
             self.run.send(&self.streams[at].1, due, false, &mut scratch);
             link.send(&scratch.out)?;
             // A server that does not read slows us down; the time that was due stays.
+            let stuck = Instant::now();
             while link.flush()? > PENDING {
+                if stuck.elapsed() > self.patience {
+                    return Err(io::Error::other("the server does not read a publisher any more"));
+                }
                 thread::sleep(Duration::from_micros(200));
             }
         }

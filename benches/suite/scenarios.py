@@ -150,7 +150,7 @@ def works(rates):
     )
     yield Work(
         "slow",
-        {"broker": ("broker", ["--rounds", "2", "--seconds", "6"])},
+        {"broker": ("broker", ["--rounds", "5", "--seconds", "5"])},
         [
             Line("1 of 10 never reads: p99 of the others, against before", "p99_ratio", "x", "broker", "", 1.1),
             Line("the same: closed as slow (of 100 each time)", "deaf_closed", "", "broker"),
