@@ -9,6 +9,7 @@ import argparse
 import copy
 import pathlib
 import resource
+import signal
 import sys
 import tempfile
 import time
@@ -23,6 +24,9 @@ README = servers.ROOT / "benches" / "README.md"
 
 def main():
     options = arguments()
+    # Whatever ends us, the servers end too.
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     # Children inherit it: fifteen thousand sockets a process.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -126,6 +130,8 @@ def take_turns(house, work, options, unclean):
     results = {name: [] for name in work.turns}
     for number in range(min(work.rounds or options.pairs, options.pairs)):
         for name, (server, flags) in work.turns.items():
+            # Until the server is done with the connections that were cut when the turn before ended.
+            time.sleep(0.3)
             figures = house.load(server, work.scenario or work.name, flags)
             results[name].append(figures)
             shown = {figure: figures[figure] for figure in dict.fromkeys(work.figures()) if figure in figures}
