@@ -62,11 +62,7 @@ impl Worker {
             self.shard.borrow_mut().swap_dirty(&mut slots);
             for some in slots.chunks(FLUSHES_AT_ONCE) {
                 // tokio's budget per turn is meant for tasks that serve one connection.
-                unconstrained(poll_fn(|_| {
-                    self.flush_some(some);
-                    Poll::Ready(())
-                }))
-                .await;
+                unconstrained(async { self.flush_some(some) }).await;
                 tokio::task::yield_now().await;
             }
             slots.clear();

@@ -1,48 +1,10 @@
+use super::super::hearing::{FIN, Told, client_frame, feed, told};
 use super::*;
 use proptest::prelude::*;
-use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::OpCode;
-
-/// What a framing told, owned.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Told {
-    Payload(Vec<u8>, bool),
-    Alive,
-    Reply(Vec<u8>),
-    Closed(Option<u16>),
-}
 
 /// A frame of a client, masked.
 fn frame(opcode: u8, last: bool, payload: &[u8]) -> Vec<u8> {
-    let mask = [1, 2, 3, 4];
-    let header =
-        FrameHeader { is_final: last, opcode: OpCode::from(opcode), mask: Some(mask), ..Default::default() };
-    let mut bytes = Vec::new();
-    header.format(payload.len() as u64, &mut bytes).unwrap();
-    bytes.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-    bytes
-}
-
-fn feed(socket: &mut WebSocket, bytes: &[u8]) -> (Vec<Told>, Result<(), FramingError>) {
-    let mut told = Vec::new();
-    let result = socket.receive(bytes, &mut |incoming| {
-        told.push(match incoming {
-            Incoming::Payload { bytes, text, end } => {
-                assert!(end, "messages come whole");
-                Told::Payload(bytes.to_vec(), text)
-            }
-            Incoming::Alive => Told::Alive,
-            Incoming::Reply(bytes) => Told::Reply(bytes.to_vec()),
-            Incoming::Closed { code } => Told::Closed(code),
-        });
-    });
-    (told, result)
-}
-
-fn told(socket: &mut WebSocket, bytes: &[u8]) -> Vec<Told> {
-    let (told, result) = feed(socket, bytes);
-    result.unwrap();
-    told
+    client_frame(opcode | if last { FIN } else { 0 }, payload)
 }
 
 fn error(bytes: &[u8]) -> FramingError {

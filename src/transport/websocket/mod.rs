@@ -13,6 +13,9 @@ pub mod deflate;
 pub mod frame;
 pub mod handshake;
 mod header;
+#[cfg(test)]
+#[path = "hearing_tests.rs"]
+mod hearing;
 mod utf8;
 mod whole;
 

@@ -1,40 +1,11 @@
 use super::super::inflate::FRAME_BYTES_KEPT;
 use super::*;
+use crate::transport::websocket::hearing::{FIN, Told, client_frame as frame, feed, told};
 use flate2::{Compress, Compression, FlushCompress};
 use proptest::prelude::*;
 
-/// What a framing told, owned.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Told {
-    Payload(Vec<u8>, bool),
-    Alive,
-    Reply(Vec<u8>),
-    Closed(Option<u16>),
-}
-
-const FIN: u8 = 0x80;
 const PING: u8 = 9;
 const CLOSE: u8 = 8;
-
-/// A frame of a client with this first byte, masked.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mask = [0x5a, 2, 0xf3, 4];
-    let mut bytes = vec![first];
-    match payload.len() {
-        length @ 0..=125 => bytes.push(0x80 | length as u8),
-        length @ 126..=0xffff => {
-            bytes.push(0x80 | 126);
-            bytes.extend((length as u16).to_be_bytes());
-        }
-        length => {
-            bytes.push(0x80 | 127);
-            bytes.extend((length as u64).to_be_bytes());
-        }
-    }
-    bytes.extend(mask);
-    bytes.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-    bytes
-}
 
 /// As a client compresses a message, by zlib's own flush.
 fn compressed(plain: &[u8]) -> Vec<u8> {
@@ -48,28 +19,6 @@ fn compressed(plain: &[u8]) -> Vec<u8> {
 /// A whole compressed message in one frame.
 fn message(opcode: u8, plain: &[u8]) -> Vec<u8> {
     frame(FIN | RSV1 | opcode, &compressed(plain))
-}
-
-fn feed(socket: &mut Deflated, bytes: &[u8]) -> (Vec<Told>, Result<(), FramingError>) {
-    let mut told = Vec::new();
-    let result = socket.receive(bytes, &mut |incoming| {
-        told.push(match incoming {
-            Incoming::Payload { bytes, text, end } => {
-                assert!(end, "messages come whole");
-                Told::Payload(bytes.to_vec(), text)
-            }
-            Incoming::Alive => Told::Alive,
-            Incoming::Reply(bytes) => Told::Reply(bytes.to_vec()),
-            Incoming::Closed { code } => Told::Closed(code),
-        });
-    });
-    (told, result)
-}
-
-fn told(socket: &mut Deflated, bytes: &[u8]) -> Vec<Told> {
-    let (told, result) = feed(socket, bytes);
-    result.unwrap();
-    told
 }
 
 fn error(bytes: &[u8]) -> FramingError {
