@@ -1,5 +1,6 @@
 //! The outgoing side of all connections of one worker: outboxes, who must be woken, and how much waits for what.
 
+mod recoveries;
 mod slowness;
 
 use std::cmp::Reverse;
@@ -12,6 +13,8 @@ use stompede_protocol::Millis;
 use crate::model::Overflow;
 
 use super::outbox::{Outbox, Pushed};
+
+use recoveries::Recoveries;
 
 /// The outgoing side of one connection.
 #[derive(Debug, Default)]
@@ -62,6 +65,9 @@ pub struct Lanes {
     /// Lanes for which publishers wait, and until when.
     excused_count: usize,
     patient_until: Millis,
+    /// How long sockets are blocked that do come back, and what is common among many of them, milliseconds.
+    recoveries: Recoveries,
+    common_ms: u64,
     /// How often it was looked for congestion since the last tick.
     looks: u8,
     /// The time of the last tick.
@@ -147,6 +153,11 @@ impl Lanes {
         let lane = &mut self.lanes[slot as usize];
         lane.outbox.advance(count);
         lane.wrote = now;
+        // Somebody who takes a few bytes whenever he likes is no measure for others.
+        let took_some = count >= self.caught_up_bytes / SOME_PART || lane.outbox.is_empty();
+        if let Some(since) = lane.blocked.filter(|_| took_some) {
+            self.recoveries.record(now.since(since));
+        }
         if lane.lagging.is_some() {
             lane.taken = lane.taken.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
             // With so much taken, all that waited when it began to lag has left: what waits now is a new lag.
@@ -276,6 +287,9 @@ impl Lanes {
         *sum = *sum + lane.outbox.bytes() - before;
     }
 }
+
+/// This part of what counts as caught up is more than a trickle when taken at once.
+const SOME_PART: usize = 16;
 
 /// Eight times the limit, which is the most that may have waited, in parts of what has caught up, a quarter of it.
 const RENEWED_PARTS: usize = 4 * slowness::LENIENCY;

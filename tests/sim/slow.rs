@@ -64,7 +64,7 @@ fn one_in_ten_that_never_reads_costs_the_others_nothing() {
     let (never, fine) = (subscribers(&world, "never", 5), subscribers(&world, "fine", 45));
     let alice = world.connect_as("alice");
     never.iter().for_each(Person::stalls);
-    for n in 0..30 {
+    for n in 0..60 {
         assert!(says(&alice, n), "the publisher waits for {n}");
         for person in &fine {
             assert_eq!(numbers(person), [n]);
@@ -121,25 +121,25 @@ fn a_burst_waits_for_those_who_had_no_turn_to_read_and_closes_none_of_them() {
 }
 
 #[test]
-fn who_reads_a_trickle_holds_nobody_up_and_is_closed_after_a_second() {
+fn who_reads_a_trickle_holds_nobody_up_and_is_closed_after_seconds() {
     for count in [3, 20] {
         let world = world();
         let (trickling, fine) = (subscribers(&world, "trickle", count), subscribers(&world, "fine", 30));
         let alice = world.connect_as("alice");
         trickling.iter().for_each(Person::stalls);
         let mut most = 0;
-        for n in 0..45 {
+        for n in 0..240 {
             assert!(says(&alice, n), "the publisher waits for {n}");
             if n % 3 == 2 {
-                trickling.iter().for_each(|person| person.takes(20));
+                trickling.iter().for_each(|person| person.takes(10));
                 world.runs_for(100);
                 most = most.max(world.broker().held_bytes());
             }
         }
         assert_eq!(slow_closes(&world), count as u64);
-        assert!(most <= count * 4 * OUTBOX, "{most} bytes waited for {count} who hardly read");
+        assert!(most <= count * 9 * OUTBOX, "{most} bytes waited for {count} who hardly read");
         for person in &fine {
-            assert_eq!(numbers(person), (0..45).collect::<Vec<_>>());
+            assert_eq!(numbers(person), (0..240).collect::<Vec<_>>());
         }
     }
 }
@@ -392,4 +392,32 @@ fn large_sends_that_together_pass_the_memory_limit_are_handled_all_the_same() {
     world.runs_for(1_000);
     assert_eq!(senders.iter().map(receipts).sum::<usize>(), 4);
     assert_eq!(carol.messages().len(), 4);
+}
+
+#[test]
+fn those_who_come_round_late_on_a_busy_machine_are_waited_for() {
+    let world = world();
+    let (late, fine) = (subscribers(&world, "late", 20), subscribers(&world, "fine", 30));
+    let alice = world.connect_as("alice");
+    let (mut said, mut accepted) = (0, 0);
+    late.iter().for_each(Person::stalls);
+    for round in 0..400 {
+        // A client that waits for its receipts: 20 kB from one turn of somebody late until his next.
+        if said == accepted {
+            alice.sends_with("/topic/a", &[("receipt", "r")], &numbered(said));
+            said += 1;
+        }
+        let turn = &late[round % late.len()];
+        turn.resumes();
+        world.runs_for(100);
+        turn.stalls();
+        accepted += receipts(&alice);
+    }
+    late.iter().for_each(Person::resumes);
+    world.runs_for(1_000);
+    assert_eq!(slow_closes(&world), 0);
+    assert!(said > 200, "{said} were accepted");
+    for person in late.iter().chain(&fine) {
+        assert!(numbers(person).into_iter().eq(0..said));
+    }
 }

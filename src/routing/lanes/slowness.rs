@@ -26,6 +26,9 @@ impl Lanes {
     pub fn tick(&mut self, now: Millis, outbox_bytes_max: usize) {
         self.now = now;
         self.looks = 0;
+        let recoveries_min = MANY_MIN.max(self.lanes.len() / MANY_SHARE);
+        self.common_ms = self.recoveries.common_ms(recoveries_min);
+        self.recoveries.tick(now);
         self.caught_up_bytes = outbox_bytes_max / 4;
         // Once begun it lasts until they have caught up well below the mark at which it began.
         self.congested = self.congested && self.many_lag(outbox_bytes_max / 4, outbox_bytes_max);
@@ -41,35 +44,64 @@ impl Lanes {
             self.look(outbox_bytes_max);
         }
         let lane = &self.lanes[slot as usize];
-        let lag_ms_max = if lane.takes_much(outbox_bytes_max) { LAG_MS_MAX } else { PROGRESS_MS };
+        let lag_ms_max = match lane.takes_much(outbox_bytes_max) {
+            true if self.is_pressed() => COMMON_LAG_MS_MAX,
+            true => LAG_MS_MAX,
+            false => self.progress_ms(outbox_bytes_max),
+        };
         let lags_lately =
             lane.lagging.is_none_or(|since| self.now.since(since.max(self.relieved)) <= lag_ms_max);
-        let lenient = if self.reads(lane) && lags_lately { LENIENCY } else { 1 };
+        let lenient = if self.reads(lane, outbox_bytes_max) && lags_lately { LENIENCY } else { 1 };
         let limit = outbox_bytes_max.saturating_mul(lenient);
         if bytes > limit && self.looks < LOOKS_MAX {
             // Before somebody is closed: what was not yet to be seen may show by now.
             self.look(outbox_bytes_max);
         }
-        if self.congested || bytes > limit && self.is_excused(slot) { usize::MAX } else { limit }
+        if self.congested || bytes > limit && self.is_excused(slot, outbox_bytes_max) {
+            usize::MAX
+        } else {
+            limit
+        }
     }
 
     /// Nothing can be known yet of who was blocked only just now: on a busy machine a client that reads well may not run
     /// for so long, and be sent megabytes meanwhile. It is excused once until it has caught up, and publishers wait for
-    /// it that long, so that the bytes end too.
-    fn is_excused(&mut self, slot: u32) -> bool {
-        let lane = &mut self.lanes[slot as usize];
-        if !lane.excused {
-            let lately = |since: Option<Millis>, ms| {
-                since.is_none_or(|since| self.now.since(since.max(self.relieved)) <= ms)
-            };
-            if !lately(lane.blocked, PATIENCE_MS) || !lately(lane.lagging, PROGRESS_MS) {
+    /// it that long, so that the bytes end too. How long that is, is taken from those that did read in the end. Where
+    /// many need long, who goes on reading fast is excused again.
+    fn is_excused(&mut self, slot: u32, outbox_bytes_max: usize) -> bool {
+        let lane = &self.lanes[slot as usize];
+        let ms_since = |since: Option<Millis>| since.map_or(0, |since| self.now.since(since));
+        let reads_on = self.is_pressed() && lane.takes_fast(outbox_bytes_max, ms_since(lane.lagging));
+        if !lane.excused || reads_on && !self.is_patient() {
+            let lately =
+                |since: Option<Millis>, ms| ms_since(since.map(|since| since.max(self.relieved))) <= ms;
+            let keeps_up = lately(lane.lagging, PROGRESS_MS.max(self.patience_ms())) || reads_on;
+            if !lately(lane.blocked, self.patience_ms()) || !keeps_up {
                 return false;
             }
-            lane.excused = true;
-            self.excused_count += 1;
-            self.patient_until = self.now.after(PATIENCE_MS);
+            self.excused_count += usize::from(!lane.excused);
+            self.lanes[slot as usize].excused = true;
+            self.patient_until = self.patient_until.max(self.now.after(self.patience_ms()));
         }
         self.is_patient()
+    }
+
+    /// Whether many of those that read need longer for it than a client in good health.
+    fn is_pressed(&self) -> bool {
+        self.patience_ms() > PATIENCE_MS
+    }
+
+    /// How long publishers wait for somebody who is blocked.
+    fn patience_ms(&self) -> u64 {
+        (self.common_ms * TIMES_COMMON).clamp(PATIENCE_MS, PATIENCE_MS_MAX)
+    }
+
+    /// A socket that took bytes so lately belongs to somebody who reads. There is time to be sure while all that is
+    /// blocked together is little; when it is much, somebody must go.
+    fn progress_ms(&self, outbox_bytes_max: usize) -> u64 {
+        let is_little = self.blocked_bytes / outbox_bytes_max.max(1) < self.lanes.len() / LITTLE_PART;
+        let progress_ms = if is_little { PROGRESS_MS_MAX } else { PROGRESS_MS };
+        progress_ms.max(self.patience_ms())
     }
 
     fn is_patient(&self) -> bool {
@@ -89,8 +121,10 @@ impl Lanes {
     }
 
     /// Whether the socket has taken bytes lately, as far as one can know.
-    fn reads(&self, lane: &Lane) -> bool {
-        lane.blocked.is_none_or(|since| self.now.since(since.max(self.relieved)) <= PROGRESS_MS)
+    fn reads(&self, lane: &Lane, outbox_bytes_max: usize) -> bool {
+        lane.blocked.is_none_or(|since| {
+            self.now.since(since.max(self.relieved)) <= self.progress_ms(outbox_bytes_max)
+        })
     }
 
     pub(super) fn most_are_blocked(&self) -> bool {
@@ -118,7 +152,7 @@ impl Lanes {
     /// publishers for good. Where consumers are few, most of them are many if they catch up fast.
     fn many_lag(&self, bytes_min: usize, outbox_bytes_max: usize) -> bool {
         let (mut lately, mut all, mut fast, mut consumers) = (0, 0, 0, 0);
-        for (_, lane) in self.lanes.iter().filter(|(_, lane)| self.reads(lane)) {
+        for (_, lane) in self.lanes.iter().filter(|(_, lane)| self.reads(lane, outbox_bytes_max)) {
             consumers += usize::from(lane.consumes && self.now.since(lane.wrote) <= LAG_MS_MAX);
             let lags = lane.outbox.bytes() > bytes_min && lane.takes_much(outbox_bytes_max);
             let Some(since) = lane.lagging.filter(|_| lags) else { continue };
@@ -136,8 +170,20 @@ impl Lanes {
 /// A socket that took bytes so lately belongs to somebody who reads, milliseconds.
 const PROGRESS_MS: u64 = 1_000;
 
-/// So long publishers wait for somebody who may not have had his turn on a busy machine, milliseconds.
+/// And this long ago, while little is blocked, milliseconds.
+const PROGRESS_MS_MAX: u64 = 5_000;
+
+/// What is blocked is little below this part of what all outboxes of the worker may hold.
+const LITTLE_PART: usize = 2;
+
+/// So long publishers wait at least for somebody who may not have had his turn on a busy machine, milliseconds.
 pub(super) const PATIENCE_MS: u64 = 200;
+
+/// And so long at most, where others have been seen to need it, milliseconds.
+const PATIENCE_MS_MAX: u64 = 5_000;
+
+/// Who has been blocked for so many times as long as is common among those that came back may not come back.
+const TIMES_COMMON: u64 = 8;
 
 /// Who has taken this part of the limit since it began to lag does read.
 const MUCH_PART: usize = 16;
@@ -155,7 +201,7 @@ const COMMON_LAG_MS_MAX: u64 = 60_000;
 const LOOKS_MAX: u8 = 16;
 
 /// Fewer lagging consumers than this are many only where they are most.
-const MANY_MIN: usize = 4;
+pub(super) const MANY_MIN: usize = 4;
 
 /// One connection in so many that lags is many.
 const MANY_SHARE: usize = 20;

@@ -1,4 +1,4 @@
-use super::slowness::{LAG_MS_MAX, LENIENCY, PATIENCE_MS};
+use super::slowness::{LAG_MS_MAX, LENIENCY, MANY_MIN, PATIENCE_MS};
 use super::*;
 
 fn push(lanes: &mut Lanes, slot: u32, bytes: usize) -> Pushed {
@@ -166,5 +166,54 @@ fn a_lone_consumer_that_reads_fast_slows_its_publisher_and_is_not_closed() {
         lanes.tick(Millis(600), 100);
         assert!(!lanes.is_backlogged(usize::MAX));
         lanes.tick(Millis(0), 100);
+    }
+}
+
+/// Blocks `slot` with `bytes` waiting, and lets its socket take them all `ms` later.
+fn comes_back(lanes: &mut Lanes, slot: u32, bytes: usize, ms: u64) {
+    push(lanes, slot, bytes);
+    lanes.set_blocked(slot, Some(Millis(0)));
+    lanes.advance(slot, bytes, Millis(ms));
+}
+
+#[test]
+fn who_needs_as_long_to_come_round_as_many_others_is_waited_for() {
+    for (others, expected) in [(MANY_MIN, Pushed::Taken), (MANY_MIN - 1, Pushed::Full)] {
+        let mut lanes = Lanes::default();
+        let slots: Vec<u32> = (0..10).map(|_| lanes.open()).collect();
+        slots[..others].iter().for_each(|slot| comes_back(&mut lanes, *slot, 90, 900));
+        let waiting = slots[9];
+        push(&mut lanes, waiting, LENIENCY * 100 + 90);
+        lanes.set_blocked(waiting, Some(Millis(0)));
+        lanes.tick(Millis(3_000), 100);
+        assert_eq!(push(&mut lanes, waiting, 20), expected, "{others} came back after a second");
+        assert_eq!(lanes.is_backlogged(usize::MAX), expected == Pushed::Taken);
+    }
+}
+
+#[test]
+fn who_is_blocked_far_longer_than_those_that_came_back_is_slow() {
+    let mut lanes = Lanes::default();
+    let slots: Vec<u32> = (0..10).map(|_| lanes.open()).collect();
+    slots[..8].iter().for_each(|slot| comes_back(&mut lanes, *slot, 90, 200));
+    push(&mut lanes, slots[9], LENIENCY * 100 + 90);
+    lanes.set_blocked(slots[9], Some(Millis(0)));
+    lanes.tick(Millis(2_500), 100);
+    assert_eq!(push(&mut lanes, slots[9], 20), Pushed::Full);
+}
+
+#[test]
+fn who_stops_reading_is_given_seconds_only_while_little_is_blocked() {
+    for (blocked, expected) in [(5, Pushed::Taken), (6, Pushed::Full)] {
+        let mut lanes = Lanes::default();
+        let slots: Vec<u32> = (0..16).map(|_| lanes.open()).collect();
+        for slot in &slots[..blocked] {
+            push(&mut lanes, *slot, 150);
+            lanes.set_blocked(*slot, Some(Millis(0)));
+        }
+        lanes.tick(Millis(4_000), 100);
+        assert_eq!(push(&mut lanes, slots[0], 20), expected);
+        lanes.tick(Millis(5_100), 100);
+        assert_eq!(push(&mut lanes, slots[0], 20), Pushed::Full);
     }
 }
