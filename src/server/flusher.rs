@@ -54,16 +54,24 @@ impl Worker {
     pub(super) async fn flush(self: Rc<Self>) {
         let mut slots = Vec::new();
         loop {
+            let mut has_waited = false;
             poll_fn(|context| {
                 let ready = self.shard.borrow_mut().watch_dirty(context.waker());
+                has_waited |= !ready;
                 if ready { Poll::Ready(()) } else { Poll::Pending }
             })
             .await;
+            // A turn given up costs a look at all sockets, so only where there is more than fits into one.
+            if !has_waited {
+                tokio::task::yield_now().await;
+            }
             self.shard.borrow_mut().swap_dirty(&mut slots);
-            for some in slots.chunks(FLUSHES_AT_ONCE) {
+            for (number, some) in slots.chunks(FLUSHES_AT_ONCE).enumerate() {
+                if number > 0 {
+                    tokio::task::yield_now().await;
+                }
                 // tokio's budget per turn is meant for tasks that serve one connection.
                 unconstrained(async { self.flush_some(some) }).await;
-                tokio::task::yield_now().await;
             }
             slots.clear();
             if slots.capacity() > KEPT_SLOTS {
