@@ -100,7 +100,7 @@ impl Peer {
             headers: &[],
         };
         self.session.accept(env.now.mono, accepted);
-        tracing::info!(
+        tracing::debug!(
             connection = %self.label(),
             user = member.principal.name(),
             session = &*member.session,
