@@ -16,7 +16,7 @@ use criterion::{
 };
 use flate2::{Compress, Compression, FlushCompress};
 use stompede::broker::Link;
-use stompede::features::rooms::{Utterance, enrich};
+use stompede::features::rooms::enrich;
 use stompede::model::trie::Trie;
 use stompede::model::{Address, Delivery, Destination, Message, MessageId, Overflow, Pattern};
 use stompede::routing::Outbox;
@@ -25,7 +25,7 @@ use stompede::transport::websocket::{Deflated, WebSocket};
 use stompede::transport::{Framing, Incoming};
 use stompede_protocol::{Headers, Version};
 
-use room::{BEAT_MS, CHAT, Room, Scene, TOPIC};
+use room::{BEAT_MS, CHAT, Room, Scene, TOPIC, utterance};
 
 criterion_group! {
     name = benches;
@@ -223,13 +223,7 @@ fn trie(criterion: &mut Criterion) {
 
 /// A chat message: checked, and told who, when and where.
 fn chat(criterion: &mut Criterion) {
-    let utterance = Utterance {
-        room: "4711",
-        sender: "alice",
-        service: false,
-        id: MessageId { node: 0xfeed, number: 12_345 },
-        timestamp_ms: 1_800_000_000_000,
-    };
+    let utterance = utterance();
     assert!(enrich(CHAT, &utterance).is_ok());
     let mut group = criterion.benchmark_group("chat");
     group.throughput(Throughput::Bytes(CHAT.len() as u64));

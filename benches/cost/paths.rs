@@ -4,15 +4,14 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use stompede::broker::Link;
-use stompede::features::rooms::{Utterance, enrich};
-use stompede::model::MessageId;
+use stompede::features::rooms::enrich;
 use stompede::transport::Framing;
 use stompede::transport::websocket::WebSocket;
 use stompede_protocol::{
     Accepted, Command, Decoder, Event, Frame, HeartBeat, Item, Limits, Millis, Session, Version, encode,
 };
 
-use crate::room::{BEAT_MS, CHAT, Room, Scene};
+use crate::room::{BEAT_MS, CHAT, Room, Scene, utterance};
 
 /// One way through the program.
 #[derive(Debug)]
@@ -173,13 +172,7 @@ fn websocket_frame_in() -> Round {
 /// A chat message of 130 bytes, checked, and told who, when and where.
 fn chat_enrich() -> Round {
     Box::new(|| {
-        let utterance = Utterance {
-            room: "4711",
-            sender: "alice",
-            service: false,
-            id: MessageId { node: 0xfeed, number: 12_345 },
-            timestamp_ms: 1_800_000_000_000,
-        };
+        let utterance = utterance();
         assert!(black_box(enrich(black_box(CHAT), &utterance)).is_ok());
     })
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use stompede::backend::memory::embedded;
 use stompede::broker::{Broker, Link, Now, Parts, Settings, Shard, Shown};
 use stompede::features::Rooms;
-use stompede::features::rooms::Events;
-use stompede::model::{DestinationRules, Limits, Principal, WorkerId};
+use stompede::features::rooms::{Events, Utterance};
+use stompede::model::{DestinationRules, Limits, MessageId, Principal, WorkerId};
 use stompede::policy::authenticator::Mode;
 use stompede::policy::quota::ConnectionLimits;
 use stompede::policy::{Access, Accounts, Authenticator, Connections, UserRates};
@@ -42,6 +42,17 @@ impl Default for Scene<'_> {
             says: TOPIC,
             body: CHAT,
         }
+    }
+}
+
+/// Who says something in a chat room, and when.
+pub(crate) fn utterance() -> Utterance<'static> {
+    Utterance {
+        room: "4711",
+        sender: "alice",
+        service: false,
+        id: MessageId { node: 0xfeed, number: 12_345 },
+        timestamp_ms: 1_800_000_000_000,
     }
 }
 

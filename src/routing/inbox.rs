@@ -146,10 +146,16 @@ impl Inbox {
 }
 
 impl State {
-    fn push(&mut self, item: Item) -> Option<Waker> {
+    /// Adds an item; `true` when there was none, and who waits is to be woken.
+    fn push(&mut self, item: Item) -> bool {
         self.bytes += item.cost_bytes();
         self.items.push_back(item);
-        if self.items.len() == 1 { self.waker.clone() } else { None }
+        self.items.len() == 1
+    }
+
+    /// Adds an item; who is to be woken.
+    fn push_waking(&mut self, item: Item) -> Option<Waker> {
+        if self.push(item) { self.waker.clone() } else { None }
     }
 }
 
@@ -193,8 +199,9 @@ impl Inboxes {
         }
         let mut wakers: SmallVec<[Waker; 4]> = SmallVec::new();
         for (worker, (_, state)) in workers.iter().zip(&mut states) {
-            let waker = state.push(Item::Publish(Arc::clone(message)));
-            wakers.extend(waker.filter(|_| from != Some(worker)));
+            if state.push(Item::Publish(Arc::clone(message))) && from != Some(worker) {
+                wakers.extend(state.waker.clone());
+            }
         }
         drop(states);
         wakers.into_iter().for_each(Waker::wake);
@@ -209,7 +216,7 @@ impl Inboxes {
             state.waiting = from.map_or(state.waiting, |from| state.waiting.with(from));
             return Err(Full);
         }
-        let waker = state.push(item);
+        let waker = state.push_waking(item);
         drop(state);
         if let Some(waker) = waker {
             waker.wake();
@@ -219,7 +226,7 @@ impl Inboxes {
 
     /// Hands over an item that is bounded elsewhere: by a consumer's credit, by one per connection, by one per worker.
     pub fn force(&self, worker: WorkerId, item: Item) {
-        let waker = self.of(worker).state.lock().push(item);
+        let waker = self.of(worker).state.lock().push_waking(item);
         if let Some(waker) = waker {
             waker.wake();
         }

@@ -38,7 +38,7 @@ impl Lanes {
     /// many that do read lag at once, it is what they share: the machine, the network. Then nobody is blamed, and
     /// publishing stops until they have caught up. The first of them are met before that shows, since the system buffers
     /// more for one than for another: so who reads, and has not lagged for long, is given several times the limit; after
-    /// a second only if it is more than a trickle that it reads.
+    /// some seconds only if it is more than a trickle that it reads.
     pub(super) fn lenient_limit(&mut self, slot: u32, bytes: usize, outbox_bytes_max: usize) -> usize {
         if self.looks == 0 {
             self.look(outbox_bytes_max);
