@@ -7,7 +7,7 @@ PAGE_SOURCES := $(shell find web/src -type f) web/build.mjs web/tsconfig.json we
 
 # Builds the page and starts the broker. Arguments: make run ARGS="serve --http-port 9000"
 run: page
-	cargo run --release -- $(ARGS)
+	cargo run --profile quick -- $(ARGS)
 
 # The page that is embedded in the binary; built again only when a source is newer.
 page: web/dist/index.html
