@@ -146,16 +146,11 @@ impl Inbox {
 }
 
 impl State {
-    /// Adds an item; `true` when there was none, and who waits is to be woken.
-    fn push(&mut self, item: Item) -> bool {
+    /// Adds an item; who is to be woken for it.
+    fn push(&mut self, item: Item) -> Option<&Waker> {
         self.bytes += item.cost_bytes();
         self.items.push_back(item);
-        self.items.len() == 1
-    }
-
-    /// Adds an item; who is to be woken.
-    fn push_waking(&mut self, item: Item) -> Option<Waker> {
-        if self.push(item) { self.waker.clone() } else { None }
+        self.waker.as_ref().filter(|_| self.items.len() == 1)
     }
 }
 
@@ -199,9 +194,8 @@ impl Inboxes {
         }
         let mut wakers: SmallVec<[Waker; 4]> = SmallVec::new();
         for (worker, (_, state)) in workers.iter().zip(&mut states) {
-            if state.push(Item::Publish(Arc::clone(message))) && from != Some(worker) {
-                wakers.extend(state.waker.clone());
-            }
+            let waker = state.push(Item::Publish(Arc::clone(message)));
+            wakers.extend(waker.filter(|_| from != Some(worker)).cloned());
         }
         drop(states);
         wakers.into_iter().for_each(Waker::wake);
@@ -216,7 +210,7 @@ impl Inboxes {
             state.waiting = from.map_or(state.waiting, |from| state.waiting.with(from));
             return Err(Full);
         }
-        let waker = state.push_waking(item);
+        let waker = state.push(item).cloned();
         drop(state);
         if let Some(waker) = waker {
             waker.wake();
@@ -226,7 +220,7 @@ impl Inboxes {
 
     /// Hands over an item that is bounded elsewhere: by a consumer's credit, by one per connection, by one per worker.
     pub fn force(&self, worker: WorkerId, item: Item) {
-        let waker = self.of(worker).state.lock().push_waking(item);
+        let waker = self.of(worker).state.lock().push(item).cloned();
         if let Some(waker) = waker {
             waker.wake();
         }

@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
+use std::mem::take;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 use std::task::Poll;
@@ -53,21 +54,18 @@ impl Worker {
     /// Flushes for as long as the worker lives.
     pub(super) async fn flush(self: Rc<Self>) {
         let mut slots = Vec::new();
+        let mut has_waited = false;
         loop {
-            let mut has_waited = false;
             poll_fn(|context| {
                 let ready = self.shard.borrow_mut().watch_dirty(context.waker());
                 has_waited |= !ready;
                 if ready { Poll::Ready(()) } else { Poll::Pending }
             })
             .await;
-            // A turn given up costs a look at all sockets, so only where there is more than fits into one.
-            if !has_waited {
-                tokio::task::yield_now().await;
-            }
             self.shard.borrow_mut().swap_dirty(&mut slots);
-            for (number, some) in slots.chunks(FLUSHES_AT_ONCE).enumerate() {
-                if number > 0 {
+            for some in slots.chunks(FLUSHES_AT_ONCE) {
+                // A turn given up costs a look at all sockets, so only where there is more than fits into one.
+                if !take(&mut has_waited) {
                     tokio::task::yield_now().await;
                 }
                 // tokio's budget per turn is meant for tasks that serve one connection.

@@ -44,14 +44,14 @@ impl Lanes {
             self.look(outbox_bytes_max);
         }
         let lane = &self.lanes[slot as usize];
+        let progress_ms = self.progress_ms(outbox_bytes_max);
         let lag_ms_max = match lane.takes_much(outbox_bytes_max) {
             true if self.is_pressed() => COMMON_LAG_MS_MAX,
             true => LAG_MS_MAX,
-            false => self.progress_ms(outbox_bytes_max),
+            false => progress_ms,
         };
-        let lags_lately =
-            lane.lagging.is_none_or(|since| self.now.since(since.max(self.relieved)) <= lag_ms_max);
-        let lenient = if self.reads(lane, outbox_bytes_max) && lags_lately { LENIENCY } else { 1 };
+        let reads = self.is_of_late(lane.blocked, progress_ms) && self.is_of_late(lane.lagging, lag_ms_max);
+        let lenient = if reads { LENIENCY } else { 1 };
         let limit = outbox_bytes_max.saturating_mul(lenient);
         if bytes > limit && self.looks < LOOKS_MAX {
             // Before somebody is closed: what was not yet to be seen may show by now.
@@ -70,18 +70,17 @@ impl Lanes {
     /// many need long, who goes on reading fast is excused again.
     fn is_excused(&mut self, slot: u32, outbox_bytes_max: usize) -> bool {
         let lane = &self.lanes[slot as usize];
-        let ms_since = |since: Option<Millis>| since.map_or(0, |since| self.now.since(since));
-        let reads_on = self.is_pressed() && lane.takes_fast(outbox_bytes_max, ms_since(lane.lagging));
+        let lag_ms = lane.lagging.map_or(0, |since| self.now.since(since));
+        let reads_on = self.is_pressed() && lane.takes_fast(outbox_bytes_max, lag_ms);
         if !lane.excused || reads_on && !self.is_patient() {
-            let lately =
-                |since: Option<Millis>, ms| ms_since(since.map(|since| since.max(self.relieved))) <= ms;
-            let keeps_up = lately(lane.lagging, PROGRESS_MS.max(self.patience_ms())) || reads_on;
-            if !lately(lane.blocked, self.patience_ms()) || !keeps_up {
+            let patience_ms = self.patience_ms();
+            let keeps_up = reads_on || self.is_of_late(lane.lagging, PROGRESS_MS.max(patience_ms));
+            if !keeps_up || !self.is_of_late(lane.blocked, patience_ms) {
                 return false;
             }
             self.excused_count += usize::from(!lane.excused);
             self.lanes[slot as usize].excused = true;
-            self.patient_until = self.patient_until.max(self.now.after(self.patience_ms()));
+            self.patient_until = self.patient_until.max(self.now.after(patience_ms));
         }
         self.is_patient()
     }
@@ -120,11 +119,9 @@ impl Lanes {
         self.congested = self.congested || self.many_lag(outbox_bytes_max / 2, outbox_bytes_max);
     }
 
-    /// Whether the socket has taken bytes lately, as far as one can know.
-    fn reads(&self, lane: &Lane, outbox_bytes_max: usize) -> bool {
-        lane.blocked.is_none_or(|since| {
-            self.now.since(since.max(self.relieved)) <= self.progress_ms(outbox_bytes_max)
-        })
+    /// Whether what began then began at most `ms` ago, or never; of what most had in common, only the end counts.
+    fn is_of_late(&self, since: Option<Millis>, ms: u64) -> bool {
+        since.is_none_or(|since| self.now.since(since.max(self.relieved)) <= ms)
     }
 
     pub(super) fn most_are_blocked(&self) -> bool {
@@ -152,7 +149,9 @@ impl Lanes {
     /// publishers for good. Where consumers are few, most of them are many if they catch up fast.
     fn many_lag(&self, bytes_min: usize, outbox_bytes_max: usize) -> bool {
         let (mut lately, mut all, mut fast, mut consumers) = (0, 0, 0, 0);
-        for (_, lane) in self.lanes.iter().filter(|(_, lane)| self.reads(lane, outbox_bytes_max)) {
+        let progress_ms = self.progress_ms(outbox_bytes_max);
+        let reading = |(_, lane): &(usize, &Lane)| self.is_of_late(lane.blocked, progress_ms);
+        for (_, lane) in self.lanes.iter().filter(reading) {
             consumers += usize::from(lane.consumes && self.now.since(lane.wrote) <= LAG_MS_MAX);
             let lags = lane.outbox.bytes() > bytes_min && lane.takes_much(outbox_bytes_max);
             let Some(since) = lane.lagging.filter(|_| lags) else { continue };
