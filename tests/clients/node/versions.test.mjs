@@ -112,8 +112,10 @@ for (const version of ['1.0', '1.1', '1.2']) {
       await settled;
       await alice.drop();
       const again = await bob.subscribe(queue, { ack: 'client' });
+      const seen = [await again.next(), await again.next()];
+      // Only now: the broker may hear of the broken connection later than of anything that bob sends.
       await bob.send(queue, '5');
-      const seen = [await again.next(), await again.next(), await again.next()];
+      seen.push(await again.next());
       assert.deepEqual(seen.map(({ body }) => body), ['3', '4', '5']);
       assert.deepEqual(seen.map(({ headers }) => headers.redelivered), ['true', 'true', 'false']);
     });
