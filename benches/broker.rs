@@ -73,6 +73,7 @@ fn encode(criterion: &mut Criterion) {
         shown: TOPIC,
         ack: None,
         redelivered: None,
+        recovered: None,
     };
     let mut group = criterion.benchmark_group("encode");
     group.throughput(Throughput::Elements(RECEIVERS as u64));
@@ -242,6 +243,8 @@ fn message() -> Message {
         headers,
         body: Bytes::from_static(CHAT),
         text: true,
+        position: None,
+        numbered: false,
     }
 }
 

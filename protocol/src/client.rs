@@ -81,8 +81,8 @@ pub enum ClientEvent {
     Connected(Connected),
     /// MESSAGE.
     Message(Frame),
-    /// RECEIPT, by its `receipt-id`.
-    Receipt(Box<str>),
+    /// RECEIPT, by its `receipt-id`, and all its headers.
+    Receipt(Box<str>, Headers),
     /// ERROR; nothing more is read.
     Error(Frame),
     /// An end of line between frames.
@@ -259,7 +259,7 @@ impl Client {
             (command @ Command::Receipt, _) => {
                 let id = frame.headers.get("receipt-id");
                 let id = id.ok_or(Violation::MissingHeader { command, header: "receipt-id" })?;
-                Ok(ClientEvent::Receipt(id.into()))
+                Ok(ClientEvent::Receipt(id.into(), frame.headers))
             }
             (command, _) => Err(Violation::ClientCommand { command }),
         }

@@ -31,10 +31,11 @@ pub fn encode(frame: &Frame, version: Version, out: &mut Vec<u8>) {
 }
 
 /// Writes a RECEIPT. Of what a session itself says nothing is said as often.
-pub(crate) fn receipt(id: &str, version: Version, out: &mut Vec<u8>) {
+pub(crate) fn receipt(id: &str, own: &[(&'static str, &str)], version: Version, out: &mut Vec<u8>) {
     out.reserve(id.len() + ROOM_BYTES);
     out.extend_from_slice(b"RECEIPT\n");
     field(b"receipt-id:", id, version, out);
+    put_own(own, version, out);
     body(b"", out);
 }
 
@@ -90,10 +91,7 @@ impl MessageTail<'_> {
                 header(name, value, version, out);
             }
         }
-        for (name, value) in self.own {
-            out.extend_from_slice(name.as_bytes());
-            field(b":", value, version, out);
-        }
+        put_own(self.own, version, out);
         content_length(self.body.len(), out);
         body(self.body, out);
     }
@@ -114,6 +112,14 @@ fn field(name_and_colon: &[u8], value: &str, version: Version, out: &mut Vec<u8>
     out.extend_from_slice(name_and_colon);
     escape_into(out, value, version);
     out.push(b'\n');
+}
+
+/// Headers of ours, whose names need no escape.
+fn put_own(own: &[(&'static str, &str)], version: Version, out: &mut Vec<u8>) {
+    for (name, value) in own {
+        out.extend_from_slice(name.as_bytes());
+        field(b":", value, version, out);
+    }
 }
 
 /// A colon in a name that is not escaped would make it another name.

@@ -5,12 +5,25 @@
 use std::fmt::{self, Debug};
 use std::sync::Arc;
 
-use crate::model::{ConnectionId, Destination, Full, Message, WorkerId};
+use crate::model::{Answer, ConnectionId, Destination, Full, Message, Ticket, WorkerId};
 
+pub mod history;
 pub mod memory;
+pub mod record;
 
-/// Makes a bus whose messages go to a sink.
-pub type RelayMaker = Box<dyn FnOnce(Arc<dyn Sink>) -> Arc<dyn Relay>>;
+pub use history::{Appended, History, Patience, Question, Unappended};
+
+/// Makes what publishes, once it is known where messages go.
+pub type BusMaker = Box<dyn FnOnce(Arc<dyn Sink>) -> Bus>;
+
+/// What publishes.
+#[derive(Debug)]
+pub struct Bus {
+    /// What is not kept.
+    pub relay: Arc<dyn Relay>,
+    /// What is kept.
+    pub history: Arc<dyn History>,
+}
 
 /// Everything a broker keeps its state in.
 pub struct Backend {
@@ -18,8 +31,8 @@ pub struct Backend {
     pub presence: Arc<dyn Presence>,
     /// Work queues.
     pub queues: Arc<dyn Queues>,
-    /// Makes the bus, once it is known where its messages go.
-    pub relay: RelayMaker,
+    /// Makes the bus.
+    pub bus: BusMaker,
 }
 
 impl Debug for Backend {
@@ -31,21 +44,28 @@ impl Debug for Backend {
     }
 }
 
-/// What comes back from the bus to this node.
-#[derive(Debug, Clone)]
-pub enum Inbound {
-    /// A message for whoever subscribes its destination here.
-    Message(Arc<Message>),
+/// A message that workers are asked to take.
+pub struct Inbound<'a> {
+    /// Where it was published.
+    pub destination: &'a Destination,
+    /// Memory that it takes, bytes.
+    pub cost_bytes: usize,
+    /// The worker that is told when there is room, if there is none.
+    pub from: Option<WorkerId>,
+    /// Makes it. Called once, where there is room: before, it has no place in the order.
+    pub make: &'a mut dyn FnMut() -> Arc<Message>,
 }
 
 /// Takes what comes back. The broker implements it on its directory and inboxes.
 pub trait Sink: Send + Sync + Debug {
-    /// Hands `inbound` to every interested worker of this node or, with [`Full`], to none; worker `from` is told when
-    /// there is room again.
-    fn accept(&self, inbound: &Inbound, from: Option<WorkerId>) -> Result<(), Full>;
+    /// Hands a message to every interested worker of this node or, with [`Full`], to none.
+    fn accept(&self, inbound: Inbound<'_>) -> Result<(), Full>;
 
-    /// As [`Sink::accept`], room or not: for what is bounded elsewhere.
-    fn force(&self, inbound: &Inbound);
+    /// Hands a message to every interested worker, room or not: for what is bounded elsewhere.
+    fn force(&self, message: &Arc<Message>);
+
+    /// Hands the answer to whoever asked, behind everything that his worker was handed before.
+    fn answer(&self, ticket: Ticket, answer: Answer);
 }
 
 /// Carries messages to every node that wants them: at most once per node, in one order per destination.

@@ -57,6 +57,8 @@ pub struct Census {
     pub rooms: usize,
     /// Rooms that are told counts.
     pub large_rooms: usize,
+    /// Destinations of which messages are kept.
+    pub histories: usize,
     /// Users with a connection whose sending is metered.
     pub metered_users: usize,
     /// Items in the inboxes of all workers.

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use stompede_protocol::Headers;
 
-use crate::backend::{Backend, Queues, Relay, Row};
+use crate::backend::{Backend, Bus, History, Queues, Relay, Row};
 use crate::features::presence::Announcement;
 use crate::features::{Attendance, Dispatcher, Idempotency, rooms};
 use crate::model::{ConnectionId, Destination, Message, MessageId, WorkerId};
@@ -26,9 +26,10 @@ pub struct Broker {
     pub(super) inboxes: Arc<Inboxes>,
     pub(super) replies: Replies,
     pub(super) relay: Arc<dyn Relay>,
+    pub(super) history: Arc<dyn History>,
     pub(super) attendance: Attendance,
     pub(super) queues: Dispatcher,
-    pub(super) idempotency: Idempotency,
+    pub(super) idempotency: Arc<Idempotency>,
     queue_store: Arc<dyn Queues>,
     counters: Counters,
     next_message: AtomicU64,
@@ -44,15 +45,22 @@ impl Broker {
         let directory = Arc::new(Directory::new());
         let inboxes =
             Arc::new(Inboxes::new(parts.workers, limits.inbox_messages_max, limits.inbox_bytes_max));
-        let sink = LocalSink { directory: Arc::clone(&directory), inboxes: Arc::clone(&inboxes) };
-        let Backend { presence, queues: queue_store, relay } = backend;
+        let idempotency = Arc::<Idempotency>::default();
+        let sink = LocalSink {
+            directory: Arc::clone(&directory),
+            inboxes: Arc::clone(&inboxes),
+            idempotency: Arc::clone(&idempotency),
+        };
+        let Backend { presence, queues: queue_store, bus } = backend;
+        let Bus { relay, history } = bus(Arc::new(sink));
         Self {
             protocol_limits: Arc::new(limits.protocol()),
-            relay: relay(Arc::new(sink)),
+            relay,
+            history,
             attendance: Attendance::new(presence),
             queues: Dispatcher::new(Arc::clone(&queue_store), Arc::clone(&inboxes)),
             queue_store,
-            idempotency: Idempotency::default(),
+            idempotency,
             replies: Replies::default(),
             counters: Counters::default(),
             next_message: AtomicU64::new(0),
@@ -104,6 +112,7 @@ impl Broker {
             queues: self.queue_store.len(),
             rooms: self.attendance.rooms(),
             large_rooms: self.attendance.large_rooms(),
+            histories: self.history.len(),
             metered_users: self.parts.user_rates.len(),
             inbox_items: self.inboxes.workers().map(|worker| self.inboxes.of(worker).len()).sum(),
         }
@@ -122,7 +131,7 @@ impl Broker {
     /// Bytes in buffers and queues of the whole process.
     pub fn held_bytes(&self) -> usize {
         let workers: usize = self.worker_loads.iter().map(|load| load.bytes.load(Ordering::Relaxed)).sum();
-        workers + self.idempotency.bytes() + self.queue_store.bytes()
+        workers + self.idempotency.bytes() + self.queue_store.bytes() + self.history.bytes()
     }
 
     /// Whether buffers and queues hold more than they may. Queues have half of it and refuse by themselves what is more:
@@ -152,7 +161,17 @@ impl Broker {
         now: Now,
     ) -> Message {
         let text = std::str::from_utf8(&body).is_ok();
-        Message { id: self.next_id(), destination, timestamp_ms: now.wall_ms, sender, headers, body, text }
+        Message {
+            id: self.next_id(),
+            destination,
+            timestamp_ms: now.wall_ms,
+            sender,
+            headers,
+            body,
+            text,
+            position: None,
+            numbered: false,
+        }
     }
 
     pub(super) fn next_id(&self) -> MessageId {
@@ -175,6 +194,7 @@ impl Broker {
     pub(super) fn tick(&self, now: Now) {
         self.queues.tick(now.mono);
         self.idempotency.tick(now.mono);
+        self.history.tick(now.wall_ms);
         self.attendance.tick(now.mono.0, |room, announcement| self.announce(room, announcement, now));
     }
 

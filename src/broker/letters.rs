@@ -2,17 +2,14 @@
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
 use stompede_protocol::{Headers, Send};
 
-use crate::backend::QueueError;
-use crate::features::idempotency::Seen;
 use crate::features::rooms::{Utterance, Verb, enrich};
 use crate::features::users;
 use crate::model::message::{bare, forwarded_headers};
-use crate::model::{Address, CloseReason, Destination, Full, Message, Principal, Refusal, WorkerId};
+use crate::model::{Address, CloseReason, Destination, Message, Principal, Refusal};
 use crate::policy::access::Action;
-use crate::routing::{Item, ReplyRoute};
+use crate::routing::ReplyRoute;
 
 use super::door::{Broker, JSON};
 use super::settings::Now;
@@ -41,30 +38,19 @@ pub(super) enum Letter {
 }
 
 impl Letter {
-    fn idempotency_key(&self) -> Option<(&Message, &str)> {
+    /// Where it is kept, if its destination is.
+    pub(super) fn kept_at(&self) -> Option<&Destination> {
+        match self {
+            Self::Topic(message) => Some(&message.destination),
+            Self::Queue(_) | Self::Handler(_) | Self::Reply(..) | Self::Refresh(_) => None,
+        }
+    }
+
+    pub(super) fn idempotency_key(&self) -> Option<(&Message, &str)> {
         let (Self::Topic(message) | Self::Queue(message) | Self::Handler(message)) = self else {
             return None;
         };
         message.headers.get("idempotency-key").map(|key| (&**message, key))
-    }
-}
-
-/// Why a letter is still here.
-#[derive(Debug)]
-pub(super) enum Unposted {
-    /// An inbox has no room; its worker tells.
-    Full,
-    /// Nobody handles it yet.
-    NoHandler(Destination),
-    /// It will never be posted.
-    Refused(Refusal),
-    /// After this the session may not go on.
-    Ended(Refusal),
-}
-
-impl From<Full> for Unposted {
-    fn from(_: Full) -> Self {
-        Self::Full
     }
 }
 
@@ -131,88 +117,6 @@ impl Broker {
         }
     }
 
-    /// Whether all of `letters` can be posted, as things stand: a transaction begins only then.
-    pub(super) fn prepare<'a>(&self, letters: impl Iterator<Item = &'a Letter>) -> Result<(), Unposted> {
-        let mut queued: SmallVec<[(&Destination, usize, usize); 2]> = SmallVec::new();
-        for letter in letters {
-            let (Letter::Queue(message) | Letter::Handler(message)) = letter else { continue };
-            let queue = &message.destination;
-            if matches!(letter, Letter::Handler(_)) && !self.queues.has_consumers(queue) {
-                return Err(Unposted::NoHandler(queue.clone()));
-            }
-            match queued.iter_mut().find(|(known, ..)| *known == queue) {
-                Some((_, messages, bytes)) => {
-                    *messages += 1;
-                    *bytes += message.cost_bytes();
-                }
-                None => queued.push((queue, 1, message.cost_bytes())),
-            }
-        }
-        let mut rooms = queued.into_iter();
-        rooms.try_for_each(|(queue, messages, bytes)| {
-            self.queues.admit(queue, messages, bytes).map_err(|error| queue_full(queue, &error))
-        })
-    }
-
-    /// Posts what is left of a transaction whose sender is gone: what has begun is finished, room or not.
-    pub(super) fn post_anyway(&self, letter: &Letter, now: Now) {
-        match letter {
-            Letter::Topic(message) => self.relay.announce(message),
-            Letter::Queue(message) | Letter::Handler(message) => {
-                self.queues.publish_anyway(&message.destination, Arc::clone(message), now.mono);
-            }
-            Letter::Reply(route, message) => {
-                let item = Item::Reply { route: route.clone(), message: Arc::clone(message) };
-                self.inboxes.force(route.connection.worker, item);
-            }
-            Letter::Refresh(_) => {}
-        }
-    }
-
-    /// Puts a letter on its way, unless it is there already. `begun`: its transaction has, so no limit of a queue may
-    /// refuse it any more.
-    pub(super) fn post(
-        &self,
-        letter: &Letter,
-        begun: bool,
-        from: WorkerId,
-        now: Now,
-    ) -> Result<(), Unposted> {
-        let Some((message, key)) = letter.idempotency_key() else {
-            return self.post_new(letter, begun, from, now);
-        };
-        let user = message.sender.as_deref().unwrap_or("");
-        match self.idempotency.check(&message.destination, user, key, now.mono) {
-            Seen::Never => {}
-            Seen::Before => return Ok(()),
-            Seen::UnderWay => return Err(Unposted::Full),
-        }
-        let posted = self.post_new(letter, begun, from, now);
-        if posted.is_ok() {
-            self.idempotency.accepted(&message.destination, user, key);
-        } else {
-            self.idempotency.forget(&message.destination, user, key);
-        }
-        posted
-    }
-
-    fn post_new(&self, letter: &Letter, begun: bool, from: WorkerId, now: Now) -> Result<(), Unposted> {
-        match letter {
-            Letter::Topic(message) => self.relay.publish(message, Some(from))?,
-            Letter::Queue(message) | Letter::Handler(message) if begun => {
-                self.queues.publish_anyway(&message.destination, Arc::clone(message), now.mono);
-            }
-            Letter::Queue(message) | Letter::Handler(message) => self.enqueue(message, now)?,
-            Letter::Reply(route, message) => {
-                let item = Item::Reply { route: route.clone(), message: Arc::clone(message) };
-                self.inboxes.offer(route.connection.worker, item, Some(from))?;
-            }
-            // The session's own business.
-            Letter::Refresh(_) => {}
-        }
-        Ok(())
-    }
-
     /// Refuses what `principal` may not.
     pub(super) fn check(
         &self,
@@ -232,11 +136,6 @@ impl Broker {
         };
         Err(Refusal::new(CloseReason::Forbidden, format!("not allowed to {verb} {destination}"))
             .at(destination))
-    }
-
-    fn enqueue(&self, message: &Arc<Message>, now: Now) -> Result<(), Unposted> {
-        let queued = self.queues.publish(&message.destination, Arc::clone(message), now.mono);
-        queued.map_err(|error| queue_full(&message.destination, &error))
     }
 
     fn room_command(
@@ -271,16 +170,8 @@ impl Broker {
         }
         let destination = self.parts.settings.rooms.topic(room);
         let message = self.message(destination, sender.principal.user.clone(), headers, body.into(), now);
-        Ok(Letter::Topic(Arc::new(Message { id, ..message })))
+        Ok(Letter::Topic(Arc::new(Message { id, numbered: true, ..message })))
     }
-}
-
-fn queue_full(queue: &Destination, error: &QueueError) -> Unposted {
-    let reason = match error {
-        QueueError::Store(_) => CloseReason::StoreFull,
-        QueueError::Messages(_) | QueueError::Bytes(_) | QueueError::Queues(_) => CloseReason::QueueFull,
-    };
-    Unposted::Refused(Refusal::new(reason, error.to_string()).at(queue.as_str()))
 }
 
 /// The token is in `Authorization`, or it is the body: bare or `{"token":"..."}`.

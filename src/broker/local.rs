@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::backend::{Inbound, Sink};
-use crate::model::{Full, WorkerId};
+use crate::features::Idempotency;
+use crate::model::{Answer, Full, Message, Ticket};
 use crate::routing::{Directory, Inboxes, Item};
 
 /// The node's own side of the bus.
@@ -11,21 +12,28 @@ use crate::routing::{Directory, Inboxes, Item};
 pub(super) struct LocalSink {
     pub(super) directory: Arc<Directory>,
     pub(super) inboxes: Arc<Inboxes>,
+    pub(super) idempotency: Arc<Idempotency>,
 }
 
 impl Sink for LocalSink {
-    fn accept(&self, inbound: &Inbound, from: Option<WorkerId>) -> Result<(), Full> {
-        let Inbound::Message(message) = inbound;
-        let _order = self.directory.order(&message.destination);
-        let workers = self.directory.interested(&message.destination);
-        self.inboxes.publish(workers, message, from)
+    fn accept(&self, inbound: Inbound<'_>) -> Result<(), Full> {
+        let _order = self.directory.order(inbound.destination);
+        let workers = self.directory.interested(inbound.destination);
+        self.inboxes.publish(workers, inbound.cost_bytes, inbound.from, inbound.make)
     }
 
-    fn force(&self, inbound: &Inbound) {
-        let Inbound::Message(message) = inbound;
+    fn force(&self, message: &Arc<Message>) {
         let _order = self.directory.order(&message.destination);
         for worker in self.directory.interested(&message.destination).iter() {
             self.inboxes.force(worker, Item::Publish(Arc::clone(message)));
         }
+    }
+
+    fn answer(&self, ticket: Ticket, answer: Answer) {
+        if let (Answer::Stored(stored), true) = (&answer, ticket.key != 0) {
+            // Here, for whoever sent it may be gone.
+            self.idempotency.settle(ticket.key, stored.is_ok());
+        }
+        self.inboxes.force(ticket.connection.worker, Item::Answer { ticket, answer });
     }
 }

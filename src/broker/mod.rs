@@ -11,6 +11,7 @@ mod letters;
 mod liveness;
 mod local;
 pub mod peer;
+mod post;
 mod routes;
 pub mod settings;
 pub mod shard;

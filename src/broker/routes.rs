@@ -4,7 +4,7 @@ use stompede_protocol::Subscribe;
 
 use crate::features::rooms::Verb;
 use crate::features::users::{self, ERRORS_PATH};
-use crate::model::{Address, CloseReason, Destination, Principal, Refusal};
+use crate::model::{Address, CloseReason, Destination, Principal, Refusal, Start};
 use crate::policy::access::Action;
 use crate::routing::Topic;
 
@@ -23,6 +23,8 @@ pub(super) enum Route {
         own: bool,
         /// Refusals of the session come here.
         errors: bool,
+        /// From where what is kept is wanted, if it is.
+        replay: Option<Start>,
     },
     /// A share of a work queue's messages, or of requests to the application.
     Queue(Destination),
@@ -46,8 +48,9 @@ impl Broker {
         if let Some(queue) = users::own_queue(&address, principal).map_err(|refusal| refusal.at(name))? {
             // Both names are one queue: the rule for the short one decides.
             self.check(principal, Action::Subscribe, &users::short_name(queue.as_str()))?;
+            let replay = self.replay(principal, subscribe)?;
             let errors = queue.user_queue().is_some_and(|(_, path)| path == ERRORS_PATH);
-            return Ok(Route::Topic { topic: Topic::Exact(queue), room: None, own: true, errors });
+            return Ok(Route::Topic { topic: Topic::Exact(queue), room: None, own: true, errors, replay });
         }
         match address {
             Address::App(destination) => self.application(principal, destination),
@@ -56,7 +59,8 @@ impl Broker {
                     let text = format!("not allowed to SUBSCRIBE to everything that {name} can match");
                     return Err(Refusal::new(CloseReason::Forbidden, text).at(name));
                 }
-                Ok(Route::Topic { topic: Topic::Wildcard(pattern), room: None, own: false, errors: false })
+                let (topic, replay) = (Topic::Wildcard(pattern), self.replay(principal, subscribe)?);
+                Ok(Route::Topic { topic, room: None, own: false, errors: false, replay })
             }
             Address::ReplyQueue(_) => {
                 let text = "a reply address is for SEND; SUBSCRIBE /temp-queue/<name> for answers";
@@ -67,18 +71,43 @@ impl Broker {
                 Ok(match address {
                     Address::Queue(destination) => Route::Queue(destination),
                     Address::TempQueue(name) => Route::Temp(name),
-                    _ => self.topic(principal, name),
+                    _ => self.topic(principal, subscribe)?,
                 })
             }
         }
     }
 
-    fn topic(&self, principal: &Principal, name: &str) -> Route {
+    fn topic(&self, principal: &Principal, subscribe: &Subscribe) -> Result<Route, Refusal> {
+        let name = &*subscribe.destination;
         let room = self.parts.settings.rooms.of_topic(name);
         let room = room
             .filter(|_| principal.user.is_some() && self.parts.access.may(principal, Action::Presence, name));
         let topic = Topic::Exact(Destination::internal(name));
-        Route::Topic { topic, room: room.map(Into::into), own: false, errors: false }
+        let replay = self.replay(principal, subscribe)?;
+        Ok(Route::Topic { topic, room: room.map(Into::into), own: false, errors: false, replay })
+    }
+
+    /// From where a SUBSCRIBE wants what is kept.
+    fn replay(&self, principal: &Principal, subscribe: &Subscribe) -> Result<Option<Start>, Refusal> {
+        let name = &*subscribe.destination;
+        let since = subscribe.headers.get("stompede-since");
+        let last = subscribe.headers.get("stompede-history").map(|count| {
+            let number = (!count.is_empty() && count.bytes().all(|byte| byte.is_ascii_digit())).then(|| {
+                // More than can be counted is all.
+                count.parse().unwrap_or(usize::MAX)
+            });
+            let text = "stompede-history is a number of messages";
+            number.ok_or_else(|| Refusal::new(CloseReason::BadContent, text).at(name))
+        });
+        let last = last.transpose()?;
+        if since.is_none() && last.is_none() {
+            return Ok(None);
+        }
+        self.check(principal, Action::History, &users::short_name(name))?;
+        Ok(Some(match since {
+            Some(position) => Start::Since(position.parse().ok(), last.unwrap_or(0)),
+            None => Start::Last(last.unwrap_or(0)),
+        }))
     }
 
     fn application(&self, principal: &Principal, destination: Destination) -> Result<Route, Refusal> {

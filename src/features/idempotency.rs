@@ -15,6 +15,8 @@ use crate::model::Destination;
 #[derive(Debug, Default)]
 pub struct Idempotency {
     windows: Mutex<HashMap<Destination, Window, RandomState>>,
+    /// Keys of SENDs that a store has not answered, and where they belong.
+    deferred: Mutex<HashMap<u64, Destination, RandomState>>,
     /// Keys of all windows.
     count: AtomicUsize,
     /// When windows are next looked through for old keys.
@@ -42,9 +44,13 @@ pub enum Seen {
 }
 
 impl Idempotency {
-    /// Looks `key` of `user` up and remembers it.
-    pub fn check(&self, destination: &Destination, user: &str, key: &str, now: Millis) -> Seen {
-        let hash = self.hash(user, key);
+    /// What stands for `key` of `user` at `destination`; never 0.
+    pub fn hash(&self, destination: &Destination, user: &str, key: &str) -> u64 {
+        self.hasher.hash_one((destination, user, key)).max(1)
+    }
+
+    /// Looks a key up and remembers it.
+    pub fn check(&self, destination: &Destination, hash: u64, now: Millis) -> Seen {
         let mut windows = self.windows.lock();
         let window = windows.entry(destination.clone()).or_default();
         self.forgot(window.forget_old(now));
@@ -69,17 +75,30 @@ impl Idempotency {
     }
 
     /// The SEND of a key was accepted.
-    pub fn accepted(&self, destination: &Destination, user: &str, key: &str) {
-        let hash = self.hash(user, key);
+    pub fn accepted(&self, destination: &Destination, hash: u64) {
         let mut windows = self.windows.lock();
         if let Some(accepted) = windows.get_mut(destination).and_then(|window| window.known.get_mut(&hash)) {
             *accepted = true;
         }
     }
 
+    /// Whether the SEND of a key is accepted will be told by [`Idempotency::settle`].
+    pub fn defer(&self, destination: &Destination, hash: u64) {
+        self.deferred.lock().insert(hash, destination.clone());
+    }
+
+    /// What became of a SEND that was deferred.
+    pub fn settle(&self, hash: u64, is_accepted: bool) {
+        let Some(destination) = self.deferred.lock().remove(&hash) else { return };
+        if is_accepted {
+            self.accepted(&destination, hash);
+        } else {
+            self.forget(&destination, hash);
+        }
+    }
+
     /// Forgets a key whose SEND was not accepted after all.
-    pub fn forget(&self, destination: &Destination, user: &str, key: &str) {
-        let hash = self.hash(user, key);
+    pub fn forget(&self, destination: &Destination, hash: u64) {
         let mut windows = self.windows.lock();
         let Some(window) = windows.get_mut(destination) else { return };
         if window.known.remove(&hash).is_some() {
@@ -110,10 +129,6 @@ impl Idempotency {
 
     fn forgot(&self, count: usize) {
         self.count.fetch_sub(count, Ordering::Relaxed);
-    }
-
-    fn hash(&self, user: &str, key: &str) -> u64 {
-        self.hasher.hash_one((user, key))
     }
 }
 
@@ -155,28 +170,46 @@ mod tests {
     fn a_key_counts_once_for_each_user_and_destination_until_its_window_ends() {
         let keys = Idempotency::default();
         let (a, b) = (Destination::internal("/topic/a"), Destination::internal("/topic/b"));
-        assert_eq!(keys.check(&a, "alice", "k", Millis(0)), Seen::Never);
-        assert_eq!(keys.check(&a, "alice", "k", Millis(1)), Seen::UnderWay);
-        keys.accepted(&a, "alice", "k");
-        assert_eq!(keys.check(&a, "alice", "k", Millis(1)), Seen::Before);
-        assert_eq!(keys.check(&a, "bob", "k", Millis(1)), Seen::Never);
-        assert_eq!(keys.check(&b, "alice", "k", Millis(1)), Seen::Never);
-        assert_eq!(keys.check(&a, "alice", "k", Millis(WINDOW_MS)), Seen::Never);
-        keys.forget(&a, "alice", "k");
-        assert_eq!(keys.check(&a, "alice", "k", Millis(WINDOW_MS)), Seen::Never);
+        let [key, other_user] = ["alice", "bob"].map(|user| keys.hash(&a, user, "k"));
+        let elsewhere = keys.hash(&b, "alice", "k");
+        assert_eq!(keys.check(&a, key, Millis(0)), Seen::Never);
+        assert_eq!(keys.check(&a, key, Millis(1)), Seen::UnderWay);
+        keys.accepted(&a, key);
+        assert_eq!(keys.check(&a, key, Millis(1)), Seen::Before);
+        assert_eq!(keys.check(&a, other_user, Millis(1)), Seen::Never);
+        assert_eq!(keys.check(&b, elsewhere, Millis(1)), Seen::Never);
+        assert_eq!(keys.check(&a, key, Millis(WINDOW_MS)), Seen::Never);
+        keys.forget(&a, key);
+        assert_eq!(keys.check(&a, key, Millis(WINDOW_MS)), Seen::Never);
         keys.tick(Millis(3 * WINDOW_MS));
         assert!(keys.windows.lock().is_empty());
         assert_eq!(keys.bytes(), 0);
     }
 
     #[test]
+    fn a_send_that_a_store_answers_later_is_under_way_until_then() {
+        let keys = Idempotency::default();
+        let a = Destination::internal("/topic/a");
+        for (n, is_accepted, expected) in [(1, true, Seen::Before), (2, false, Seen::Never)] {
+            let key = keys.hash(&a, "alice", &n.to_string());
+            assert_eq!(keys.check(&a, key, Millis(0)), Seen::Never);
+            keys.defer(&a, key);
+            assert_eq!(keys.check(&a, key, Millis(0)), Seen::UnderWay);
+            keys.settle(key, is_accepted);
+            assert_eq!(keys.check(&a, key, Millis(0)), expected);
+        }
+        assert!(keys.deferred.lock().is_empty());
+    }
+
+    #[test]
     fn a_destination_remembers_a_bounded_number() {
         let keys = Idempotency::default();
         let a = Destination::internal("/topic/a");
+        let key = |n: usize| keys.hash(&a, "alice", &n.to_string());
         for n in 0..=KEYS_MAX {
-            assert_eq!(keys.check(&a, "alice", &n.to_string(), Millis(0)), Seen::Never);
+            assert_eq!(keys.check(&a, key(n), Millis(0)), Seen::Never);
         }
-        assert_eq!(keys.check(&a, "alice", &KEYS_MAX.to_string(), Millis(0)), Seen::UnderWay);
-        assert_eq!(keys.check(&a, "alice", "0", Millis(0)), Seen::Never);
+        assert_eq!(keys.check(&a, key(KEYS_MAX), Millis(0)), Seen::UnderWay);
+        assert_eq!(keys.check(&a, key(0), Millis(0)), Seen::Never);
     }
 }

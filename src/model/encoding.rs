@@ -20,6 +20,9 @@ pub struct Delivery<'a> {
     pub ack: Option<AckId>,
     /// Value of `redelivered`, on work queues only.
     pub redelivered: Option<bool>,
+    /// Value of `stompede-recovered`: whether nothing is missing before it. On the first message after it was asked for,
+    /// and on the first after a gap.
+    pub recovered: Option<bool>,
 }
 
 /// The end of a frame.

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use stompede_protocol::Headers;
 
 use super::destination::Destination;
+use super::history::Position;
 
 /// Identity of a message: the publishing broker process and its serial number there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,12 +41,30 @@ pub struct Message {
     pub body: Bytes,
     /// Whether the body is valid UTF-8 and may leave in a WebSocket text message.
     pub text: bool,
+    /// Where it stands in the history of its destination, where that is kept.
+    pub position: Option<Position>,
+    /// The body is a JSON object of the broker's making, which says its offset.
+    pub numbered: bool,
 }
 
 impl Message {
     /// Bytes that this message keeps in memory, for the sums of bounded buffers.
     pub fn cost_bytes(&self) -> usize {
         std::mem::size_of::<Self>() + self.headers.heap_bytes() + self.body.len()
+    }
+
+    /// It stands there in the history of its destination.
+    pub fn place(&mut self, position: Position) {
+        self.position = Some(position);
+        if self.numbered {
+            let body = std::mem::take(&mut self.body);
+            let mut body = body.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+            // The brace that ends the object.
+            body.truncate(body.len().saturating_sub(1));
+            body.extend_from_slice(format!(",\"offset\":{}}}", position.offset).as_bytes());
+            self.body = body.freeze();
+            self.numbered = false;
+        }
     }
 }
 
@@ -103,6 +122,26 @@ const RESERVED: [&str; 16] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_of_ours_says_its_offset_once() {
+        let mut message = Message {
+            id: MessageId { node: 1, number: 1 },
+            destination: Destination::internal("/topic/a"),
+            timestamp_ms: 0,
+            sender: None,
+            headers: Headers::new(),
+            body: Bytes::from_static(b"{\"a\":1}"),
+            text: true,
+            position: None,
+            numbered: true,
+        };
+        for offset in [7, 8] {
+            message.place(Position { epoch: 1, offset });
+        }
+        assert_eq!(message.body, "{\"a\":1,\"offset\":7}");
+        assert_eq!(message.position, Some(Position { epoch: 1, offset: 8 }));
+    }
 
     #[test]
     fn a_client_cannot_forge_what_the_broker_says() {

@@ -5,6 +5,7 @@
 pub mod close;
 pub mod destination;
 pub mod encoding;
+pub mod history;
 pub mod ids;
 pub mod limits;
 pub mod message;
@@ -16,6 +17,7 @@ pub mod trie;
 pub use close::{CloseReason, Refusal, Retry};
 pub use destination::{Address, Destination};
 pub use encoding::{Delivery, Encoder, EncoderKind, Encoders, Tail};
+pub use history::{Answer, Page, Position, Retention, Start, StoreError, Ticket};
 pub use ids::{ConnectionId, Full, WorkerId};
 pub use limits::Limits;
 pub use message::{Message, MessageId};

@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::destination::Destination;
+use super::history::Retention;
 use super::pattern::Pattern;
 
 /// What happens to a connection whose outbox is full.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Overflow {
     /// The connection is closed with `slow-consumer`.
     #[default]
@@ -20,11 +24,13 @@ pub enum Overflow {
 pub struct DestinationRule {
     /// Which destinations.
     pub pattern: Pattern,
-    /// What to do with a full outbox.
-    pub overflow: Overflow,
+    /// What to do with a full outbox, if this rule says it.
+    pub overflow: Option<Overflow>,
+    /// What is kept of each, if this rule says it.
+    pub history: Option<Retention>,
 }
 
-/// The rules in their order; the first that matches counts.
+/// The rules in their order; each setting is that of the first rule that matches and says it.
 #[derive(Debug, Clone, Default)]
 pub struct DestinationRules(Arc<[DestinationRule]>);
 
@@ -36,7 +42,21 @@ impl DestinationRules {
 
     /// The overflow rule of a destination.
     pub fn overflow(&self, destination: &Destination) -> Overflow {
-        let rule = self.0.iter().find(|rule| rule.pattern.matches(destination));
-        rule.map_or(Overflow::default(), |rule| rule.overflow)
+        self.find(destination, |rule| rule.overflow.as_ref()).copied().unwrap_or_default()
+    }
+
+    /// What is kept of a destination, if anything.
+    pub fn history(&self, destination: &Destination) -> Option<&Retention> {
+        let retention = self.find(destination, |rule| rule.history.as_ref());
+        retention.filter(|retention| retention.messages_max > 0)
+    }
+
+    fn find<'a, T>(
+        &'a self,
+        destination: &Destination,
+        says: impl Fn(&'a DestinationRule) -> Option<&'a T>,
+    ) -> Option<&'a T> {
+        let mut said = self.0.iter().filter_map(|rule| Some((&rule.pattern, says(rule)?)));
+        said.find(|(pattern, _)| pattern.matches(destination)).map(|(_, setting)| setting)
     }
 }

@@ -14,7 +14,7 @@ use crate::model::{Delivery, Encoder, EncoderKind, Encoders, Message, Overflow, 
 
 use super::lanes::Lanes;
 use super::outbox::Pushed;
-use super::table::{Subscriber, Table};
+use super::table::{Note, Subscriber, Table};
 
 /// What a fan-out did.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct Report {
     pub delivered: usize,
     /// Older deliveries that were dropped by the overflow rule.
     pub dropped: usize,
+    /// Connections whose older deliveries they were.
+    pub robbed: SmallVec<[u32; 4]>,
     /// Connections that are too slow for this delivery: they must be closed.
     pub slow: SmallVec<[u32; 4]>,
 }
@@ -39,12 +41,15 @@ pub fn fan_out(
     let mut report = Report::default();
     let mut frames = Frames { encoders, message, whole: SmallVec::new(), tails: SmallVec::new() };
     table.for_each(&message.destination, |subscriber| {
-        let (head, tail) = frames.of(subscriber);
+        let Some((head, tail)) = frames.of(subscriber) else { return };
         match lanes.push(subscriber.slot, head, tail, overflow, outbox_bytes_max) {
             Pushed::Taken => report.delivered += 1,
             Pushed::Dropped(count) => {
                 report.delivered += 1;
                 report.dropped += count;
+                if report.robbed.last() != Some(&subscriber.slot) {
+                    report.robbed.push(subscriber.slot);
+                }
             }
             Pushed::Full if report.slow.contains(&subscriber.slot) => {}
             Pushed::Full => report.slow.push(subscriber.slot),
@@ -82,12 +87,16 @@ impl Variant {
 }
 
 impl Frames<'_> {
-    fn of(&mut self, subscriber: &mut Subscriber) -> (Bytes, Option<Bytes>) {
+    /// Head and tail; `None` for who is to get nothing.
+    fn of(&mut self, subscriber: &mut Subscriber) -> Option<(Bytes, Option<Bytes>)> {
+        if subscriber.note != Note::None {
+            return Some((self.noted(subscriber)?, None));
+        }
         let acknowledged = subscriber.issued.is_some();
         if acknowledged || self.message.body.len() >= SPLIT_BODY_BYTES_MIN {
-            return self.split(subscriber);
+            return Some(self.split(subscriber));
         }
-        (self.whole(subscriber), None)
+        Some((self.whole(subscriber), None))
     }
 
     #[inline]
@@ -98,6 +107,16 @@ impl Frames<'_> {
             return self.whole[0].1.clone();
         }
         self.encode(s)
+    }
+
+    /// A frame of its own: it says something of what stands before it.
+    #[cold]
+    fn noted(&self, s: &mut Subscriber) -> Option<Bytes> {
+        let Note::Say(recovered) = s.note else { return None };
+        s.note = Note::None;
+        let ack = next_ack(s);
+        let delivery = Delivery { recovered: Some(recovered), ..delivery(self.message, s, ack) };
+        Some(self.encoders.of(s.kind).whole(&delivery))
     }
 
     #[cold]
@@ -116,10 +135,7 @@ impl Frames<'_> {
     }
 
     fn split(&mut self, s: &mut Subscriber) -> (Bytes, Option<Bytes>) {
-        let ack = s.issued.as_mut().map(|issued| {
-            *issued += 1;
-            AckId { subscription: s.key, number: *issued }
-        });
+        let ack = next_ack(s);
         let delivery = delivery(self.message, s, ack);
         let encoder = self.encoders.of(s.kind);
         let tail = self.tail(s, encoder, &delivery);
@@ -150,7 +166,15 @@ fn delivery<'a>(message: &'a Message, s: &'a Subscriber, ack: Option<AckId>) -> 
         shown: s.shown.as_deref().unwrap_or(message.destination.as_str()),
         ack,
         redelivered: None,
+        recovered: None,
     }
+}
+
+/// The number of a delivery that is to be acknowledged.
+fn next_ack(s: &mut Subscriber) -> Option<AckId> {
+    let issued = s.issued.as_mut()?;
+    *issued += 1;
+    Some(AckId { subscription: s.key, number: *issued })
 }
 
 fn same(a: &Option<Rc<str>>, b: &Option<Rc<str>>) -> bool {

@@ -55,8 +55,15 @@ fn fanned_out(ids: &[&str], body_bytes: usize, tail_bytes: usize) -> Vec<(usize,
     let slots: Vec<u32> = ids.iter().map(|_| lanes.open()).collect();
     for (slot, id) in slots.iter().zip(ids) {
         let (slot, id) = (*slot, Some(table.text(id)));
-        let subscriber =
-            Subscriber { slot, key: SubscriptionKey(1), kind: EncoderKind(0), id, shown: None, issued: None };
+        let subscriber = Subscriber {
+            slot,
+            key: SubscriptionKey(1),
+            kind: EncoderKind(0),
+            id,
+            shown: None,
+            issued: None,
+            note: Note::None,
+        };
         table.add(Topic::Exact(destination.clone()), subscriber);
     }
     let made = Arc::new(AtomicUsize::new(0));
@@ -69,6 +76,8 @@ fn fanned_out(ids: &[&str], body_bytes: usize, tail_bytes: usize) -> Vec<(usize,
         headers: Headers::new(),
         body: vec![b'x'; body_bytes].into(),
         text: true,
+        position: None,
+        numbered: false,
     };
     let report = fan_out(&mut table, &mut lanes, &encoders, &message, Overflow::Close, usize::MAX);
     assert_eq!((report.delivered, made.load(Ordering::Relaxed)), (ids.len(), 1));

@@ -8,7 +8,7 @@ use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 use stompede_protocol::SubscriptionKey;
 
-use crate::model::{ConnectionId, Full, Message, WorkerId};
+use crate::model::{Answer, ConnectionId, Full, Message, Ticket, WorkerId};
 
 use super::directory::WorkerSet;
 use super::replies::ReplyRoute;
@@ -45,6 +45,13 @@ pub enum Item {
         /// The answer.
         message: Arc<Message>,
     },
+    /// What a store answers; publishes that it knew of stand before it.
+    Answer {
+        /// Who asked what.
+        ticket: Ticket,
+        /// The answer.
+        answer: Answer,
+    },
     /// An inbox that was full when this worker wanted to publish has room again.
     Room,
 }
@@ -55,6 +62,7 @@ impl Item {
             Self::Publish(message) | Self::Consume { message, .. } | Self::Reply { message, .. } => {
                 size_of::<Self>() + message.cost_bytes()
             }
+            Self::Answer { answer, .. } => size_of::<Self>() + answer.cost_bytes(),
             Self::Resume { .. } | Self::Room => size_of::<Self>(),
         }
     }
@@ -174,27 +182,29 @@ impl Inboxes {
         (0..self.0.len() as u8).map(WorkerId)
     }
 
-    /// Hands `message` to all of `workers` or to none. `from` is told when room comes; its own inbox wakes nobody, for it
-    /// looks there itself once it has handled what is at hand.
+    /// Hands a message of `cost_bytes` to all of `workers` or to none; it is made when there is room for it. `from` is told
+    /// when room comes; its own inbox wakes nobody, for it looks there itself once it has handled what is at hand.
     pub fn publish(
         &self,
         workers: WorkerSet,
-        message: &Arc<Message>,
+        cost_bytes: usize,
         from: Option<WorkerId>,
+        make: impl FnOnce() -> Arc<Message>,
     ) -> Result<(), Full> {
         // Ascending order: two publishers never wait for each other.
         let mut states: SmallVec<[(&Inbox, MutexGuard<'_, State>); 4]> =
             workers.iter().map(|worker| (self.of(worker), self.of(worker).state.lock())).collect();
-        let bytes = Item::Publish(Arc::clone(message)).cost_bytes();
+        let bytes = size_of::<Item>() + cost_bytes;
         for (inbox, state) in &mut states {
             if !inbox.has_room(state, bytes) {
                 state.waiting = from.map_or(state.waiting, |from| state.waiting.with(from));
                 return Err(Full);
             }
         }
+        let message = make();
         let mut wakers: SmallVec<[Waker; 4]> = SmallVec::new();
         for (worker, (_, state)) in workers.iter().zip(&mut states) {
-            let waker = state.push(Item::Publish(Arc::clone(message)));
+            let waker = state.push(Item::Publish(Arc::clone(&message)));
             wakers.extend(waker.filter(|_| from != Some(worker)).cloned());
         }
         drop(states);
@@ -245,7 +255,13 @@ mod tests {
             headers: stompede_protocol::Headers::new(),
             body: Bytes::new(),
             text: true,
+            position: None,
+            numbered: false,
         })
+    }
+
+    fn publish(inboxes: &Inboxes, workers: WorkerSet, from: Option<WorkerId>) -> Result<(), Full> {
+        inboxes.publish(workers, message().cost_bytes(), from, message)
     }
 
     fn drain(inboxes: &Inboxes, worker: u8, count: usize) -> (usize, WorkerSet) {
@@ -260,23 +276,23 @@ mod tests {
         let both = WorkerSet::default().with(WorkerId(0)).with(WorkerId(1));
         let one = WorkerSet::default().with(WorkerId(1));
         for _ in 0..2 {
-            assert_eq!(inboxes.publish(one, &message(), None), Ok(()));
+            assert_eq!(publish(&inboxes, one, None), Ok(()));
         }
-        assert_eq!(inboxes.publish(both, &message(), Some(WorkerId(0))), Err(Full));
+        assert_eq!(publish(&inboxes, both, Some(WorkerId(0))), Err(Full));
         assert!(inboxes.of(WorkerId(0)).is_empty());
         let (taken, waiting) = drain(&inboxes, 1, 1);
         assert_eq!((taken, waiting), (1, WorkerSet::default().with(WorkerId(0))));
-        assert_eq!(inboxes.publish(both, &message(), Some(WorkerId(0))), Ok(()));
+        assert_eq!(publish(&inboxes, both, Some(WorkerId(0))), Ok(()));
     }
 
     #[test]
     fn bytes_are_bounded_but_one_large_item_always_fits_an_empty_inbox() {
         let inboxes = Inboxes::new(1, 100, 1);
         let own = WorkerSet::default().with(WorkerId(0));
-        assert_eq!(inboxes.publish(own, &message(), None), Ok(()));
-        assert_eq!(inboxes.publish(own, &message(), None), Err(Full));
+        assert_eq!(publish(&inboxes, own, None), Ok(()));
+        assert_eq!(publish(&inboxes, own, None), Err(Full));
         drain(&inboxes, 0, 10);
-        assert_eq!(inboxes.publish(own, &message(), None), Ok(()));
+        assert_eq!(publish(&inboxes, own, None), Ok(()));
     }
 
     #[test]
@@ -284,7 +300,7 @@ mod tests {
         let inboxes = Inboxes::new(1, 100, usize::MAX / 2);
         let own = WorkerSet::default().with(WorkerId(0));
         for _ in 0..10 {
-            inboxes.publish(own, &message(), None).unwrap();
+            publish(&inboxes, own, None).unwrap();
         }
         let one = inboxes.of(WorkerId(0)).bytes() / 10;
         for (bytes, expected) in [(0, 1), (3 * one, 4), (usize::MAX, 5)] {

@@ -20,4 +20,4 @@ pub use inbox::{Inbox, Inboxes, Item};
 pub use lanes::{Lane, Lanes};
 pub use outbox::{Outbox, Pushed};
 pub use replies::{Listener, Replies, ReplyRoute};
-pub use table::{Subscriber, SubscriberId, Table, Topic};
+pub use table::{Note, Subscriber, SubscriberId, Table, Topic};

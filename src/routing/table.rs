@@ -31,6 +31,20 @@ pub struct Subscriber {
     pub shown: Option<Rc<str>>,
     /// In client ack modes: deliveries so far.
     pub issued: Option<u64>,
+    /// What is special about its next delivery.
+    pub note: Note,
+}
+
+/// What a subscriber's next delivery is to be, other than usual.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Note {
+    /// Nothing.
+    #[default]
+    None,
+    /// None is made: the subscriber reads what is kept.
+    Muted,
+    /// It says whether something is missing before it: [`Delivery::recovered`](crate::model::Delivery::recovered).
+    Say(bool),
 }
 
 /// What a subscription names.
@@ -106,6 +120,13 @@ impl Table {
     pub fn subscriber(&self, id: SubscriberId) -> &Subscriber {
         let place = self.places[id.0 as usize];
         &self.lists[place.list as usize].subscribers[place.position as usize].1
+    }
+
+    /// Sets what is special about the next delivery; returns what was.
+    pub fn note(&mut self, id: SubscriberId, note: Note) -> Note {
+        let place = self.places[id.0 as usize];
+        let subscriber = &mut self.lists[place.list as usize].subscribers[place.position as usize].1;
+        std::mem::replace(&mut subscriber.note, note)
     }
 
     /// Numbers a delivery that reaches the subscriber past the fan-out; `None` in auto mode.
@@ -189,7 +210,15 @@ mod tests {
 
     fn subscriber(table: &mut Table, slot: u32) -> Subscriber {
         let id = Some(table.text("sub-0"));
-        Subscriber { slot, key: SubscriptionKey(1), kind: EncoderKind(0), id, shown: None, issued: None }
+        Subscriber {
+            slot,
+            key: SubscriptionKey(1),
+            kind: EncoderKind(0),
+            id,
+            shown: None,
+            issued: None,
+            note: Note::None,
+        }
     }
 
     fn slots(table: &mut Table, name: &str) -> Vec<u32> {

@@ -5,7 +5,7 @@ use stompede_protocol::{MessageHead, MessageTail, Version};
 
 use super::websocket::deflate::{self, STORED_BYTES};
 use super::websocket::frame::{self, HEADER_BYTES_MAX, Kind};
-use crate::model::{Delivery, Encoder, EncoderKind, Encoders, MessageId, Tail};
+use crate::model::{Delivery, Encoder, EncoderKind, Encoders, MessageId, Position, Tail};
 
 /// How frames are wrapped for one client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -173,15 +173,33 @@ impl StompEncoder {
             Some(false) => out.extend_from_slice(b"redelivered:false\n"),
             None => {}
         }
+        match delivery.recovered {
+            Some(true) => out.extend_from_slice(b"stompede-recovered:true\n"),
+            Some(false) => out.extend_from_slice(b"stompede-recovered:false\n"),
+            None => {}
+        }
     }
 
     fn put_tail(self, delivery: &Delivery<'_>, out: &mut Vec<u8>) {
         let message = delivery.message;
         let mut timestamp = Line::default();
         timestamp.decimal(message.timestamp_ms);
+        let mut position = Line::default();
+        if let Some(stands) = message.position {
+            position.position(stands);
+        }
         let sender = message.sender.as_deref();
-        let own = [("timestamp", timestamp.as_str()), ("user-name", sender.unwrap_or_default())];
-        let own = if sender.is_some() { &own[..] } else { &own[..1] };
+        let own = [
+            ("timestamp", timestamp.as_str()),
+            ("user-name", sender.unwrap_or_default()),
+            ("stompede-position", position.as_str()),
+        ];
+        let own = match (sender, message.position) {
+            (Some(_), Some(_)) => &own[..],
+            (Some(_), None) => &own[..2],
+            (None, None) => &own[..1],
+            (None, Some(_)) => &[own[0], own[2]],
+        };
         MessageTail { destination: delivery.shown, headers: &message.headers, own, body: &message.body }
             .encode(self.version, out);
     }
@@ -229,6 +247,15 @@ impl Line {
         self.digits::<16>(id.node);
         self.byte(b'-');
         self.decimal(id.number);
+    }
+
+    /// As [`Position`] displays itself.
+    fn position(&mut self, position: Position) {
+        let digits = 16 - position.epoch.leading_zeros() as usize / 4;
+        (digits.max(1)..16).for_each(|_| self.byte(b'0'));
+        self.digits::<16>(position.epoch);
+        self.byte(b'-');
+        self.decimal(position.offset);
     }
 
     fn decimal(&mut self, number: u64) {

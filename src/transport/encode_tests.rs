@@ -13,6 +13,8 @@ fn message(headers: &[(&str, &str)], body: &[u8]) -> Message {
         headers: headers.iter().copied().collect::<Headers>(),
         body: Bytes::copy_from_slice(body),
         text: std::str::from_utf8(body).is_ok(),
+        position: None,
+        numbered: false,
     }
 }
 
@@ -23,6 +25,7 @@ fn delivery(message: &Message) -> Delivery<'_> {
         shown: message.destination.as_str(),
         ack: None,
         redelivered: None,
+        recovered: None,
     }
 }
 

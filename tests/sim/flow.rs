@@ -24,7 +24,7 @@ fn on<'a>(shard: usize, name: &'a str) -> Guest<'a> {
 }
 
 fn receipts(person: &Person) -> usize {
-    person.heard().iter().filter(|heard| matches!(heard, Heard::Receipt(_))).count()
+    person.heard().iter().filter(|heard| matches!(heard, Heard::Receipt(..))).count()
 }
 
 #[test]
@@ -67,8 +67,11 @@ fn where_the_oldest_is_dropped_the_newest_arrives_and_nobody_is_closed() {
     let world = World::with(|setup| {
         setup.limits.outbox_bytes_max = 10_000;
         let pattern = Pattern::parse("/topic/ticks/**").unwrap();
-        setup.rules =
-            DestinationRules::new(vec![DestinationRule { pattern, overflow: Overflow::DropOldest }]);
+        setup.rules = DestinationRules::new(vec![DestinationRule {
+            pattern,
+            overflow: Some(Overflow::DropOldest),
+            history: None,
+        }]);
     });
     let [slow, alice] = ["slow", "alice"].map(|name| world.connect_as(name));
     slow.subscribes("/topic/ticks/a");

@@ -47,7 +47,7 @@ pub(crate) struct Line {
 pub(crate) enum Heard {
     Connected(stompede_protocol::Connected),
     Message(Frame),
-    Receipt(String),
+    Receipt(String, stompede_protocol::Headers),
     Error(Frame),
     /// The connection ended, with a WebSocket's close code.
     End(Option<u16>),
@@ -226,7 +226,7 @@ impl Line {
             match event {
                 ClientEvent::Connected(connected) => self.heard.push(Heard::Connected(connected)),
                 ClientEvent::Message(frame) => self.heard.push(Heard::Message(frame)),
-                ClientEvent::Receipt(id) => self.heard.push(Heard::Receipt(id.into())),
+                ClientEvent::Receipt(id, headers) => self.heard.push(Heard::Receipt(id.into(), headers)),
                 ClientEvent::Error(frame) => {
                     self.heard.push(Heard::Error(frame));
                 }

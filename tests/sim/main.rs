@@ -2,6 +2,7 @@
 
 mod destinations;
 mod flow;
+mod history;
 mod limits;
 mod line;
 mod person;
@@ -10,6 +11,7 @@ mod reasons;
 mod rooms;
 mod sessions;
 mod slow;
+mod store;
 mod walk;
 mod walk_queues;
 mod wire;

@@ -189,7 +189,7 @@ impl Person {
 pub(crate) fn words(heard: &Heard) -> String {
     match heard {
         Heard::Connected(_) => "CONNECTED".to_owned(),
-        Heard::Receipt(id) => format!("RECEIPT {id}"),
+        Heard::Receipt(id, _) => format!("RECEIPT {id}"),
         Heard::Error(frame) => format!("ERROR {}", frame.headers.get("error-code").unwrap_or("")),
         Heard::End(None) => "END".to_owned(),
         Heard::End(Some(code)) => format!("END {code}"),

@@ -259,8 +259,11 @@ fn dropped_deliveries_do_not_count_as_written_ones() {
     let world = World::with(|setup| {
         setup.limits.outbox_bytes_max = 4_000;
         let pattern = Pattern::parse("/topic/ticks/**").unwrap();
-        setup.rules =
-            DestinationRules::new(vec![DestinationRule { pattern, overflow: Overflow::DropOldest }]);
+        setup.rules = DestinationRules::new(vec![DestinationRule {
+            pattern,
+            overflow: Some(Overflow::DropOldest),
+            history: None,
+        }]);
     });
     let [alice, bob] = ["alice", "bob"].map(|name| world.connect_as(name));
     bob.subscribes("/topic/ticks/a");

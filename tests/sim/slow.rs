@@ -51,7 +51,7 @@ fn says(alice: &Person, n: usize) -> bool {
 }
 
 fn receipts(alice: &Person) -> usize {
-    alice.heard().iter().filter(|heard| matches!(heard, Heard::Receipt(_))).count()
+    alice.heard().iter().filter(|heard| matches!(heard, Heard::Receipt(..))).count()
 }
 
 fn slow_closes(world: &World) -> u64 {
@@ -315,8 +315,11 @@ fn where_the_oldest_is_dropped_those_who_never_read_hold_their_limit_and_no_more
     let world = World::with(|setup| {
         setup.limits.outbox_bytes_max = OUTBOX;
         let pattern = Pattern::parse("/topic/**").unwrap();
-        setup.rules =
-            DestinationRules::new(vec![DestinationRule { pattern, overflow: Overflow::DropOldest }]);
+        setup.rules = DestinationRules::new(vec![DestinationRule {
+            pattern,
+            overflow: Some(Overflow::DropOldest),
+            history: None,
+        }]);
     });
     let (never, fine) = (subscribers(&world, "never", 5), subscribers(&world, "fine", 45));
     let alice = world.connect_as("alice");

@@ -192,7 +192,7 @@ impl Walk {
                         destination: frame.headers.get("destination").unwrap_or("").to_owned(),
                         body: String::from_utf8_lossy(&frame.body).into_owned(),
                     }),
-                    Heard::Receipt(id) => {
+                    Heard::Receipt(id, _) => {
                         if let Some(asked) = account.asked.iter_mut().find(|asked| asked.id == id) {
                             asked.active_from = Some(published);
                         }

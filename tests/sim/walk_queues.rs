@@ -152,7 +152,7 @@ impl Walk {
             for heard in client.person.heard() {
                 match heard {
                     Heard::Message(frame) => self.ledger.delivered(client, frame)?,
-                    Heard::Receipt(id) => {
+                    Heard::Receipt(id, _) => {
                         self.ledger.accepted.extend(self.ledger.sent.get(&id).cloned());
                         self.ledger.confirmed.extend(client.acking.remove(&id));
                     }

@@ -7,8 +7,8 @@
 
 use std::cell::{Ref, RefCell};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Wake, Waker};
 
 use stompede::backend::memory::embedded;
@@ -27,6 +27,7 @@ use stompede_protocol::{Client, HeartBeat, Introduction, Millis, Version};
 
 use crate::line::{Heard, Line};
 use crate::person::Person;
+use crate::store::LateHistory;
 use crate::wire::ServerFraming;
 
 /// The world's own settings; tests change what they are about.
@@ -43,6 +44,8 @@ pub(crate) struct Setup {
     pub(crate) random_fails_at: u64,
     /// Logins whose passcodes take long to check.
     pub(crate) accounts: Vec<AccountConfig>,
+    /// What is kept is written by somebody who takes his time: he gets turns like others, see [`World::holds_still`].
+    pub(crate) late_store: bool,
 }
 
 /// Who comes, and how.
@@ -86,6 +89,7 @@ pub(crate) struct Core {
     pub(crate) broker: Arc<Broker>,
     pub(crate) shards: Vec<Shard>,
     inboxes: Vec<Arc<Flag>>,
+    pub(crate) store: Option<Arc<LateHistory>>,
     pub(crate) lines: Vec<Line>,
     now_ms: u64,
     signer: JwtSigner,
@@ -143,6 +147,7 @@ impl World {
             heart_beat: HeartBeat { send_ms: 10_000, receive_ms: 10_000 },
             random_fails_at: 0,
             accounts: Vec::new(),
+            late_store: false,
         };
         change(&mut setup);
         Self { core: Rc::new(RefCell::new(Core::new(setup))) }
@@ -261,6 +266,11 @@ impl World {
         Ref::map(self.core.borrow(), |core| &core.broker)
     }
 
+    /// The store of [`Setup::late_store`].
+    pub(crate) fn store(&self) -> Arc<LateHistory> {
+        self.core.borrow().store.clone().expect("a late store")
+    }
+
     /// How often sessions were ended for `reason`.
     pub(crate) fn closes(&self, reason: CloseReason) -> u64 {
         self.broker().counters().closes(reason)
@@ -321,7 +331,11 @@ impl Core {
             assert!(turn != fails_at, "a fault on purpose");
             u128::from(mixed(turn)) << 64 | 7
         };
-        let backend = embedded(&setup.limits, setup.memory_bytes_max);
+        let mut backend = embedded(&setup.limits, setup.memory_bytes_max);
+        let late = Arc::<OnceLock<Arc<LateHistory>>>::default();
+        if setup.late_store {
+            backend.bus = LateHistory::in_place_of(backend.bus, Arc::clone(&late));
+        }
         let parts = Parts {
             settings: Settings {
                 heart_beat: setup.heart_beat,
@@ -355,6 +369,7 @@ impl Core {
             shards,
             inboxes: (0..setup.shards).map(|_| Flag::raised()).collect(),
             broker,
+            store: late.get().cloned(),
             lines: Vec::new(),
             now_ms,
             signer: JwtSigner::new(&jwt).expect("the settings of the world are valid"),
@@ -413,10 +428,12 @@ impl Core {
         self.list_dirty();
         let inboxes = (0..self.shards.len()).filter(|n| self.inboxes[*n].is_raised()).map(Turn::Inbox);
         let lines = (0..self.lines.len()).filter(|n| self.lines[*n].is_due() && may(*n)).map(Turn::Line);
-        let turns: Vec<Turn> = inboxes.chain(lines).collect();
+        let store = self.store.iter().filter(|store| store.is_due()).map(|_| Turn::Store);
+        let turns: Vec<Turn> = inboxes.chain(lines).chain(store).collect();
         let Some(turn) = turns.get(choice % turns.len().max(1)) else { return false };
         match *turn {
             Turn::Inbox(n) => self.empties(n, now),
+            Turn::Store => self.store.iter().for_each(|store| store.answers()),
             Turn::Line(n) => self.lines[n].turn(&mut self.shards, now),
         }
         true
@@ -452,6 +469,7 @@ impl Core {
 enum Turn {
     Inbox(usize),
     Line(usize),
+    Store,
 }
 
 fn both(ms: u64) -> Now {

@@ -24,7 +24,7 @@ pub(crate) const HOMES: [(&str, &[&str]); 39] = [
     ("memchr", &["protocol/"]),
     // Shared by workers: where it is, contention is. Everything else of routing belongs to one thread.
     ("dashmap", &["src/routing/"]),
-    ("slab", &["src/routing/"]),
+    ("slab", &["src/routing/", "src/backend/memory/"]),
     ("hashbrown", &["src/routing/"]),
     ("arc_swap", &["src/routing/", "src/policy/"]),
     ("foldhash", &["src/model/", "src/routing/", "src/backend/", "src/policy/", "src/features/"]),

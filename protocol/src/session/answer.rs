@@ -27,9 +27,9 @@ impl Transmit {
         self.push(out.into());
     }
 
-    pub(crate) fn receipt(&mut self, id: &str, version: Version) {
+    pub(crate) fn receipt(&mut self, id: &str, own: &[(&'static str, &str)], version: Version) {
         let mut out = Vec::new();
-        encode::receipt(id, version, &mut out);
+        encode::receipt(id, own, version, &mut out);
         self.push(out.into());
     }
 

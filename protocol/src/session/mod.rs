@@ -138,10 +138,15 @@ impl Session {
     }
 
     /// Sends the RECEIPT that is owed; after [`Self::close`] and [`Self::end`] there is no more to send.
-    #[expect(clippy::needless_pass_by_value, reason = "a receipt is completed once")]
     pub fn complete(&mut self, receipt: Receipt) {
+        self.complete_with(receipt, &[]);
+    }
+
+    /// As [`Self::complete`]; RECEIPT says more. The names need no escape.
+    #[expect(clippy::needless_pass_by_value, reason = "a receipt is completed once")]
+    pub fn complete_with(&mut self, receipt: Receipt, headers: &[(&'static str, &str)]) {
         if !self.is_closed() {
-            self.transmit.receipt(receipt.id(), self.version);
+            self.transmit.receipt(receipt.id(), headers, self.version);
         }
     }
 

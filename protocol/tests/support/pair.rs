@@ -105,7 +105,7 @@ impl Pair {
     /// The ids of the receipts heard since the last time; anything else is a failure.
     pub(crate) fn receipts(&mut self) -> Vec<String> {
         let receipt = |event| match event {
-            ClientEvent::Receipt(id) => String::from(id),
+            ClientEvent::Receipt(id, _) => String::from(id),
             other => panic!("heard {other:?}"),
         };
         self.heard.drain(..).map(receipt).collect()

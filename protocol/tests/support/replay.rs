@@ -90,7 +90,9 @@ pub(crate) fn pair(input: &[u8]) {
         for event in pair.heard.drain(..) {
             match event {
                 ClientEvent::Message(frame) => messages.push(frame),
-                ClientEvent::Receipt(id) => assert!(receipts.insert(id.clone()), "receipt {id} came twice"),
+                ClientEvent::Receipt(id, _) => {
+                    assert!(receipts.insert(id.clone()), "receipt {id} came twice")
+                }
                 ClientEvent::Violation(violation) => panic!("the server misbehaved: {violation}"),
                 ClientEvent::Connected(_) | ClientEvent::Error(_) | ClientEvent::HeartBeat => {}
             }

@@ -1,16 +1,18 @@
 //! The embedded default: everything in this process, nothing survives it.
 
+mod history;
 mod presence;
 mod queues;
 mod relay;
 
+pub use history::MemoryHistory;
 pub use presence::MemoryPresence;
 pub use queues::MemoryQueues;
 pub use relay::MemoryRelay;
 
 use std::sync::Arc;
 
-use super::Backend;
+use super::{Backend, Bus};
 use crate::model::Limits;
 
 /// A backend in this process, which may hold `memory_bytes_max`.
@@ -18,9 +20,15 @@ pub fn embedded(limits: &Limits, memory_bytes_max: usize) -> Backend {
     Backend {
         presence: Arc::new(MemoryPresence::new()),
         queues: Arc::new(MemoryQueues::new(limits, memory_bytes_max / QUEUES_PART)),
-        relay: Box::new(|sink| Arc::new(MemoryRelay::new(sink))),
+        bus: Box::new(move |sink| Bus {
+            relay: Arc::new(MemoryRelay::new(Arc::clone(&sink))),
+            history: Arc::new(MemoryHistory::new(sink, memory_bytes_max / HISTORY_PART)),
+        }),
     }
 }
+
+/// Of the process's memory, history may hold one part in so many: the oldest of it makes room.
+const HISTORY_PART: usize = 4;
 
 /// Of the process's memory, queues may hold one part in so many: what waits for consumers that never come leaves the rest
 /// to those who are there.

@@ -182,6 +182,8 @@ mod tests {
             headers: stompede_protocol::Headers::new(),
             body: Bytes::from_static(b"x"),
             text: true,
+            position: None,
+            numbered: false,
         })
     }
 

@@ -20,10 +20,11 @@ impl MemoryRelay {
 
 impl Relay for MemoryRelay {
     fn publish(&self, message: &Arc<Message>, from: Option<WorkerId>) -> Result<(), Full> {
-        self.sink.accept(&Inbound::Message(Arc::clone(message)), from)
+        let (destination, cost_bytes) = (&message.destination, message.cost_bytes());
+        self.sink.accept(Inbound { destination, cost_bytes, from, make: &mut || Arc::clone(message) })
     }
 
     fn announce(&self, message: &Arc<Message>) {
-        self.sink.force(&Inbound::Message(Arc::clone(message)));
+        self.sink.force(message);
     }
 }

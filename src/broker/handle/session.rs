@@ -127,8 +127,8 @@ impl Session {
                         let _ = opened.send(Ok(()));
                     }
                 }
-                ClientEvent::Receipt(id) if &*id == FAREWELL => return false,
-                ClientEvent::Receipt(id) => self.answer(&id, Ok(())),
+                ClientEvent::Receipt(id, _) if &*id == FAREWELL => return false,
+                ClientEvent::Receipt(id, _) => self.answer(&id, Ok(())),
                 ClientEvent::Message(frame) => {
                     if !self.deliver(frame) {
                         return false;

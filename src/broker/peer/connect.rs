@@ -127,7 +127,7 @@ impl Peer {
 
     /// Nothing that came waits to be handled.
     pub(in crate::broker) fn is_idle(&self) -> bool {
-        self.wants_input() || self.is_asking() && self.input.is_empty()
+        self.wants_input() && self.calls.is_empty() || self.is_asking() && self.input.is_empty()
     }
 
     /// What a client may send while its CONNECT is judged counts as sent by a stranger.

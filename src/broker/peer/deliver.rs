@@ -42,6 +42,7 @@ impl Peer {
             shown: message.destination.as_str(),
             ack,
             redelivered: Some(redelivered),
+            recovered: None,
         };
         let frame = env.broker.parts.encoders.of(self.kind).whole(&delivery);
         // The credit of a consumer bounds what waits here.
@@ -71,10 +72,13 @@ impl Peer {
         }
         if has_room {
             self.resume_paused(env);
+            self.read_further(env);
         }
         let waits =
             |what: &Listening| matches!(what, Listening::Queue(share) if share.paused && !share.resuming);
-        let heeds = !self.unwritten.is_empty() || self.live.iter().any(|live| waits(&live.what));
+        let heeds = !self.unwritten.is_empty()
+            || self.live.iter().any(|live| waits(&live.what))
+            || self.has_more_to_read();
         env.lanes.heed(self.id.slot, heeds);
     }
 
@@ -179,7 +183,7 @@ impl Peer {
         ack: Option<AckId>,
         message: &Message,
     ) {
-        let delivery = Delivery { message, subscription, shown, ack, redelivered: None };
+        let delivery = Delivery { message, subscription, shown, ack, redelivered: None, recovered: None };
         let frame = env.broker.parts.encoders.of(self.kind).whole(&delivery);
         let bytes_max = env.broker.settings().limits.outbox_bytes_max;
         match env.lanes.push(self.id.slot, frame, None, Overflow::Close, bytes_max) {

@@ -5,6 +5,8 @@ use stompede_protocol::SubscriptionKey;
 use crate::model::Destination;
 use crate::routing::SubscriberId;
 
+use super::replay::Replay;
+
 /// One subscription.
 #[derive(Debug)]
 pub(super) struct Live {
@@ -21,6 +23,10 @@ pub(super) enum Listening {
         room: Option<Box<str>>,
         /// It hears of refusals.
         errors: bool,
+        /// It hears of gaps at once.
+        signals: bool,
+        /// What is kept is still to be read; until then it hears nothing else.
+        replay: Option<Box<Replay>>,
     },
     Queue(Box<QueueShare>),
     Temp(Box<str>),

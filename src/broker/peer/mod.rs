@@ -7,15 +7,18 @@
 //!     +-------------------+-----------------+--> Closing: the last word waits to be written
 //! ```
 
+mod calls;
 mod connect;
 mod deliver;
 mod live;
 mod refuse;
+mod replay;
 mod replies;
 mod send;
 mod settle;
 mod subscribe;
 pub(super) mod timers;
+mod work;
 
 use std::collections::VecDeque;
 use std::mem;
@@ -32,10 +35,11 @@ use super::door::Broker;
 use super::liveness::Liveness;
 use super::settings::Now;
 
+use calls::Calls;
 use connect::Member;
 pub use connect::{Call, CallAnswer};
 use live::{Listening, Live, QueueShare, Unwritten};
-use send::Held;
+use work::Held;
 
 /// How a client reached us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +78,8 @@ pub struct Peer {
     identity: Identity,
     live: Vec<Live>,
     held: Option<Box<Held>>,
+    calls: Calls,
+    last_call: u32,
     /// Messages of work queues that nobody acknowledges and that wait in the outbox, oldest first.
     unwritten: VecDeque<Unwritten>,
     /// Bytes that came while nothing could be handled.
@@ -132,6 +138,8 @@ impl Peer {
             },
             live: Vec::new(),
             held: None,
+            calls: Calls::default(),
+            last_call: 0,
             unwritten: VecDeque::new(),
             input: Vec::new(),
             unfinished_bytes: 0,
@@ -166,6 +174,11 @@ impl Peer {
         matches!(self.identity, Identity::Known(_))
     }
 
+    /// A frame waits to be handled.
+    fn waits(&self) -> bool {
+        self.held.is_some() || self.calls.defers()
+    }
+
     /// Bytes that the peer itself keeps, its transport included.
     pub(super) fn held_bytes(&self) -> usize {
         self.input.len() + self.session.buffered_bytes() + self.unfinished_bytes
@@ -178,7 +191,7 @@ impl Peer {
     /// Whether more input can be handled now.
     pub(super) fn wants_input(&self) -> bool {
         self.closing.is_none()
-            && self.held.is_none()
+            && !self.waits()
             && self.input.is_empty()
             && !matches!(self.identity, Identity::Asking)
     }
@@ -208,7 +221,7 @@ impl Peer {
 
     /// Goes on with what came while nothing could be handled.
     pub(super) fn read_on(&mut self, env: &mut Env<'_>) {
-        if self.held.is_some() || self.is_closing() || self.input.is_empty() {
+        if self.waits() || self.is_closing() || self.input.is_empty() {
             return;
         }
         let input = mem::take(&mut self.input);
@@ -220,9 +233,12 @@ impl Peer {
     }
 
     fn read(&mut self, env: &mut Env<'_>, input: &mut &[u8]) {
-        while self.held.is_none() && !self.is_closing() {
+        while !self.waits() && !self.is_closing() {
             let Some(event) = self.session.receive(env.now.mono, input) else { break };
-            self.handle(env, event);
+            match self.calls.pass(event) {
+                Some(event) => self.handle(env, event),
+                None => self.session.suspend(),
+            }
             self.transmit(env);
         }
     }

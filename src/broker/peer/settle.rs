@@ -6,7 +6,7 @@ use stompede_protocol::{Command, Settle, Violation};
 
 use crate::model::{CloseReason, Refusal};
 
-use super::send::Stage;
+use super::work::Stage;
 use super::{Env, Listening, Peer};
 
 impl Peer {

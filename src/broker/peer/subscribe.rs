@@ -10,10 +10,24 @@ use crate::broker::routes::Route;
 use crate::features::{Consumer, rooms, users};
 use crate::model::{Address, CloseReason, Destination, Refusal};
 use crate::policy::access::Action;
-use crate::routing::{Interest, Listener, ReplyRoute, Subscriber, SubscriberId, Topic};
+use crate::routing::{Interest, Listener, Note, ReplyRoute, Subscriber, SubscriberId, Topic};
 
-use super::send::{Stage, Work};
+use super::calls::recovered;
+use super::replay::Replay;
+use super::work::{Stage, Work};
 use super::{Env, Listening, Live, Peer, QueueShare};
+
+/// What became of a SUBSCRIBE.
+enum Begun {
+    /// It hears what is published from now on.
+    Live,
+    /// A worker of the application is to be asked.
+    Asks(Letter),
+    /// What is kept is being read.
+    Reads,
+    /// As [`Begun::Live`]; it wanted what is kept, but there nothing is.
+    HasNoHistory,
+}
 
 impl Peer {
     pub(super) fn subscribe(&mut self, env: &mut Env<'_>, mut subscribe: Subscribe) {
@@ -26,9 +40,15 @@ impl Peer {
         };
         let begun = route.and_then(|route| self.begin(env, &subscribe, route));
         match begun {
-            Ok(None) => self.complete(receipt),
-            Ok(Some(letter)) => {
+            Ok(Begun::Live) => self.complete(receipt),
+            Ok(Begun::Asks(letter)) => {
                 self.work(env, Work::of_one(Stage::Post(letter), receipt, Some(subscribe.key)))
+            }
+            Ok(Begun::Reads) => self.calls.attach(receipt),
+            Ok(Begun::HasNoHistory) => {
+                if let Some(receipt) = receipt {
+                    self.session.complete_with(receipt, &[recovered(false)]);
+                }
             }
             Err(refusal) => self.refuse_subscription(env, &subscribe, &refusal, receipt),
         }
@@ -43,20 +63,38 @@ impl Peer {
         Err(Refusal::new(CloseReason::TooManySubscriptions, format!("more than {limit} subscriptions")))
     }
 
-    /// Makes the subscription live. A request that a worker must answer is returned.
-    fn begin(
-        &mut self,
-        env: &mut Env<'_>,
-        subscribe: &Subscribe,
-        route: Route,
-    ) -> Result<Option<Letter>, Refusal> {
+    /// Makes the subscription live, or sees to it that it will be.
+    fn begin(&mut self, env: &mut Env<'_>, subscribe: &Subscribe, route: Route) -> Result<Begun, Refusal> {
         match route {
-            Route::Topic { topic, room, own, errors } => {
+            Route::Topic { topic, room, own, errors, replay } => {
                 let subscriber = self.listen(env, subscribe, &topic, own);
-                self.add(subscribe.key, Listening::Topic { subscriber, room: room.clone(), errors });
-                if let (Some(room), Some(member)) = (room, self.member()) {
-                    env.broker.enter_room(&room, member.principal.name(), self.id, env.now);
-                }
+                let signals = subscribe.headers.get("stompede-signals") == Some("message");
+                let kept = match (&topic, replay) {
+                    (Topic::Exact(destination), Some(start)) => {
+                        let keeps = env.broker.settings().rules.history(destination).is_some();
+                        keeps.then_some((destination, start))
+                    }
+                    _ => None,
+                };
+                let Some((destination, start)) = kept else {
+                    let what =
+                        Listening::Topic { subscriber, room: room.clone(), errors, signals, replay: None };
+                    self.add(subscribe.key, what);
+                    if let (Some(room), Some(member)) = (room, self.member()) {
+                        env.broker.enter_room(&room, member.principal.name(), self.id, env.now);
+                    }
+                    return Ok(if replay.is_some() {
+                        env.table.note(subscriber, Note::Say(false));
+                        Begun::HasNoHistory
+                    } else {
+                        Begun::Live
+                    });
+                };
+                env.table.note(subscriber, Note::Muted);
+                let replay = Some(Box::new(Replay::new(destination.clone(), room)));
+                self.add(subscribe.key, Listening::Topic { subscriber, room: None, errors, signals, replay });
+                self.begin_replay(env, subscribe.key, destination, start);
+                return Ok(Begun::Reads);
             }
             Route::Queue(queue) => self.consume(env, subscribe, &queue)?,
             Route::Temp(name) => {
@@ -67,9 +105,9 @@ impl Peer {
                 self.add(subscribe.key, Listening::Request(None));
                 self.answer_members(env, subscribe, &room);
             }
-            Route::Request(destination) => return self.request(env, subscribe, destination).map(Some),
+            Route::Request(destination) => return self.request(env, subscribe, destination).map(Begun::Asks),
         }
-        Ok(None)
+        Ok(Begun::Live)
     }
 
     fn listen(&self, env: &mut Env<'_>, subscribe: &Subscribe, topic: &Topic, own: bool) -> SubscriberId {
@@ -80,6 +118,7 @@ impl Peer {
             id: subscribe.id.as_deref().map(|id| env.table.text(id)),
             shown: own.then(|| env.table.text(&subscribe.destination)),
             issued: (subscribe.ack != AckMode::Auto).then_some(0),
+            note: Note::None,
         };
         let (subscriber, interest) = env.table.add(topic.clone(), subscriber);
         if interest == Interest::Gained {

@@ -68,6 +68,17 @@ impl Shard {
                     });
                 }
             }
+            Item::Answer { ticket, answer } => {
+                if self.is_current(ticket.connection) {
+                    self.with(ticket.connection.slot, now, |peer, env| {
+                        let read = peer.wants_input();
+                        peer.answered(env, ticket.call, answer);
+                        if !read {
+                            env.lanes.wake(ticket.connection.slot);
+                        }
+                    });
+                }
+            }
             Item::Room => self.retry_held(now),
         }
     }
@@ -76,6 +87,9 @@ impl Shard {
         self.broker.counters().deliveries.add(report.delivered);
         if report.dropped > 0 {
             self.broker.counters().deliveries_dropped.add(report.dropped);
+        }
+        for slot in report.robbed {
+            self.with(slot, now, |peer, env| peer.lost_deliveries(env));
         }
         for slot in report.slow {
             self.broker.counters().refused(CloseReason::SlowConsumer);

@@ -22,6 +22,7 @@ pub(super) fn letter(message: &Message, from: &Destination, to: &Destination) ->
         headers,
         body: message.body.clone(),
         sender: message.sender.clone(),
+        position: None,
         ..*message
     }
 }

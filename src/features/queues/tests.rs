@@ -34,6 +34,8 @@ impl Bench {
             headers: stompede_protocol::Headers::new(),
             body: Bytes::new(),
             text: true,
+            position: None,
+            numbered: false,
         };
         self.dispatcher.publish(&self.queue, Arc::new(message), Millis(0)).unwrap();
     }

@@ -12,7 +12,7 @@ impl Lane {
 
     /// Whether the socket takes more than a trickle: a good part of the limit for each second that a reader is given.
     fn takes_much(&self, outbox_bytes_max: usize, now: Millis) -> bool {
-        let ms = self.lag_ms(now).clamp(PROGRESS_MS, PROGRESS_MS_MAX);
+        let ms = self.lag_ms(now).clamp(PROGRESS_MS, MUCH_MS_MAX);
         self.takes(outbox_bytes_max / MUCH_PART, ms)
     }
 
@@ -198,6 +198,9 @@ const TIMES_COMMON: u64 = 8;
 
 /// Who takes this part of the limit a second does read.
 const MUCH_PART: usize = 16;
+
+/// That is counted over so long at most, milliseconds: who resumes after an outage begins with nothing taken.
+const MUCH_MS_MAX: u64 = 2 * PROGRESS_MS;
 
 /// A consumer that reads but lags since lately may have so many times the limit waiting.
 pub(super) const LENIENCY: usize = 8;

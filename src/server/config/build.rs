@@ -1,6 +1,7 @@
 //! From texts to the values that the broker works with.
 
 use super::error::Problem;
+use super::sections::History;
 use super::{AccessSection, Config};
 use crate::model::{DestinationRule, DestinationRules, Pattern};
 use crate::policy::access::default_rules;
@@ -43,7 +44,8 @@ impl Config {
             let well_formed = text.starts_with("/topic/") && !text.split('/').skip(1).any(str::is_empty);
             match Pattern::parse(text) {
                 Ok(pattern) if well_formed => {
-                    rules.push(DestinationRule { pattern, overflow: section.overflow })
+                    let history = section.history.map(History::retention);
+                    rules.push(DestinationRule { pattern, overflow: section.overflow, history })
                 }
                 _ => {
                     let fault =
@@ -52,7 +54,15 @@ impl Config {
                 }
             }
         }
-        if problems.is_empty() { Ok(DestinationRules::new(rules)) } else { Err(problems) }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        // A prefix that is no destination is told by `policy`.
+        if let Ok(pattern) = Pattern::parse(&format!("{}**", self.rooms.topic_prefix)) {
+            let history = Some(History::default().retention());
+            rules.push(DestinationRule { pattern, overflow: None, history });
+        }
+        Ok(DestinationRules::new(rules))
     }
 
     /// What `stompede token` and development mode sign and verify with.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::MemoryMax;
 use crate::features::rooms::Events;
-use crate::model::Overflow;
+use crate::model::{Overflow, Retention};
 use crate::policy::access::AccessRuleConfig;
 
 /// What the broker says of itself.
@@ -111,8 +111,36 @@ pub struct DestinationSection {
     /// A destination under `/topic`, with wildcards if need be; the first that matches counts.
     pub pattern: String,
     /// What happens to a connection whose outbox is full.
-    #[serde(with = "overflow")]
-    pub overflow: Overflow,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overflow: Option<Overflow>,
+    /// What is kept of each such destination for those who come later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<History>,
+}
+
+/// How much of a destination is kept; whatever is crossed first counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct History {
+    /// Messages; 0 = nothing is kept.
+    pub messages_max: usize,
+    /// Bytes.
+    pub bytes_max: usize,
+    /// Age, seconds.
+    pub age_s_max: u64,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self { messages_max: 1_000, bytes_max: 16 << 20, age_s_max: 30 * 24 * 3_600 }
+    }
+}
+
+impl History {
+    pub(super) fn retention(self) -> Retention {
+        let Self { messages_max, bytes_max, age_s_max } = self;
+        Retention { messages_max, bytes_max, age_ms_max: age_s_max.saturating_mul(1_000) }
+    }
 }
 
 /// The chat application.
@@ -187,33 +215,5 @@ pub struct Shutdown {
 impl Default for Shutdown {
     fn default() -> Self {
         Self { grace_ms: 0, window_ms: 1_000, deadline_ms: 10_000 }
-    }
-}
-
-/// The texts of [`Overflow`], which knows nothing of configuration files.
-mod overflow {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    use super::Overflow;
-
-    #[derive(Deserialize)]
-    #[serde(rename_all = "kebab-case")]
-    enum Text {
-        Close,
-        DropOldest,
-    }
-
-    pub(super) fn serialize<S: Serializer>(overflow: &Overflow, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(match overflow {
-            Overflow::Close => "close",
-            Overflow::DropOldest => "drop-oldest",
-        })
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Overflow, D::Error> {
-        Ok(match Text::deserialize(deserializer)? {
-            Text::Close => Overflow::Close,
-            Text::DropOldest => Overflow::DropOldest,
-        })
     }
 }

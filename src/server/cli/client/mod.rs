@@ -95,7 +95,7 @@ impl Link {
         let deadline = Instant::now() + self.timeout;
         loop {
             match self.event_until(Some(deadline))? {
-                Some(ClientEvent::Receipt(found)) if *found == *id => return Ok(()),
+                Some(ClientEvent::Receipt(found, _)) if *found == *id => return Ok(()),
                 Some(ClientEvent::Message(frame)) => other(&frame),
                 Some(_) => {}
                 None => {

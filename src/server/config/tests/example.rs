@@ -8,6 +8,7 @@ use super::*;
 use crate::model::Overflow;
 use crate::policy::access::{AccessRuleConfig, Action};
 use crate::policy::accounts::{AccountConfig, ClaimValue};
+use crate::server::config::sections::History;
 
 const EXAMPLE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/stompede.example.toml"));
 
@@ -110,7 +111,11 @@ fn everything() -> Config {
         websocket: WebSocketSection::default(),
         memory: Memory::default(),
         heart_beat: HeartBeat::default(),
-        destination: vec![DestinationSection { pattern: String::new(), overflow: Overflow::Close }],
+        destination: vec![DestinationSection {
+            pattern: String::new(),
+            overflow: Some(Overflow::Close),
+            history: Some(History::default()),
+        }],
         rooms: Rooms::default(),
         log: Log::default(),
         shutdown: Shutdown::default(),

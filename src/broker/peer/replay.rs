@@ -1,0 +1,203 @@
+//! A subscription that first gets what is kept, then what comes.
+//!
+//! Pages are read one after the other, each when the outbox has room for it. Meanwhile the subscription is muted: what is
+//! published is kept, too, and so will stand in a page. The last page reaches the end, and everything that it does not
+//! contain stands behind it in the worker's inbox: with it the subscription is live.
+
+use stompede_protocol::{AckId, AckMode, SubscriptionKey};
+
+use crate::backend::Question;
+use crate::broker::post::store_refusal;
+use crate::model::{Answer, Delivery, Destination, Message, Overflow, Page, Refusal, Start, StoreError};
+use crate::routing::{Note, SubscriberId};
+
+use super::calls::Asked;
+use super::{Env, Listening, Peer};
+
+/// What is still to be read.
+#[derive(Debug)]
+pub(super) struct Replay {
+    destination: Destination,
+    /// The question that is open; `None` while the outbox has no room for an answer.
+    call: Option<u32>,
+    /// Offset up to which it was read.
+    after: u64,
+    /// What the next message says of itself, `stompede-recovered`.
+    say: Option<bool>,
+    /// The room in which the subscriber becomes present once it is live.
+    room: Option<Box<str>>,
+}
+
+impl Replay {
+    pub(super) fn new(destination: Destination, room: Option<Box<str>>) -> Self {
+        Self { destination, call: None, after: 0, say: None, room }
+    }
+
+    pub(super) fn waits_for_outbox(&self) -> bool {
+        self.call.is_none()
+    }
+}
+
+impl Peer {
+    /// Asks for the first page; the RECEIPT of SUBSCRIBE comes with it.
+    pub(super) fn begin_replay(
+        &mut self,
+        env: &mut Env<'_>,
+        key: SubscriptionKey,
+        destination: &Destination,
+        start: Start,
+    ) {
+        let ticket = self.ticket();
+        self.calls.add(ticket.call, Asked::Read(key));
+        if let Some((_, replay)) = self.replay(|live| live == key, |_| true) {
+            replay.call = Some(ticket.call);
+        }
+        env.broker.history.read(destination, question(start), ticket, env.now.wall_ms);
+    }
+
+    /// A page has come.
+    pub(super) fn read_page(&mut self, env: &mut Env<'_>, call: u32, answer: Answer) {
+        let Answer::Page(page) = answer else { return };
+        let Some((key, replay)) = self.replay(|_| true, |replay| replay.call == Some(call)) else { return };
+        replay.call = None;
+        match page {
+            Ok(page) => self.deliver_page(env, key, &page),
+            Err(error) => {
+                let refusal = self.unreadable(key, error);
+                self.drop_subscription(env, key);
+                self.refuse(env, &refusal, None);
+            }
+        }
+    }
+
+    fn deliver_page(&mut self, env: &mut Env<'_>, key: SubscriptionKey, page: &Page) {
+        let Some((_, replay)) = self.replay(|live| live == key, |_| true) else { return };
+        let is_first = replay.say.is_none() && replay.after == 0;
+        let mut say = if is_first || !page.recovered { Some(page.recovered) } else { replay.say.take() };
+        replay.after = page.end.offset;
+        for message in &page.messages {
+            self.deliver_kept(env, key, message, say.take());
+        }
+        let Some((_, replay)) = self.replay(|live| live == key, |_| true) else { return };
+        replay.say = say;
+        if page.joined { self.join(env, key) } else { self.read_further(env) }
+    }
+
+    /// From here on what is published comes by itself.
+    fn join(&mut self, env: &mut Env<'_>, key: SubscriptionKey) {
+        let Some(live) = self.live.iter_mut().find(|live| live.key == key) else { return };
+        let Listening::Topic { subscriber, room, replay, .. } = &mut live.what else { return };
+        let Some(ended) = replay.take() else { return };
+        env.table.note(*subscriber, ended.say.map_or(Note::None, Note::Say));
+        room.clone_from(&ended.room);
+        if let (Some(room), Some(member)) = (ended.room, self.member()) {
+            env.broker.enter_room(&room, member.principal.name(), self.id, env.now);
+        }
+    }
+
+    /// Reads on for all subscriptions that are not live yet, if the outbox has room.
+    pub(super) fn read_further(&mut self, env: &mut Env<'_>) {
+        let outbox_bytes = env.lanes.lane(self.id.slot).map_or(0, |lane| lane.outbox.bytes());
+        while outbox_bytes * 2 <= env.broker.settings().limits.outbox_bytes_max {
+            let ticket = self.ticket();
+            let Some((_, replay)) = self.replay(|_| true, Replay::waits_for_outbox) else { return };
+            replay.call = Some(ticket.call);
+            let start = Start::After(replay.after);
+            env.broker.history.read(&replay.destination, question(start), ticket, env.now.wall_ms);
+        }
+        env.lanes.heed(self.id.slot, true);
+    }
+
+    /// Whether something is to be read when the outbox has room.
+    pub(super) fn has_more_to_read(&self) -> bool {
+        let waits = |what: &Listening| matches!(what, Listening::Topic { replay: Some(replay), .. } if replay.waits_for_outbox());
+        self.live.iter().any(|live| waits(&live.what))
+    }
+
+    /// Deliveries to this connection were dropped: whoever listens to what is kept hears that something is missing.
+    pub(in crate::broker) fn lost_deliveries(&mut self, env: &mut Env<'_>) {
+        let mut told = Vec::new();
+        for live in &self.live {
+            let Listening::Topic { subscriber, replay: None, signals, .. } = &live.what else { continue };
+            let Some(subscription) = self.session.subscription(live.key) else { continue };
+            let destination = Destination::internal(&subscription.destination);
+            if env.broker.settings().rules.history(&destination).is_none() {
+                continue;
+            }
+            if env.table.note(*subscriber, Note::Say(false)) != Note::Say(false) && *signals {
+                told.push((live.key, *subscriber, destination));
+            }
+        }
+        for (key, subscriber, destination) in told {
+            self.signal_gap(env, key, subscriber, destination);
+        }
+    }
+
+    fn signal_gap(
+        &mut self,
+        env: &mut Env<'_>,
+        key: SubscriptionKey,
+        subscriber: SubscriberId,
+        destination: Destination,
+    ) {
+        let mut headers = stompede_protocol::Headers::new();
+        headers.push("stompede-event", "gap");
+        let message = env.broker.message(destination, None, headers, bytes::Bytes::new(), env.now);
+        env.table.note(subscriber, Note::None);
+        self.deliver_kept(env, key, &message, Some(false));
+    }
+
+    pub(super) fn unreadable(&self, key: SubscriptionKey, error: StoreError) -> Refusal {
+        let name = self.session.subscription(key).map_or("/", |subscription| &*subscription.destination);
+        store_refusal(&Destination::internal(name), error)
+    }
+
+    /// Delivers whether or not the outbox is full: what is read at a time is bounded.
+    fn deliver_kept(
+        &mut self,
+        env: &mut Env<'_>,
+        key: SubscriptionKey,
+        message: &Message,
+        recovered: Option<bool>,
+    ) {
+        let Some(subscription) = self.session.subscription(key) else { return };
+        let (id, shown, mode) = (subscription.id.clone(), subscription.destination.clone(), subscription.ack);
+        let subscriber = self.live.iter().find(|live| live.key == key).and_then(|live| match live.what {
+            Listening::Topic { subscriber, .. } => Some(subscriber),
+            _ => None,
+        });
+        let number = subscriber.filter(|_| mode != AckMode::Auto).and_then(|id| env.table.issue(id));
+        let delivery = Delivery {
+            message,
+            subscription: id.as_deref(),
+            shown: &shown,
+            ack: number.map(|number| AckId { subscription: key, number }),
+            redelivered: None,
+            recovered,
+        };
+        let frame = env.broker.parts.encoders.of(self.kind).whole(&delivery);
+        env.lanes.push(self.id.slot, frame, None, Overflow::Close, usize::MAX);
+        env.broker.counters().deliveries.add(1);
+    }
+
+    fn replay(
+        &mut self,
+        is_key: impl Fn(SubscriptionKey) -> bool,
+        is_it: impl Fn(&Replay) -> bool,
+    ) -> Option<(SubscriptionKey, &mut Replay)> {
+        self.live.iter_mut().filter(|live| is_key(live.key)).find_map(|live| match &mut live.what {
+            Listening::Topic { replay: Some(replay), .. } if is_it(replay) => Some((live.key, &mut **replay)),
+            _ => None,
+        })
+    }
+}
+
+fn question(start: Start) -> Question {
+    Question { start, messages_max: PAGE_MESSAGES_MAX, bytes_max: PAGE_BYTES_MAX }
+}
+
+/// Messages that are read at a time.
+const PAGE_MESSAGES_MAX: usize = 128;
+
+/// Bytes that are read at a time; a single message may have more.
+const PAGE_BYTES_MAX: usize = 128 << 10;

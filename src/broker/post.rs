@@ -1,0 +1,184 @@
+//! A letter on its way: to those who listen, into a store, into a queue.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::backend::{Appended, Patience, QueueError, Unappended};
+use crate::features::idempotency::Seen;
+use crate::model::{CloseReason, Destination, Full, Message, Refusal, StoreError, Ticket};
+use crate::routing::Item;
+
+use super::door::Broker;
+use super::letters::Letter;
+use super::settings::Now;
+
+/// What became of a letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Posted {
+    /// It is on its way.
+    Now,
+    /// A store will answer.
+    Later,
+}
+
+/// Why a letter is still here.
+#[derive(Debug)]
+pub(super) enum Unposted {
+    /// An inbox has no room; its worker tells.
+    Full,
+    /// What the session asked of a store before is not answered yet.
+    Unanswered,
+    /// Nobody handles it yet.
+    NoHandler(Destination),
+    /// It will never be posted.
+    Refused(Refusal),
+    /// After this the session may not go on.
+    Ended(Refusal),
+}
+
+impl From<Full> for Unposted {
+    fn from(_: Full) -> Self {
+        Self::Full
+    }
+}
+
+impl Broker {
+    /// Whether all of `letters` can be posted, as things stand: a transaction begins only then.
+    pub(super) fn prepare<'a>(&self, letters: impl Iterator<Item = &'a Letter>) -> Result<(), Unposted> {
+        let mut queued: SmallVec<[(&Destination, usize, usize); 2]> = SmallVec::new();
+        for letter in letters {
+            let (Letter::Queue(message) | Letter::Handler(message)) = letter else { continue };
+            let queue = &message.destination;
+            if matches!(letter, Letter::Handler(_)) && !self.queues.has_consumers(queue) {
+                return Err(Unposted::NoHandler(queue.clone()));
+            }
+            match queued.iter_mut().find(|(known, ..)| *known == queue) {
+                Some((_, messages, bytes)) => {
+                    *messages += 1;
+                    *bytes += message.cost_bytes();
+                }
+                None => queued.push((queue, 1, message.cost_bytes())),
+            }
+        }
+        let mut rooms = queued.into_iter();
+        rooms.try_for_each(|(queue, messages, bytes)| {
+            self.queues.admit(queue, messages, bytes).map_err(|error| queue_full(queue, &error))
+        })
+    }
+
+    /// Posts what is left of a transaction whose sender is gone: what has begun is finished, room or not.
+    pub(super) fn post_anyway(&self, letter: &mut Letter, ticket: Ticket, now: Now) {
+        match letter {
+            Letter::Topic(message) => match self.parts.settings.rules.history(&message.destination) {
+                Some(retention) => {
+                    // A store that refuses has said so to its log; who sent it is gone.
+                    let _ = self.history.append(message, retention, Patience::None, ticket);
+                }
+                None => self.relay.announce(message),
+            },
+            Letter::Queue(message) | Letter::Handler(message) => {
+                self.queues.publish_anyway(&message.destination, Arc::clone(message), now.mono);
+            }
+            Letter::Reply(route, message) => {
+                let item = Item::Reply { route: route.clone(), message: Arc::clone(message) };
+                self.inboxes.force(route.connection.worker, item);
+            }
+            Letter::Refresh(_) => {}
+        }
+    }
+
+    /// Whether a store keeps what is posted by this letter.
+    pub(super) fn keeps(&self, letter: &Letter) -> bool {
+        let rules = &self.parts.settings.rules;
+        letter.kept_at().is_some_and(|destination| rules.history(destination).is_some())
+    }
+
+    /// Puts a letter on its way, unless it is there already. `begun`: its transaction has, so no limit of a queue may
+    /// refuse it any more.
+    pub(super) fn post(
+        &self,
+        letter: &mut Letter,
+        begun: bool,
+        mut ticket: Ticket,
+        now: Now,
+    ) -> Result<Posted, Unposted> {
+        let Some((message, key)) = letter.idempotency_key() else {
+            return self.post_new(letter, begun, ticket, now);
+        };
+        let destination = message.destination.clone();
+        ticket.key = self.idempotency.hash(&destination, message.sender.as_deref().unwrap_or(""), key);
+        match self.idempotency.check(&destination, ticket.key, now.mono) {
+            Seen::Never => {}
+            Seen::Before => return Ok(Posted::Now),
+            Seen::UnderWay => return Err(Unposted::Full),
+        }
+        // Before it is posted: the answer may be there sooner than we are back.
+        self.idempotency.defer(&destination, ticket.key);
+        let posted = self.post_new(letter, begun, ticket, now);
+        if !matches!(posted, Ok(Posted::Later)) {
+            self.idempotency.settle(ticket.key, posted.is_ok());
+        }
+        posted
+    }
+
+    fn post_new(
+        &self,
+        letter: &mut Letter,
+        begun: bool,
+        ticket: Ticket,
+        now: Now,
+    ) -> Result<Posted, Unposted> {
+        let from = ticket.connection.worker;
+        match letter {
+            Letter::Topic(message) => match self.parts.settings.rules.history(&message.destination) {
+                Some(retention) => {
+                    let appended = self.history.append(message, retention, Patience::Wait(from), ticket);
+                    let appended = appended.map_err(|error| unappended(message, error))?;
+                    return Ok(if appended == Appended::Later { Posted::Later } else { Posted::Now });
+                }
+                None => self.relay.publish(message, Some(from))?,
+            },
+            Letter::Queue(message) | Letter::Handler(message) if begun => {
+                self.queues.publish_anyway(&message.destination, Arc::clone(message), now.mono);
+            }
+            Letter::Queue(message) | Letter::Handler(message) => self.enqueue(message, now)?,
+            Letter::Reply(route, message) => {
+                let item = Item::Reply { route: route.clone(), message: Arc::clone(message) };
+                self.inboxes.offer(route.connection.worker, item, Some(from))?;
+            }
+            // The session's own business.
+            Letter::Refresh(_) => {}
+        }
+        Ok(Posted::Now)
+    }
+
+    fn enqueue(&self, message: &Arc<Message>, now: Now) -> Result<(), Unposted> {
+        let queued = self.queues.publish(&message.destination, Arc::clone(message), now.mono);
+        queued.map_err(|error| queue_full(&message.destination, &error))
+    }
+}
+
+fn unappended(message: &Message, error: Unappended) -> Unposted {
+    match error {
+        Unappended::Busy => Unposted::Full,
+        Unappended::Store(error) => Unposted::Refused(store_refusal(&message.destination, error)),
+    }
+}
+
+/// What a client is told whose message a store did not keep, or who cannot read there.
+pub(super) fn store_refusal(destination: &Destination, error: StoreError) -> Refusal {
+    let reason = match error {
+        StoreError::Full => CloseReason::StoreFull,
+        StoreError::Unavailable => CloseReason::Unavailable,
+    };
+    Refusal::new(reason, error.to_string()).at(destination.as_str())
+}
+
+fn queue_full(queue: &Destination, error: &QueueError) -> Unposted {
+    let reason = match error {
+        QueueError::Store(_) => CloseReason::StoreFull,
+        QueueError::Messages(_) | QueueError::Bytes(_) | QueueError::Queues(_) => CloseReason::QueueFull,
+    };
+    Unposted::Refused(Refusal::new(reason, error.to_string()).at(queue.as_str()))
+}

@@ -1,0 +1,115 @@
+//! A store that answers when it is told to: slow, late, or with a fault.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use stompede::backend::memory::MemoryHistory;
+use stompede::backend::{Appended, Bus, History, Patience, Question, Sink, Unappended};
+use stompede::model::{Answer, Destination, Message, Retention, StoreError, Ticket};
+
+/// Orders wait in line and are done in their order, as by a thread that writes to a disk.
+#[derive(Debug)]
+pub(crate) struct LateHistory {
+    inner: Arc<dyn History>,
+    sink: Arc<dyn Sink>,
+    line: Mutex<VecDeque<Order>>,
+    is_full: AtomicBool,
+}
+
+#[derive(Debug)]
+enum Order {
+    Append(Arc<Message>, Retention, Ticket),
+    Read(Destination, Question, Ticket, u64),
+}
+
+impl LateHistory {
+    pub(crate) fn new(sink: Arc<dyn Sink>) -> Self {
+        let inner = Arc::new(MemoryHistory::new(Arc::clone(&sink), usize::MAX));
+        Self { inner, sink, line: Mutex::default(), is_full: AtomicBool::new(false) }
+    }
+
+    /// Makes the bus late; returns where the store will be found.
+    pub(crate) fn in_place_of(
+        bus: stompede::backend::BusMaker,
+        found: Arc<std::sync::OnceLock<Arc<LateHistory>>>,
+    ) -> stompede::backend::BusMaker {
+        Box::new(move |sink| {
+            let late = Arc::new(Self::new(Arc::clone(&sink)));
+            let _ = found.set(Arc::clone(&late));
+            let Bus { relay, .. } = bus(sink);
+            Bus { relay, history: late }
+        })
+    }
+
+    pub(crate) fn is_due(&self) -> bool {
+        !self.line.lock().expect("nobody panicked").is_empty()
+    }
+
+    /// From now on nothing more is kept, or everything again.
+    pub(crate) fn fills(&self, is_full: bool) {
+        self.is_full.store(is_full, Ordering::Relaxed);
+    }
+
+    /// Does the oldest order.
+    pub(crate) fn answers(&self) {
+        let order = self.line.lock().expect("nobody panicked").pop_front();
+        match order {
+            Some(Order::Append(mut message, retention, ticket)) => {
+                let stored = if self.is_full.load(Ordering::Relaxed) {
+                    Err(StoreError::Full)
+                } else {
+                    match self.inner.append(&mut message, &retention, Patience::None, ticket) {
+                        Ok(Appended::Now(position)) => Ok(position),
+                        other => panic!("memory keeps at once: {other:?}"),
+                    }
+                };
+                self.sink.answer(ticket, Answer::Stored(stored));
+            }
+            Some(Order::Read(destination, question, ticket, now_ms)) => {
+                self.inner.read(&destination, question, ticket, now_ms);
+            }
+            None => {}
+        }
+    }
+}
+
+impl History for LateHistory {
+    fn append(
+        &self,
+        message: &mut Arc<Message>,
+        retention: &Retention,
+        _: Patience,
+        ticket: Ticket,
+    ) -> Result<Appended, Unappended> {
+        let mut line = self.line.lock().expect("nobody panicked");
+        if line.len() >= LINE_MAX {
+            return Err(Unappended::Busy);
+        }
+        line.push_back(Order::Append(Arc::clone(message), *retention, ticket));
+        Ok(Appended::Later)
+    }
+
+    fn read(&self, destination: &Destination, question: Question, ticket: Ticket, now_ms: u64) {
+        self.line.lock().expect("nobody panicked").push_back(Order::Read(
+            destination.clone(),
+            question,
+            ticket,
+            now_ms,
+        ));
+    }
+
+    fn tick(&self, now_ms: u64) {
+        self.inner.tick(now_ms);
+    }
+
+    fn bytes(&self) -> usize {
+        self.inner.bytes()
+    }
+
+    fn len(&self) -> usize {
+        self.inner.len()
+    }
+}
+
+const LINE_MAX: usize = 32;
