@@ -78,7 +78,7 @@ fn a_trickle_is_given_room_for_a_second_only() {
 fn what_was_taken_is_held_against_the_time_that_it_took() {
     let mut lanes = Lanes::default();
     let slots: Vec<u32> = (0..20).map(|_| lanes.open()).collect();
-    for (slot, takes) in slots.iter().zip([2, 7]) {
+    for (slot, takes) in slots.iter().zip([1, 7]) {
         lanes.tick(Millis(0), 100);
         push(&mut lanes, *slot, 150);
         lanes.set_blocked(*slot, Some(Millis(0)));
