@@ -3,7 +3,9 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use crate::model::{Destination, Full, Message, Position, Retention, Start, StoreError, Ticket, WorkerId};
+use crate::model::{
+    Destination, Full, Message, Position, Reader, Retention, Start, StoreError, Ticket, Which, WorkerId,
+};
 
 /// What became of a message that was to be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +43,20 @@ impl From<Full> for Unappended {
 }
 
 /// What is asked of a destination's history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Question {
+    /// Messages; the answer is [`Answer::Page`](crate::model::Answer::Page).
+    Read(Read),
+    /// Where a message stands; [`Answer::Found`](crate::model::Answer::Found).
+    Find(Which),
+    /// How many messages of others each has not read, counted up to [`UNREAD_MAX`];
+    /// [`Answer::Unread`](crate::model::Answer::Unread).
+    Count(Box<[Reader]>),
+}
+
+/// Which messages are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Question {
+pub struct Read {
     /// From where.
     pub start: Start,
     /// Messages of one answer.
@@ -50,6 +64,9 @@ pub struct Question {
     /// Bytes of one answer; a single message of any size is answered.
     pub bytes_max: usize,
 }
+
+/// Unread messages are counted so far: who has more has many.
+pub const UNREAD_MAX: u32 = 1_000;
 
 /// Messages of destinations, in their order.
 ///
@@ -69,9 +86,12 @@ pub trait History: Send + Sync + Debug {
         ticket: Ticket,
     ) -> Result<Appended, Unappended>;
 
-    /// Reads. The answer is a [`Page`](crate::model::Page) and comes by [`Sink::answer`](super::Sink::answer). `now_ms` is
-    /// milliseconds since the Unix epoch: what is too old is not read.
-    fn read(&self, destination: &Destination, question: Question, ticket: Ticket, now_ms: u64);
+    /// Asks. The answer comes by [`Sink::answer`](super::Sink::answer). `now_ms` is milliseconds since the Unix epoch: what
+    /// is too old is not there.
+    fn ask(&self, destination: &Destination, question: Question, ticket: Ticket, now_ms: u64);
+
+    /// Offset of the newest message that `destination` ever had.
+    fn last(&self, destination: &Destination) -> u64;
 
     /// Forgets what is too old. To be called several times a second; does a bounded part of it.
     fn tick(&self, now_ms: u64);

@@ -11,7 +11,7 @@ pub mod history;
 pub mod memory;
 pub mod record;
 
-pub use history::{Appended, History, Patience, Question, Unappended};
+pub use history::{Appended, History, Patience, Question, Read, Unappended};
 
 /// Makes what publishes, once it is known where messages go.
 pub type BusMaker = Box<dyn FnOnce(Arc<dyn Sink>) -> Bus>;

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::ids::ConnectionId;
-use super::message::Message;
+use super::message::{Message, MessageId};
 
 /// Where a message stands in what is kept of its destination. Opaque to clients, and never given to two messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +94,39 @@ pub enum Answer {
     Stored(Result<Position, StoreError>),
     /// What was read.
     Page(Result<Page, StoreError>),
+    /// Where it stands.
+    Found(Result<Option<Place>, StoreError>),
+    /// How many there are, in the order of the readers.
+    Unread(Result<Box<[u32]>, StoreError>),
+}
+
+/// A message that is kept, or was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Its offset.
+    pub offset: u64,
+    /// Its identity, if it is still kept.
+    pub id: Option<MessageId>,
+}
+
+/// Which message is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// The newest.
+    Last,
+    /// The one that stands there, though it may not be kept any more.
+    At(u64),
+    /// This one, if it is kept.
+    Id(MessageId),
+}
+
+/// Somebody who has read up to an offset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reader {
+    /// Whose own messages do not count.
+    pub user: Arc<str>,
+    /// Up to where he has read.
+    pub read: u64,
 }
 
 impl Answer {
@@ -101,7 +134,8 @@ impl Answer {
     pub fn cost_bytes(&self) -> usize {
         match self {
             Self::Page(Ok(page)) => page.messages.iter().map(|message| message.cost_bytes()).sum(),
-            Self::Stored(_) | Self::Page(Err(_)) => 0,
+            Self::Unread(Ok(counts)) => size_of_val::<[u32]>(counts),
+            Self::Stored(_) | Self::Found(_) | Self::Page(Err(_)) | Self::Unread(Err(_)) => 0,
         }
     }
 }

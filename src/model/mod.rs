@@ -17,7 +17,7 @@ pub mod trie;
 pub use close::{CloseReason, Refusal, Retry};
 pub use destination::{Address, Destination};
 pub use encoding::{Delivery, Encoder, EncoderKind, Encoders, Tail};
-pub use history::{Answer, Page, Position, Retention, Start, StoreError, Ticket};
+pub use history::{Answer, Page, Place, Position, Reader, Retention, Start, StoreError, Ticket, Which};
 pub use ids::{ConnectionId, Full, WorkerId};
 pub use limits::Limits;
 pub use message::{Message, MessageId};

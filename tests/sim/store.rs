@@ -20,7 +20,7 @@ pub(crate) struct LateHistory {
 #[derive(Debug)]
 enum Order {
     Append(Arc<Message>, Retention, Ticket),
-    Read(Destination, Question, Ticket, u64),
+    Ask(Destination, Question, Ticket, u64),
 }
 
 impl LateHistory {
@@ -66,8 +66,8 @@ impl LateHistory {
                 };
                 self.sink.answer(ticket, Answer::Stored(stored));
             }
-            Some(Order::Read(destination, question, ticket, now_ms)) => {
-                self.inner.read(&destination, question, ticket, now_ms);
+            Some(Order::Ask(destination, question, ticket, now_ms)) => {
+                self.inner.ask(&destination, question, ticket, now_ms);
             }
             None => {}
         }
@@ -90,13 +90,17 @@ impl History for LateHistory {
         Ok(Appended::Later)
     }
 
-    fn read(&self, destination: &Destination, question: Question, ticket: Ticket, now_ms: u64) {
-        self.line.lock().expect("nobody panicked").push_back(Order::Read(
+    fn ask(&self, destination: &Destination, question: Question, ticket: Ticket, now_ms: u64) {
+        self.line.lock().expect("nobody panicked").push_back(Order::Ask(
             destination.clone(),
             question,
             ticket,
             now_ms,
         ));
+    }
+
+    fn last(&self, destination: &Destination) -> u64 {
+        self.inner.last(destination)
     }
 
     fn tick(&self, now_ms: u64) {

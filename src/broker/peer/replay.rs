@@ -6,7 +6,7 @@
 
 use stompede_protocol::{AckId, AckMode, SubscriptionKey};
 
-use crate::backend::Question;
+use crate::backend::{Question, Read};
 use crate::broker::post::store_refusal;
 use crate::model::{Answer, Delivery, Destination, Message, Overflow, Page, Refusal, Start, StoreError};
 use crate::routing::{Note, SubscriberId};
@@ -52,7 +52,7 @@ impl Peer {
         if let Some((_, replay)) = self.replay(|live| live == key, |_| true) {
             replay.call = Some(ticket.call);
         }
-        env.broker.history.read(destination, question(start), ticket, env.now.wall_ms);
+        env.broker.history.ask(destination, question(start), ticket, env.now.wall_ms);
     }
 
     /// A page has come.
@@ -103,7 +103,7 @@ impl Peer {
             let Some((_, replay)) = self.replay(|_| true, Replay::waits_for_outbox) else { return };
             replay.call = Some(ticket.call);
             let start = Start::After(replay.after);
-            env.broker.history.read(&replay.destination, question(start), ticket, env.now.wall_ms);
+            env.broker.history.ask(&replay.destination, question(start), ticket, env.now.wall_ms);
         }
         env.lanes.heed(self.id.slot, true);
     }
@@ -193,7 +193,7 @@ impl Peer {
 }
 
 fn question(start: Start) -> Question {
-    Question { start, messages_max: PAGE_MESSAGES_MAX, bytes_max: PAGE_BYTES_MAX }
+    Question::Read(Read { start, messages_max: PAGE_MESSAGES_MAX, bytes_max: PAGE_BYTES_MAX })
 }
 
 /// Messages that are read at a time.

@@ -110,22 +110,32 @@ impl History for MemoryHistory {
         Ok(Appended::Now(position))
     }
 
-    fn read(&self, destination: &Destination, question: Question, ticket: Ticket, now_ms: u64) {
+    fn ask(&self, destination: &Destination, question: Question, ticket: Ticket, now_ms: u64) {
         let epoch = self.hasher.hash_one(destination);
         let mut shard = self.shard(epoch).lock();
         if let Some(log) = shard.names.get(destination).copied() {
             let freed = shard.logs[log].expire(now_ms);
             self.bytes.fetch_sub(freed, Ordering::Relaxed);
         }
-        let page = match shard.names.get(destination).map(|log| &shard.logs[*log]) {
-            Some(log) => page(&log.find(question, epoch), destination, epoch),
+        let none;
+        let log = match shard.names.get(destination) {
+            Some(log) => &shard.logs[*log],
             None => {
-                let empty = Log::new(destination.clone(), shard.base);
-                page(&empty.find(question, epoch), destination, epoch)
+                none = Log::new(destination.clone(), shard.base);
+                &none
             }
         };
+        let answer = match question {
+            Question::Read(wanted) => Answer::Page(page(&log.read(wanted, epoch), destination, epoch)),
+            Question::Find(which) => Answer::Found(Ok(log.find(which))),
+            Question::Count(readers) => Answer::Unread(Ok(log.count_unread(&readers))),
+        };
         // Still under the lock: the next message comes behind the answer.
-        self.sink.answer(ticket, Answer::Page(page));
+        self.sink.answer(ticket, answer);
+    }
+
+    fn last(&self, destination: &Destination) -> u64 {
+        self.shard(self.hasher.hash_one(destination)).lock().last(destination)
     }
 
     fn tick(&self, now_ms: u64) {

@@ -1,10 +1,12 @@
 //! What is kept of one destination.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
-use crate::backend::history::Question;
+use foldhash::fast::RandomState;
+
+use crate::backend::history::{Read, UNREAD_MAX};
 use crate::backend::record;
-use crate::model::{Destination, Position, Retention, Start};
+use crate::model::{Destination, Place, Position, Reader, Retention, Start, Which};
 
 /// Records, oldest first, numbered without a gap.
 #[derive(Debug)]
@@ -89,11 +91,15 @@ impl Log {
         self.last.saturating_sub(count as u64)
     }
 
-    /// Reads as `question` says; this log's numbering is `epoch`.
-    pub(super) fn find(&self, question: Question, epoch: u64) -> Found<'_> {
-        // Everything after this offset is here.
-        let gone = self.last - self.records.len() as u64;
-        let (after, recovered) = match question.start {
+    /// Everything after this offset is here.
+    fn gone(&self) -> u64 {
+        self.last - self.records.len() as u64
+    }
+
+    /// Reads as `wanted` says; this log's numbering is `epoch`.
+    pub(super) fn read(&self, wanted: Read, epoch: u64) -> Found<'_> {
+        let gone = self.gone();
+        let (after, recovered) = match wanted.start {
             Start::Since(Some(Position { epoch: theirs, offset }), _)
                 if theirs == epoch && offset <= self.last =>
             {
@@ -106,8 +112,7 @@ impl Log {
         let mut found = Found { records: Vec::new(), recovered, after, end: after, is_end: false };
         let mut bytes = 0;
         for record in self.records.range((after - gone) as usize..) {
-            let full =
-                found.records.len() >= question.messages_max || bytes + record.len() > question.bytes_max;
+            let full = found.records.len() >= wanted.messages_max || bytes + record.len() > wanted.bytes_max;
             if full && !found.records.is_empty() {
                 return found;
             }
@@ -117,6 +122,49 @@ impl Log {
         }
         found.is_end = true;
         found
+    }
+
+    /// Where the message stands that is meant.
+    pub(super) fn find(&self, which: Which) -> Option<Place> {
+        let gone = self.gone();
+        let place = |offset: u64| {
+            let index = offset.checked_sub(gone + 1).and_then(|index| usize::try_from(index).ok());
+            let record = index.and_then(|index| self.records.get(index));
+            Place { offset, id: record.and_then(|record| record::id(record).ok()) }
+        };
+        match which {
+            Which::Last => (self.last > 0).then(|| place(self.last)),
+            Which::At(offset) => (1..=self.last).contains(&offset).then(|| place(offset)),
+            Which::Id(id) => {
+                // Most ask for one of the newest.
+                let index = self.records.iter().rposition(|record| record::id(record) == Ok(id))?;
+                Some(place(gone + 1 + index as u64))
+            }
+        }
+    }
+
+    /// Messages of others that each reader has not read. One walk from the newest back serves them all.
+    pub(super) fn count_unread(&self, readers: &[Reader]) -> Box<[u32]> {
+        let mut counts = vec![0; readers.len()].into_boxed_slice();
+        let mut by_place: Vec<usize> = (0..readers.len()).collect();
+        by_place.sort_unstable_by_key(|reader| std::cmp::Reverse(readers[*reader].read));
+        let mut own: HashMap<&str, u32, RandomState> = HashMap::default();
+        let (mut seen, mut offset) = (0, self.last);
+        let mut records = self.records.iter().rev();
+        for reader in by_place {
+            let Reader { user, read } = &readers[reader];
+            let count = |own: &HashMap<&str, u32, RandomState>, seen: u32| {
+                (seen - own.get(&**user).copied().unwrap_or(0)).min(UNREAD_MAX)
+            };
+            while offset > *read && count(&own, seen) < UNREAD_MAX {
+                let Some(record) = records.next() else { break };
+                offset -= 1;
+                seen += 1;
+                *own.entry(record::sender(record).unwrap_or("")).or_default() += 1;
+            }
+            counts[reader] = count(&own, seen);
+        }
+        counts
     }
 }
 

@@ -1,12 +1,14 @@
 use super::*;
-use crate::model::{ConnectionId, Full, MessageId, Start, WorkerId};
+use crate::backend::Read;
+use crate::backend::history::UNREAD_MAX;
+use crate::model::{ConnectionId, Full, MessageId, Place, Reader, Start, Which, WorkerId};
 use bytes::Bytes;
 
 /// Takes everything, or nothing.
 #[derive(Debug, Default)]
 struct Heard {
     messages: Mutex<Vec<Arc<Message>>>,
-    pages: Mutex<Vec<Page>>,
+    answers: Mutex<Vec<Answer>>,
     is_full: std::sync::atomic::AtomicBool,
 }
 
@@ -24,9 +26,7 @@ impl Sink for Heard {
     }
 
     fn answer(&self, _: Ticket, answer: Answer) {
-        if let Answer::Page(Ok(page)) = answer {
-            self.pages.lock().push(page);
-        }
+        self.answers.lock().push(answer);
     }
 }
 
@@ -48,11 +48,15 @@ impl Stand {
     }
 
     fn append(&self, name: &str, body: &str, now_ms: u64) -> Result<Position, Unappended> {
+        self.append_of("alice", name, body, now_ms)
+    }
+
+    fn append_of(&self, sender: &str, name: &str, body: &str, now_ms: u64) -> Result<Position, Unappended> {
         let mut message = Arc::new(Message {
-            id: MessageId { node: 1, number: 1 },
+            id: MessageId { node: 1, number: body.parse().unwrap_or(0) },
             destination: Destination::internal(name),
             timestamp_ms: now_ms,
-            sender: Some("alice".into()),
+            sender: Some(sender.into()),
             headers: stompede_protocol::Headers::new(),
             body: Bytes::copy_from_slice(body.as_bytes()),
             text: true,
@@ -67,9 +71,24 @@ impl Stand {
     }
 
     fn read(&self, name: &str, start: Start, now_ms: u64) -> Page {
-        let question = Question { start, messages_max: 3, bytes_max: usize::MAX };
-        self.history.read(&Destination::internal(name), question, TICKET, now_ms);
-        self.heard.pages.lock().pop().unwrap()
+        let question = Question::Read(Read { start, messages_max: 3, bytes_max: usize::MAX });
+        match self.ask(name, question, now_ms) {
+            Answer::Page(Ok(page)) => page,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn ask(&self, name: &str, question: Question, now_ms: u64) -> Answer {
+        self.history.ask(&Destination::internal(name), question, TICKET, now_ms);
+        self.heard.answers.lock().pop().unwrap()
+    }
+
+    fn unread(&self, readers: &[(&str, u64)]) -> Vec<u32> {
+        let readers = readers.iter().map(|(user, read)| Reader { user: (*user).into(), read: *read });
+        match self.ask("/topic/a", Question::Count(readers.collect()), 0) {
+            Answer::Unread(Ok(counts)) => counts.into_vec(),
+            other => panic!("{other:?}"),
+        }
     }
 }
 
@@ -146,4 +165,51 @@ fn the_oldest_of_all_makes_room_where_all_is_too_large() {
     // What is larger than all the room is not kept, and no reason to stop.
     stand.append("/topic/large", &"x".repeat(30_000), 501).unwrap();
     assert!(stand.history.bytes() <= 20_000);
+}
+
+#[test]
+fn unread_is_what_others_sent_after_what_was_read() {
+    let stand = Stand::new(5, usize::MAX);
+    assert_eq!(stand.unread(&[("alice", 0), ("bob", 7)]), [0, 0]);
+    for (n, sender) in ["alice", "bob", "alice", "carol", "alice", "bob", "bob"].iter().enumerate() {
+        stand.append_of(sender, "/topic/a", &n.to_string(), 0).unwrap();
+    }
+    // 1 and 2 have made room; 3 to 7 are of alice, carol, alice, bob, bob.
+    let readers =
+        [("alice", 0), ("bob", 0), ("carol", 4), ("dave", 6), ("dave", 7), ("alice", 5), ("eve", 99)];
+    assert_eq!(stand.unread(&readers), [3, 3, 3, 1, 0, 2, 0]);
+}
+
+#[test]
+fn who_has_many_unread_is_told_so_whoever_else_is_counted() {
+    let stand = Stand::new(usize::MAX, usize::MAX);
+    for n in 0..3 * u64::from(UNREAD_MAX) {
+        let sender = if n % 3 == 0 { "alice" } else { "bob" };
+        stand.append_of(sender, "/topic/a", "", 0).unwrap();
+    }
+    let last = 3 * u64::from(UNREAD_MAX);
+    let counts =
+        stand.unread(&[("alice", 0), ("bob", 0), ("carol", 0), ("carol", last - 5), ("alice", last - 9)]);
+    assert_eq!(counts, [UNREAD_MAX, UNREAD_MAX, UNREAD_MAX, 5, 6]);
+}
+
+#[test]
+fn a_message_is_found_by_its_id_its_offset_and_as_the_last() {
+    let stand = Stand::new(3, usize::MAX);
+    let find = |which| match stand.ask("/topic/a", Question::Find(which), 0) {
+        Answer::Found(Ok(found)) => found,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(find(Which::Last), None);
+    for n in 1..=5 {
+        stand.append("/topic/a", &n.to_string(), 0).unwrap();
+    }
+    let id = |number| MessageId { node: 1, number };
+    let kept = |offset| Some(Place { offset, id: Some(id(offset)) });
+    assert_eq!(find(Which::Last), kept(5));
+    assert_eq!(find(Which::At(3)), kept(3));
+    assert_eq!(find(Which::At(2)), Some(Place { offset: 2, id: None }));
+    assert_eq!([find(Which::At(0)), find(Which::At(6)), find(Which::At(u64::MAX))], [None; 3]);
+    assert_eq!(find(Which::Id(id(4))), kept(4));
+    assert_eq!(find(Which::Id(id(2))), None);
 }
