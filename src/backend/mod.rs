@@ -8,10 +8,12 @@ use std::sync::Arc;
 use crate::model::{Answer, ConnectionId, Destination, Full, Message, Ticket, WorkerId};
 
 pub mod history;
+pub mod members;
 pub mod memory;
 pub mod record;
 
 pub use history::{Appended, History, Patience, Question, Read, Unappended};
+pub use members::{Members, MembersError, Membership};
 
 /// Makes what publishes, once it is known where messages go.
 pub type BusMaker = Box<dyn FnOnce(Arc<dyn Sink>) -> Bus>;
@@ -29,6 +31,8 @@ pub struct Bus {
 pub struct Backend {
     /// Who is where.
     pub presence: Arc<dyn Presence>,
+    /// Who belongs to which room.
+    pub members: Arc<dyn Members>,
     /// Work queues.
     pub queues: Arc<dyn Queues>,
     /// Makes the bus.

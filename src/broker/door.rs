@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use stompede_protocol::Headers;
 
-use crate::backend::{Backend, Bus, History, Queues, Relay, Row};
+use crate::backend::{Backend, Bus, History, Members, Queues, Relay, Row};
 use crate::features::presence::Announcement;
 use crate::features::{Attendance, Dispatcher, Idempotency, rooms};
 use crate::model::{ConnectionId, Destination, Message, MessageId, WorkerId};
@@ -27,6 +27,7 @@ pub struct Broker {
     pub(super) replies: Replies,
     pub(super) relay: Arc<dyn Relay>,
     pub(super) history: Arc<dyn History>,
+    pub(super) members: Arc<dyn Members>,
     pub(super) attendance: Attendance,
     pub(super) queues: Dispatcher,
     pub(super) idempotency: Arc<Idempotency>,
@@ -51,12 +52,13 @@ impl Broker {
             inboxes: Arc::clone(&inboxes),
             idempotency: Arc::clone(&idempotency),
         };
-        let Backend { presence, queues: queue_store, bus } = backend;
+        let Backend { presence, members, queues: queue_store, bus } = backend;
         let Bus { relay, history } = bus(Arc::new(sink));
         Self {
             protocol_limits: Arc::new(limits.protocol()),
             relay,
             history,
+            members,
             attendance: Attendance::new(presence),
             queues: Dispatcher::new(Arc::clone(&queue_store), Arc::clone(&inboxes)),
             queue_store,
@@ -131,7 +133,11 @@ impl Broker {
     /// Bytes in buffers and queues of the whole process.
     pub fn held_bytes(&self) -> usize {
         let workers: usize = self.worker_loads.iter().map(|load| load.bytes.load(Ordering::Relaxed)).sum();
-        workers + self.idempotency.bytes() + self.queue_store.bytes() + self.history.bytes()
+        workers
+            + self.idempotency.bytes()
+            + self.queue_store.bytes()
+            + self.history.bytes()
+            + self.members.bytes()
     }
 
     /// Whether buffers and queues hold more than they may. Queues have half of it and refuse by themselves what is more:

@@ -58,6 +58,12 @@ pub struct Limits {
     pub backlog_bytes_max: usize,
     /// Members listed in one answer.
     pub members_listed_max: usize,
+    /// Rooms of which one user is a member.
+    pub memberships_of_user_max: usize,
+    /// Members of one room.
+    pub members_of_room_max: usize,
+    /// Memberships of all users together.
+    pub memberships_max: usize,
 }
 
 /// `body_bytes_max` cannot be set higher: 64 MiB.
@@ -92,6 +98,9 @@ impl Default for Limits {
             inbox_bytes_max: 16 << 20,
             backlog_bytes_max: 32 << 20,
             members_listed_max: 1_000,
+            memberships_of_user_max: 1_000,
+            members_of_room_max: 100_000,
+            memberships_max: 1_000_000,
         }
     }
 }

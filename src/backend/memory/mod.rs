@@ -1,11 +1,13 @@
 //! The embedded default: everything in this process, nothing survives it.
 
 mod history;
+mod members;
 mod presence;
 mod queues;
 mod relay;
 
 pub use history::MemoryHistory;
+pub use members::MemoryMembers;
 pub use presence::MemoryPresence;
 pub use queues::MemoryQueues;
 pub use relay::MemoryRelay;
@@ -19,6 +21,7 @@ use crate::model::Limits;
 pub fn embedded(limits: &Limits, memory_bytes_max: usize) -> Backend {
     Backend {
         presence: Arc::new(MemoryPresence::new()),
+        members: Arc::new(MemoryMembers::new(limits)),
         queues: Arc::new(MemoryQueues::new(limits, memory_bytes_max / QUEUES_PART)),
         bus: Box::new(move |sink| Bus {
             relay: Arc::new(MemoryRelay::new(Arc::clone(&sink))),

@@ -1,0 +1,196 @@
+//! Members of rooms in this process.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use foldhash::fast::RandomState;
+use parking_lot::Mutex;
+
+use crate::backend::members::{Members, MembersError, Membership};
+use crate::model::Limits;
+
+/// Memberships of one node.
+#[derive(Debug)]
+pub struct MemoryMembers {
+    /// The rooms of each user and up to where he has read.
+    users: Box<[Mutex<HashMap<Arc<str>, Rooms, RandomState>>]>,
+    /// Numbers of members by room, and the one text of its name. Locked after `users`, never before.
+    rooms: Box<[Mutex<Sizes>]>,
+    hasher: RandomState,
+    count: AtomicUsize,
+    user_rooms_max: usize,
+    room_members_max: usize,
+    memberships_max: usize,
+}
+
+type Rooms = BTreeMap<Arc<str>, u64>;
+
+type Sizes = HashMap<Arc<str>, usize, RandomState>;
+
+impl MemoryMembers {
+    /// No members yet.
+    pub fn new(limits: &Limits) -> Self {
+        Self {
+            users: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            rooms: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            hasher: RandomState::default(),
+            count: AtomicUsize::new(0),
+            user_rooms_max: limits.memberships_of_user_max,
+            room_members_max: limits.members_of_room_max,
+            memberships_max: limits.memberships_max,
+        }
+    }
+
+    fn users(&self, user: &str) -> &Mutex<HashMap<Arc<str>, Rooms, RandomState>> {
+        &self.users[self.hasher.hash_one(user) as usize % SHARDS]
+    }
+
+    fn sizes(&self, room: &str) -> &Mutex<Sizes> {
+        &self.rooms[self.hasher.hash_one(room) as usize % SHARDS]
+    }
+
+    /// One more member; the room's name as all its members share it.
+    fn grow(&self, room: &str) -> Result<Arc<str>, MembersError> {
+        let mut sizes = self.sizes(room).lock();
+        let known = sizes.get_key_value(room).map(|(name, size)| (Arc::clone(name), *size));
+        let (name, size) = known.unwrap_or_else(|| (room.into(), 0));
+        if size >= self.room_members_max {
+            return Err(MembersError::Members(self.room_members_max));
+        }
+        sizes.insert(Arc::clone(&name), size + 1);
+        Ok(name)
+    }
+
+    fn shrink(&self, room: &str) {
+        let mut sizes = self.sizes(room).lock();
+        let Some(size) = sizes.get_mut(room) else { return };
+        *size -= 1;
+        if *size == 0 {
+            sizes.remove(room);
+        }
+    }
+}
+
+impl Members for MemoryMembers {
+    fn enrol(&self, room: &str, user: &str, read: u64) -> Result<bool, MembersError> {
+        let mut users = self.users(user).lock();
+        let rooms = users.get(user);
+        if rooms.is_some_and(|rooms| rooms.contains_key(room)) {
+            return Ok(false);
+        }
+        if rooms.map_or(0, BTreeMap::len) >= self.user_rooms_max {
+            return Err(MembersError::Rooms(self.user_rooms_max));
+        }
+        if self.len() >= self.memberships_max {
+            return Err(MembersError::Store(self.memberships_max));
+        }
+        let name = self.grow(room)?;
+        users.entry(user.into()).or_default().insert(name, read);
+        self.count.fetch_add(1, Ordering::Relaxed);
+        Ok(true)
+    }
+
+    fn withdraw(&self, room: &str, user: &str) -> bool {
+        let mut users = self.users(user).lock();
+        let Some(rooms) = users.get_mut(user) else { return false };
+        if rooms.remove(room).is_none() {
+            return false;
+        }
+        if rooms.is_empty() {
+            users.remove(user);
+        }
+        self.shrink(room);
+        self.count.fetch_sub(1, Ordering::Relaxed);
+        true
+    }
+
+    fn mark_read(&self, room: &str, user: &str, offset: u64) -> Option<bool> {
+        let mut users = self.users(user).lock();
+        let read = users.get_mut(user)?.get_mut(room)?;
+        let moves = offset > *read;
+        *read = offset.max(*read);
+        Some(moves)
+    }
+
+    fn membership(&self, room: &str, user: &str) -> Option<Membership> {
+        let users = self.users(user).lock();
+        let (room, read) = users.get(user)?.get_key_value(room)?;
+        Some(Membership { room: Arc::clone(room), read: *read })
+    }
+
+    fn rooms_of(&self, user: &str) -> Vec<Membership> {
+        let users = self.users(user).lock();
+        let rooms = users.get(user).into_iter().flatten();
+        rooms.map(|(room, read)| Membership { room: Arc::clone(room), read: *read }).collect()
+    }
+
+    fn len(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    fn bytes(&self) -> usize {
+        self.len() * MEMBERSHIP_BYTES
+    }
+}
+
+/// Users, and rooms, are spread over so many locks.
+const SHARDS: usize = 64;
+
+/// What one membership takes, its share of names and tables included.
+const MEMBERSHIP_BYTES: usize = 120;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn members() -> MemoryMembers {
+        let limits = Limits {
+            memberships_of_user_max: 2,
+            members_of_room_max: 2,
+            memberships_max: 4,
+            ..Limits::default()
+        };
+        MemoryMembers::new(&limits)
+    }
+
+    #[test]
+    fn membership_is_kept_until_it_is_ended_and_reading_goes_forward_only() {
+        let members = members();
+        assert_eq!(members.mark_read("42", "alice", 7), None);
+        assert_eq!(members.enrol("42", "alice", 5), Ok(true));
+        assert_eq!(members.enrol("42", "alice", 9), Ok(false));
+        assert_eq!(members.mark_read("42", "alice", 5), Some(false));
+        assert_eq!(members.mark_read("42", "alice", 7), Some(true));
+        assert_eq!(members.mark_read("42", "alice", 6), Some(false));
+        assert_eq!(members.enrol("41", "alice", 0), Ok(true));
+        let rooms: Vec<_> =
+            members.rooms_of("alice").into_iter().map(|m| (m.room.to_string(), m.read)).collect();
+        assert_eq!(rooms, [("41".to_owned(), 0), ("42".to_owned(), 7)]);
+        assert!(members.withdraw("42", "alice") && !members.withdraw("42", "alice"));
+        assert_eq!(members.membership("42", "alice"), None);
+        assert!(members.withdraw("41", "alice"));
+        assert!(members.is_empty() && members.rooms_of("alice").is_empty());
+        assert!(members.users.iter().all(|users| users.lock().is_empty()));
+        assert!(members.rooms.iter().all(|rooms| rooms.lock().is_empty()));
+    }
+
+    #[test]
+    fn users_rooms_and_all_together_are_bounded() {
+        let members = members();
+        for (room, user, expected) in [
+            ("1", "alice", Ok(true)),
+            ("2", "alice", Ok(true)),
+            ("3", "alice", Err(MembersError::Rooms(2))),
+            ("1", "bob", Ok(true)),
+            ("1", "carol", Err(MembersError::Members(2))),
+            ("3", "carol", Ok(true)),
+            ("4", "dave", Err(MembersError::Store(4))),
+        ] {
+            assert_eq!(members.enrol(room, user, 0), expected, "{user} in {room}");
+        }
+        members.withdraw("1", "bob");
+        assert_eq!(members.enrol("1", "carol", 0), Ok(true));
+    }
+}
