@@ -7,6 +7,7 @@ pub mod idempotency;
 pub mod presence;
 pub mod queues;
 pub mod rooms;
+pub mod unread;
 pub mod users;
 
 pub use idempotency::Idempotency;

@@ -25,6 +25,8 @@ pub struct Report {
     pub dropped: usize,
     /// Connections whose older deliveries they were.
     pub robbed: SmallVec<[u32; 4]>,
+    /// Connections that watch the destination.
+    pub watched: SmallVec<[u32; 4]>,
     /// Connections that are too slow for this delivery: they must be closed.
     pub slow: SmallVec<[u32; 4]>,
 }
@@ -41,7 +43,12 @@ pub fn fan_out(
     let mut report = Report::default();
     let mut frames = Frames { encoders, message, whole: SmallVec::new(), tails: SmallVec::new() };
     table.for_each(&message.destination, |subscriber| {
-        let Some((head, tail)) = frames.of(subscriber) else { return };
+        let Some((head, tail)) = frames.of(subscriber) else {
+            if subscriber.note == Note::Watch {
+                report.watched.push(subscriber.slot);
+            }
+            return;
+        };
         match lanes.push(subscriber.slot, head, tail, overflow, outbox_bytes_max) {
             Pushed::Taken => report.delivered += 1,
             Pushed::Dropped(count) => {

@@ -112,7 +112,10 @@ impl Peer {
             return;
         }
         if !self.calls.note(call, answer.clone()) {
-            return self.read_page(env, call, answer);
+            return match answer {
+                Answer::Unread(counts) => self.counted(env, call, counts),
+                answer => self.read_page(env, call, answer),
+            };
         }
         while let Some(waiting) = self.calls.next_answered() {
             self.conclude(env, waiting);

@@ -18,6 +18,7 @@ mod send;
 mod settle;
 mod subscribe;
 pub(super) mod timers;
+mod unread;
 mod work;
 
 use std::collections::VecDeque;
@@ -39,6 +40,7 @@ use calls::Calls;
 use connect::Member;
 pub use connect::{Call, CallAnswer};
 use live::{Listening, Live, QueueShare, Unwritten};
+use unread::Unread;
 use work::Held;
 
 /// How a client reached us.
@@ -79,6 +81,7 @@ pub struct Peer {
     live: Vec<Live>,
     held: Option<Box<Held>>,
     calls: Calls,
+    unread: Option<Box<Unread>>,
     last_call: u32,
     /// Messages of work queues that nobody acknowledges and that wait in the outbox, oldest first.
     unwritten: VecDeque<Unwritten>,
@@ -139,6 +142,7 @@ impl Peer {
             live: Vec::new(),
             held: None,
             calls: Calls::default(),
+            unread: None,
             last_call: 0,
             unwritten: VecDeque::new(),
             input: Vec::new(),

@@ -120,6 +120,16 @@ impl Peer {
             issued: (subscribe.ack != AckMode::Auto).then_some(0),
             note: Note::None,
         };
+        self.join_topic(env, topic, subscriber)
+    }
+
+    /// From now on what is published there reaches `subscriber`.
+    pub(super) fn join_topic(
+        &self,
+        env: &mut Env<'_>,
+        topic: &Topic,
+        subscriber: Subscriber,
+    ) -> SubscriberId {
         let (subscriber, interest) = env.table.add(topic.clone(), subscriber);
         if interest == Interest::Gained {
             match topic {
@@ -130,6 +140,19 @@ impl Peer {
             }
         }
         subscriber
+    }
+
+    /// The end of [`Peer::join_topic`].
+    pub(super) fn unlisten(&self, env: &mut Env<'_>, subscriber: SubscriberId) {
+        let (topic, interest) = env.table.remove(subscriber);
+        if interest == Interest::Lost {
+            match &topic {
+                Topic::Exact(destination) => {
+                    env.broker.directory.remove(destination, self.id.worker);
+                }
+                Topic::Wildcard(pattern) => env.broker.directory.remove_pattern(pattern, self.id.worker),
+            }
+        }
     }
 
     fn consume(
@@ -232,17 +255,8 @@ impl Peer {
     pub(super) fn end_listening(&mut self, env: &mut Env<'_>, live: Live) {
         match live.what {
             Listening::Topic { subscriber, room, .. } => {
-                let (topic, interest) = env.table.remove(subscriber);
-                if interest == Interest::Lost {
-                    match &topic {
-                        Topic::Exact(destination) => {
-                            env.broker.directory.remove(destination, self.id.worker);
-                        }
-                        Topic::Wildcard(pattern) => {
-                            env.broker.directory.remove_pattern(pattern, self.id.worker)
-                        }
-                    }
-                }
+                self.unlisten(env, subscriber);
+                self.end_unread(env, live.key);
                 if let (Some(room), Some(member)) = (room, self.member()) {
                     env.broker.leave_room(&room, member.principal.name(), self.id, env.now);
                 }

@@ -27,6 +27,7 @@ impl Peer {
         }
         deadline = deadline.min(self.session.poll_timeout().unwrap_or(NEVER));
         deadline = deadline.min(self.hold_deadline(limits.hold_ms_max).unwrap_or(NEVER));
+        deadline = deadline.min(self.unread_due().unwrap_or(NEVER));
         deadline = deadline.min(self.liveness.map_or(NEVER, |liveness| liveness.deadline()));
         let expires_s = self.member().and_then(|member| member.principal.expires_s);
         deadline.min(expires_s.map_or(NEVER, |expires_s| {
@@ -48,6 +49,7 @@ impl Peer {
         if self.hold_deadline(limits.hold_ms_max).is_some_and(|deadline| now >= deadline) {
             self.retry(env);
         }
+        self.count_dirty(env);
         let expires_s = self.member().and_then(|member| member.principal.expires_s);
         if expires_s.is_some_and(|expires_s| env.now.wall_s() >= expires_s) {
             self.close(env, &CloseReason::TokenExpired.into(), None);

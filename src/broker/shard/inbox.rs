@@ -46,8 +46,12 @@ impl Shard {
                 let overflow = self.broker.settings().rules.overflow(&message.destination);
                 let encoders = &self.broker.parts.encoders;
                 let (table, lanes) = (&mut self.table, &mut self.lanes);
-                let report = fan_out(table, lanes, encoders, &message, overflow, limits.outbox_bytes_max);
+                let mut report = fan_out(table, lanes, encoders, &message, overflow, limits.outbox_bytes_max);
+                let watched = std::mem::take(&mut report.watched);
                 self.account(report, now);
+                for slot in watched {
+                    self.with(slot, now, |peer, env| peer.noticed(env, &message));
+                }
             }
             Item::Consume { to, key, tag, message, redelivered } => {
                 if self.is_current(to) {
