@@ -37,6 +37,7 @@ pub(crate) struct Setup {
     pub(crate) guarded: bool,
     pub(crate) rules: DestinationRules,
     pub(crate) events: Events,
+    pub(crate) linger_ms: u64,
     pub(crate) memory_bytes_max: usize,
     pub(crate) heart_beat: HeartBeat,
     /// The broker's source of randomness fails when its numbers have come so far.
@@ -139,6 +140,7 @@ impl World {
             guarded: false,
             rules: DestinationRules::default(),
             events: Events::Topic,
+            linger_ms: 10_000,
             memory_bytes_max: usize::MAX,
             heart_beat: HeartBeat { send_ms: 10_000, receive_ms: 10_000 },
             random_fails_at: 0,
@@ -329,6 +331,7 @@ impl Core {
                 pong_ms: 10_000,
                 rules: setup.rules,
                 rooms: Rooms::new("/topic/chat/", "/app/chat/", setup.events),
+                linger_ms: setup.linger_ms,
                 server_name: "stompede/test".into(),
                 memory_bytes_max: setup.memory_bytes_max,
                 limits: setup.limits,
