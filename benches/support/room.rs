@@ -188,6 +188,8 @@ fn parts() -> Parts {
             pong_ms: 10_000,
             rules: DestinationRules::default(),
             rooms: Rooms::new("/topic/chat/", "/app/chat/", Events::Topic),
+            linger_ms: 10_000,
+            mark_read_on_subscribe: false,
             server_name: "bench".into(),
             memory_bytes_max: usize::MAX,
         },

@@ -42,7 +42,7 @@ pub struct Counters {
 }
 
 /// What the broker keeps at this moment, besides the connections themselves. When everybody has left and no message
-/// waits in a queue, every number is 0.
+/// waits in a queue, every number is 0 as soon as nobody lingers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Census {
     /// Destinations and patterns that somebody subscribes.
@@ -59,6 +59,12 @@ pub struct Census {
     pub large_rooms: usize,
     /// Destinations of which messages are kept.
     pub histories: usize,
+    /// Users with a session or a place in a room.
+    pub users: usize,
+    /// Users who have said a status.
+    pub statuses: usize,
+    /// Rows and statuses of sessions that broke and may come back.
+    pub lingering: usize,
     /// Users with a connection whose sending is metered.
     pub metered_users: usize,
     /// Items in the inboxes of all workers.

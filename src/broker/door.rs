@@ -7,10 +7,9 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use stompede_protocol::Headers;
 
-use crate::backend::{Backend, Bus, History, Members, Queues, Relay, Row};
-use crate::features::presence::Announcement;
-use crate::features::{Attendance, Dispatcher, Idempotency, rooms};
-use crate::model::{ConnectionId, Destination, Message, MessageId, WorkerId};
+use crate::backend::{Backend, Bus, History, Memberships, Queues, Relay};
+use crate::features::{Attendance, Dispatcher, Idempotency};
+use crate::model::{Destination, Message, MessageId, WorkerId};
 use crate::routing::{Directory, Inboxes, Replies};
 
 use super::counters::{Census, Counters};
@@ -27,7 +26,7 @@ pub struct Broker {
     pub(super) replies: Replies,
     pub(super) relay: Arc<dyn Relay>,
     pub(super) history: Arc<dyn History>,
-    pub(super) members: Arc<dyn Members>,
+    pub(super) memberships: Arc<dyn Memberships>,
     pub(super) attendance: Attendance,
     pub(super) queues: Dispatcher,
     pub(super) idempotency: Arc<Idempotency>,
@@ -52,14 +51,14 @@ impl Broker {
             inboxes: Arc::clone(&inboxes),
             idempotency: Arc::clone(&idempotency),
         };
-        let Backend { presence, members, queues: queue_store, bus } = backend;
+        let Backend { presence, memberships, queues: queue_store, bus } = backend;
         let Bus { relay, history } = bus(Arc::new(sink));
         Self {
             protocol_limits: Arc::new(limits.protocol()),
             relay,
             history,
-            members,
-            attendance: Attendance::new(presence),
+            memberships,
+            attendance: Attendance::new(presence, parts.settings.linger_ms),
             queues: Dispatcher::new(Arc::clone(&queue_store), Arc::clone(&inboxes)),
             queue_store,
             idempotency,
@@ -115,6 +114,9 @@ impl Broker {
             rooms: self.attendance.rooms(),
             large_rooms: self.attendance.large_rooms(),
             histories: self.history.len(),
+            users: self.attendance.users(),
+            statuses: self.attendance.statuses(),
+            lingering: self.attendance.lingering(),
             metered_users: self.parts.user_rates.len(),
             inbox_items: self.inboxes.workers().map(|worker| self.inboxes.of(worker).len()).sum(),
         }
@@ -137,7 +139,7 @@ impl Broker {
             + self.idempotency.bytes()
             + self.queue_store.bytes()
             + self.history.bytes()
-            + self.members.bytes()
+            + self.memberships.bytes()
     }
 
     /// Whether buffers and queues hold more than they may. Queues have half of it and refuse by themselves what is more:
@@ -184,38 +186,12 @@ impl Broker {
         MessageId { node: self.parts.node, number: self.next_message.fetch_add(1, Ordering::Relaxed) + 1 }
     }
 
-    /// The user has a live subscription to the room on this connection.
-    pub(super) fn enter_room(&self, room: &str, user: &str, session: ConnectionId, now: Now) {
-        let row = Row { room, user, session };
-        self.attendance.enter(row, now.mono.0, &mut |announcement| self.announce(room, announcement, now));
-    }
-
-    /// That subscription ended.
-    pub(super) fn leave_room(&self, room: &str, user: &str, session: ConnectionId, now: Now) {
-        let row = Row { room, user, session };
-        self.attendance.leave(row, now.mono.0, &mut |announcement| self.announce(room, announcement, now));
-    }
-
     /// What comes due with time, whichever worker notices. To be called several times a second by one worker.
     pub(super) fn tick(&self, now: Now) {
         self.queues.tick(now.mono);
         self.idempotency.tick(now.mono);
         self.history.tick(now.wall_ms);
-        self.attendance.tick(now.mono.0, |room, announcement| self.announce(room, announcement, now));
-    }
-
-    fn announce(&self, room: &str, announcement: Announcement<'_>, now: Now) {
-        let Some(topic) = self.parts.settings.rooms.events_topic(room) else { return };
-        let (kind, body) = match announcement {
-            Announcement::Join(user) => ("JOIN", rooms::presence_event("JOIN", room, user, now.wall_ms)),
-            Announcement::Leave(user) => ("LEAVE", rooms::presence_event("LEAVE", room, user, now.wall_ms)),
-            Announcement::Count(count) => ("PRESENCE_COUNT", rooms::count_event(room, count, now.wall_ms)),
-        };
-        let mut headers = Headers::new();
-        headers.push("content-type", JSON);
-        headers.push("event", kind);
-        let message = self.message(topic, None, headers, body.into(), now);
-        self.relay.announce(&Arc::new(message));
+        self.tick_rooms(now);
     }
 }
 

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use stompede_protocol::{Headers, Send};
 
+use crate::features::rooms::status::{self, Wish};
 use crate::features::rooms::{Utterance, Verb, enrich};
-use crate::features::users;
+use crate::features::{rooms, users};
 use crate::model::message::{bare, forwarded_headers};
-use crate::model::{Address, CloseReason, Destination, Message, Principal, Refusal};
+use crate::model::{Address, CloseReason, Destination, Message, Principal, Refusal, Which};
 use crate::policy::access::Action;
 use crate::routing::ReplyRoute;
 
@@ -35,6 +36,23 @@ pub(super) enum Letter {
     Reply(ReplyRoute, Arc<Message>),
     /// To the broker: a fresh token.
     Refresh(Box<str>),
+    /// To the broker: what a user says of himself.
+    Status(Arc<str>, Box<Wish>),
+    /// To a room, unless it has just heard that its author types.
+    Typing(Arc<Message>),
+    /// To the broker: what a user has read.
+    Mark(Mark),
+    /// To the broker: a user ends his membership of a room.
+    Leave(Arc<str>, Box<str>),
+    /// To nobody: accepted, and that is all.
+    Nothing,
+}
+
+/// A message up to which somebody has read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) room: Box<str>,
+    pub(super) which: Which,
 }
 
 impl Letter {
@@ -42,7 +60,7 @@ impl Letter {
     pub(super) fn kept_at(&self) -> Option<&Destination> {
         match self {
             Self::Topic(message) => Some(&message.destination),
-            Self::Queue(_) | Self::Handler(_) | Self::Reply(..) | Self::Refresh(_) => None,
+            _ => None,
         }
     }
 
@@ -105,6 +123,10 @@ impl Broker {
                 Ok(Letter::Reply(route, make(Destination::internal(name), headers)))
             }
             Address::App(destination) if destination.as_str() == REFRESH => refresh(send),
+            Address::App(_) if name == status::DESTINATION => {
+                self.status_letter(sender.principal, &send.body)
+            }
+            Address::App(_) if self.parts.settings.rooms.is_unread(name) => Err(asked_only(name)),
             Address::App(destination) => match self.parts.settings.rooms.of_command(name) {
                 Some(command) => self.room_command(sender, command?, send, &headers, now),
                 None => {
@@ -147,9 +169,18 @@ impl Broker {
         now: Now,
     ) -> Result<Letter, Refusal> {
         let name = &*send.destination;
-        if verb != Verb::Send {
-            let text = "this destination answers SUBSCRIBE, not SEND";
-            return Err(Refusal::new(CloseReason::NoHandler, text).at(name));
+        match verb {
+            Verb::Send => {}
+            Verb::Typing => {
+                return self.typing_letter(sender.principal, room, now).map_err(|refusal| refusal.at(name));
+            }
+            Verb::Read | Verb::Leave => {
+                return member_letter(sender.principal, room, verb, &send.body)
+                    .map_err(|refusal| refusal.at(name));
+            }
+            Verb::Members => {
+                return Err(asked_only(name));
+            }
         }
         let id = self.next_id();
         let utterance = Utterance {
@@ -171,6 +202,20 @@ impl Broker {
         let destination = self.parts.settings.rooms.topic(room);
         let message = self.message(destination, sender.principal.user.clone(), headers, body.into(), now);
         Ok(Letter::Topic(Arc::new(Message { id, numbered: true, ..message })))
+    }
+}
+
+fn asked_only(name: &str) -> Refusal {
+    Refusal::new(CloseReason::NoHandler, "this destination answers SUBSCRIBE, not SEND").at(name)
+}
+
+/// SEND to `/app/chat/<room>/read` and `/app/chat/<room>/leave`.
+fn member_letter(principal: &Principal, room: &str, verb: Verb, body: &[u8]) -> Result<Letter, Refusal> {
+    let nobody = || Refusal::new(CloseReason::Forbidden, "only a signed-in user is member of rooms");
+    let user = principal.user.as_ref().ok_or_else(nobody)?;
+    match verb {
+        Verb::Read => Ok(Letter::Mark(Mark { room: room.into(), which: rooms::read::which(body)? })),
+        _ => Ok(Letter::Leave(Arc::clone(user), room.into())),
     }
 }
 

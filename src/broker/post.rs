@@ -70,6 +70,7 @@ impl Broker {
     /// Posts what is left of a transaction whose sender is gone: what has begun is finished, room or not.
     pub(super) fn post_anyway(&self, letter: &mut Letter, ticket: Ticket, now: Now) {
         match letter {
+            Letter::Typing(message) => self.relay.announce(message),
             Letter::Topic(message) => match self.parts.settings.rules.history(&message.destination) {
                 Some(retention) => {
                     // A store that refuses has said so to its log; who sent it is gone.
@@ -84,7 +85,9 @@ impl Broker {
                 let item = Item::Reply { route: route.clone(), message: Arc::clone(message) };
                 self.inboxes.force(route.connection.worker, item);
             }
-            Letter::Refresh(_) => {}
+            Letter::Status(user, wish) => self.set_status(user, wish, now),
+            Letter::Leave(user, room) => self.end_membership(room, user, now),
+            Letter::Refresh(_) | Letter::Mark(_) | Letter::Nothing => {}
         }
     }
 
@@ -147,8 +150,11 @@ impl Broker {
                 let item = Item::Reply { route: route.clone(), message: Arc::clone(message) };
                 self.inboxes.offer(route.connection.worker, item, Some(from))?;
             }
+            Letter::Typing(message) => self.relay.publish(message, Some(from))?,
+            Letter::Status(user, wish) => self.set_status(user, wish, now),
+            Letter::Leave(user, room) => self.end_membership(room, user, now),
             // The session's own business.
-            Letter::Refresh(_) => {}
+            Letter::Refresh(_) | Letter::Mark(_) | Letter::Nothing => {}
         }
         Ok(Posted::Now)
     }

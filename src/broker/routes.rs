@@ -1,8 +1,9 @@
 //! SUBSCRIBE: what a destination means to the one who subscribes it.
 
-use stompede_protocol::Subscribe;
+use stompede_protocol::{Headers, Subscribe};
 
-use crate::features::rooms::Verb;
+use crate::features::rooms::{self, Page, Verb, status};
+use crate::features::unread::UNREAD_PATH;
 use crate::features::users::{self, ERRORS_PATH};
 use crate::model::{Address, CloseReason, Destination, Principal, Refusal, Start};
 use crate::policy::access::Action;
@@ -10,6 +11,7 @@ use crate::routing::Topic;
 
 use super::door::Broker;
 use super::letters::REFRESH;
+use super::peer::membership::Entry;
 
 /// What a subscription becomes.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,11 +20,13 @@ pub(super) enum Route {
     Topic {
         topic: Topic,
         /// The room in which the subscriber becomes present.
-        room: Option<Box<str>>,
+        entry: Option<Entry>,
         /// MESSAGE shows the destination as subscribed.
         own: bool,
         /// Refusals of the session come here.
         errors: bool,
+        /// Unread counts that have changed come here.
+        unread: bool,
         /// From where what is kept is wanted, if it is.
         replay: Option<Start>,
     },
@@ -30,8 +34,10 @@ pub(super) enum Route {
     Queue(Destination),
     /// Answers to the session.
     Temp(Box<str>),
-    /// One answer: who is in the room.
-    Members(Box<str>),
+    /// One answer: who is in the room, or some of them.
+    Members(Box<str>, Page),
+    /// One answer: all unread counts of the user.
+    Unread,
     /// One answer, from a worker of the application.
     Request(Destination),
 }
@@ -49,18 +55,20 @@ impl Broker {
             // Both names are one queue: the rule for the short one decides.
             self.check(principal, Action::Subscribe, &users::short_name(queue.as_str()))?;
             let replay = self.replay(principal, subscribe)?;
-            let errors = queue.user_queue().is_some_and(|(_, path)| path == ERRORS_PATH);
-            return Ok(Route::Topic { topic: Topic::Exact(queue), room: None, own: true, errors, replay });
+            let is = |known: &str| queue.user_queue().is_some_and(|(_, path)| path == known);
+            let (errors, unread) = (is(ERRORS_PATH), is(UNREAD_PATH));
+            let topic = Topic::Exact(queue);
+            return Ok(Route::Topic { topic, entry: None, own: true, errors, unread, replay });
         }
         match address {
-            Address::App(destination) => self.application(principal, destination),
+            Address::App(destination) => self.application(principal, destination, &subscribe.headers),
             Address::Wildcard(pattern) => {
                 if !self.parts.access.may_pattern(principal, Action::Subscribe, &pattern) {
                     let text = format!("not allowed to SUBSCRIBE to everything that {name} can match");
                     return Err(Refusal::new(CloseReason::Forbidden, text).at(name));
                 }
                 let (topic, replay) = (Topic::Wildcard(pattern), self.replay(principal, subscribe)?);
-                Ok(Route::Topic { topic, room: None, own: false, errors: false, replay })
+                Ok(Route::Topic { topic, entry: None, own: false, errors: false, unread: false, replay })
             }
             Address::ReplyQueue(_) => {
                 let text = "a reply address is for SEND; SUBSCRIBE /temp-queue/<name> for answers";
@@ -84,7 +92,10 @@ impl Broker {
             .filter(|_| principal.user.is_some() && self.parts.access.may(principal, Action::Presence, name));
         let topic = Topic::Exact(Destination::internal(name));
         let replay = self.replay(principal, subscribe)?;
-        Ok(Route::Topic { topic, room: room.map(Into::into), own: false, errors: false, replay })
+        let marks_read = self.parts.settings.mark_read_on_subscribe
+            || subscribe.headers.get("stompede-mark-read") == Some("true");
+        let entry = room.map(|room| Entry { room: room.into(), marks_read });
+        Ok(Route::Topic { topic, entry, own: false, errors: false, unread: false, replay })
     }
 
     /// From where a SUBSCRIBE wants what is kept.
@@ -110,14 +121,24 @@ impl Broker {
         }))
     }
 
-    fn application(&self, principal: &Principal, destination: Destination) -> Result<Route, Refusal> {
+    fn application(
+        &self,
+        principal: &Principal,
+        destination: Destination,
+        headers: &Headers,
+    ) -> Result<Route, Refusal> {
         let name = destination.as_str();
         let sent_only = || {
             let text = "this destination takes SEND, not SUBSCRIBE";
             Err(Refusal::new(CloseReason::NoHandler, text).at(name))
         };
-        if name == REFRESH {
+        if name == REFRESH || name == status::DESTINATION {
             return sent_only();
+        }
+        if self.parts.settings.rooms.is_unread(name) {
+            let nobody =
+                || Refusal::new(CloseReason::Forbidden, "only a signed-in user has unread messages").at(name);
+            return principal.user.as_ref().map(|_| Route::Unread).ok_or_else(nobody);
         }
         if let Some(command) = self.parts.settings.rooms.of_command(name) {
             let (room, verb) = command?;
@@ -126,7 +147,9 @@ impl Broker {
             }
             let topic = self.parts.settings.rooms.topic(room);
             self.check(principal, Action::Presence, topic.as_str()).map_err(|refusal| refusal.at(name))?;
-            return Ok(Route::Members(room.into()));
+            let listed_max = self.parts.settings.limits.members_listed_max;
+            let page = Page::parse(headers.get(rooms::LIMIT), headers.get(rooms::AFTER), listed_max);
+            return Ok(Route::Members(room.into(), page.map_err(|refusal| refusal.at(name))?));
         }
         if self.parts.access.may(principal, Action::Handle, name) {
             return Ok(Route::Queue(destination));

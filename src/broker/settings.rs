@@ -40,6 +40,10 @@ pub struct Settings {
     pub rules: DestinationRules,
     /// Names of rooms.
     pub rooms: Rooms,
+    /// How long a user whose connection broke stays present, milliseconds.
+    pub linger_ms: u64,
+    /// Whether SUBSCRIBE to a room marks as read what is there.
+    pub mark_read_on_subscribe: bool,
     /// Header `server` of CONNECTED.
     pub server_name: Box<str>,
     /// Bytes of buffers above which no SEND is read; queues may hold half as much besides.

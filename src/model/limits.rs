@@ -64,6 +64,8 @@ pub struct Limits {
     pub members_of_room_max: usize,
     /// Memberships of all users together.
     pub memberships_max: usize,
+    /// Rooms in which one user is present, in all his sessions together.
+    pub user_rooms_max: usize,
 }
 
 /// `body_bytes_max` cannot be set higher: 64 MiB.
@@ -101,6 +103,7 @@ impl Default for Limits {
             memberships_of_user_max: 1_000,
             members_of_room_max: 100_000,
             memberships_max: 1_000_000,
+            user_rooms_max: 1_000,
         }
     }
 }

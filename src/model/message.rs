@@ -1,6 +1,7 @@
 //! One published message, shared by everything that delivers it.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -21,6 +22,22 @@ pub struct MessageId {
 impl fmt::Display for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:x}-{}", self.node, self.number)
+    }
+}
+
+/// The text is no id that a broker gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoMessageId;
+
+impl FromStr for MessageId {
+    type Err = NoMessageId;
+
+    fn from_str(text: &str) -> Result<Self, NoMessageId> {
+        let (node, number) = text.split_once('-').ok_or(NoMessageId)?;
+        let node = u64::from_str_radix(node, 16).map_err(|_| NoMessageId)?;
+        let id = Self { node, number: number.parse().map_err(|_| NoMessageId)? };
+        // Just as it is written.
+        if id.to_string() == text { Ok(id) } else { Err(NoMessageId) }
     }
 }
 

@@ -398,7 +398,7 @@ fn what_the_store_has_taken_is_kept_though_its_sender_is_gone_and_its_key_is_kno
 fn the_hand_over_has_no_hole_and_no_double() {
     let seeds = match std::env::var("STOMPEDE_SEED") {
         Ok(seed) => vec![seed.parse().unwrap()],
-        Err(_) => (0..400).collect(),
+        Err(_) => (0..250).collect(),
     };
     for seed in seeds {
         let outcome = std::panic::catch_unwind(|| hands_over(seed));
@@ -421,7 +421,7 @@ fn hands_over(seed: u64) {
     let witness = world.connect_as("witness");
     witness.subscribes(ROOM);
     let mut serial = 0;
-    for _ in 0..dice.below(400) {
+    for _ in 0..dice.below(150) {
         publishers[dice.below(3)].sends(ROOM, &serial.to_string());
         serial += 1;
     }
@@ -434,7 +434,7 @@ fn hands_over(seed: u64) {
         None => ("stompede-history", "100000".to_owned()),
     };
     since(&reader, &[(asked.0, &asked.1)]);
-    for _ in 0..300 {
+    for _ in 0..200 {
         match dice.below(4) {
             0 => {
                 publishers[dice.below(3)].sends(ROOM, &serial.to_string());

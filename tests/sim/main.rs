@@ -5,6 +5,7 @@ mod flow;
 mod history;
 mod limits;
 mod line;
+mod members;
 mod person;
 mod queues;
 mod reasons;

@@ -38,6 +38,7 @@ pub(crate) struct Setup {
     pub(crate) guarded: bool,
     pub(crate) rules: DestinationRules,
     pub(crate) events: Events,
+    pub(crate) linger_ms: u64,
     pub(crate) memory_bytes_max: usize,
     pub(crate) heart_beat: HeartBeat,
     /// The broker's source of randomness fails when its numbers have come so far.
@@ -46,6 +47,8 @@ pub(crate) struct Setup {
     pub(crate) accounts: Vec<AccountConfig>,
     /// What is kept is written by somebody who takes his time: he gets turns like others, see [`World::holds_still`].
     pub(crate) late_store: bool,
+    /// SUBSCRIBE to a room marks as read what is there.
+    pub(crate) marks_read: bool,
 }
 
 /// Who comes, and how.
@@ -143,11 +146,13 @@ impl World {
             guarded: false,
             rules: DestinationRules::default(),
             events: Events::Topic,
+            linger_ms: 10_000,
             memory_bytes_max: usize::MAX,
             heart_beat: HeartBeat { send_ms: 10_000, receive_ms: 10_000 },
             random_fails_at: 0,
             accounts: Vec::new(),
             late_store: false,
+            marks_read: false,
         };
         change(&mut setup);
         Self { core: Rc::new(RefCell::new(Core::new(setup))) }
@@ -343,6 +348,8 @@ impl Core {
                 pong_ms: 10_000,
                 rules: setup.rules,
                 rooms: Rooms::new("/topic/chat/", "/app/chat/", setup.events),
+                linger_ms: setup.linger_ms,
+                mark_read_on_subscribe: setup.marks_read,
                 server_name: "stompede/test".into(),
                 memory_bytes_max: setup.memory_bytes_max,
                 limits: setup.limits,

@@ -1,13 +1,14 @@
 //! The embedded default: everything in this process, nothing survives it.
 
+mod few;
 mod history;
-mod members;
+mod memberships;
 mod presence;
 mod queues;
 mod relay;
 
 pub use history::MemoryHistory;
-pub use members::MemoryMembers;
+pub use memberships::MemoryMemberships;
 pub use presence::MemoryPresence;
 pub use queues::MemoryQueues;
 pub use relay::MemoryRelay;
@@ -20,8 +21,8 @@ use crate::model::Limits;
 /// A backend in this process, which may hold `memory_bytes_max`.
 pub fn embedded(limits: &Limits, memory_bytes_max: usize) -> Backend {
     Backend {
-        presence: Arc::new(MemoryPresence::new()),
-        members: Arc::new(MemoryMembers::new(limits)),
+        presence: Arc::new(MemoryPresence::new(limits.user_rooms_max)),
+        memberships: Arc::new(MemoryMemberships::new(limits)),
         queues: Arc::new(MemoryQueues::new(limits, memory_bytes_max / QUEUES_PART)),
         bus: Box::new(move |sink| Bus {
             relay: Arc::new(MemoryRelay::new(Arc::clone(&sink))),

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use smallvec::SmallVec;
 use stompede_protocol::{Event, Receipt, SubscriptionKey};
 
+use crate::broker::letters::Mark;
 use crate::broker::post::store_refusal;
 use crate::model::{Answer, Destination, Page, StoreError, Ticket};
 
@@ -40,6 +41,8 @@ pub(super) enum Asked {
     Store(Destination),
     /// Read the first page for a subscription.
     Read(SubscriptionKey),
+    /// Find what somebody has read.
+    Mark(Mark),
 }
 
 impl Calls {
@@ -148,8 +151,12 @@ impl Peer {
             (Asked::Read(key), Some(Answer::Page(page))) => {
                 self.begin_reading(env, key, call, page, receipts)
             }
-            (Asked::Store(_) | Asked::Read(_), _) => {
-                receipts.into_iter().for_each(|r| self.session.complete(r))
+            (Asked::Mark(mark), Some(Answer::Found(found))) => match self.marked(env, &mark, found) {
+                Ok(()) => receipts.into_iter().for_each(|receipt| self.session.complete(receipt)),
+                Err(refusal) => self.refuse(env, &refusal, receipts.into_iter().next_back()),
+            },
+            (Asked::Store(_) | Asked::Read(_) | Asked::Mark(_), _) => {
+                receipts.into_iter().for_each(|receipt| self.session.complete(receipt));
             }
         }
         self.transmit(env);

@@ -12,6 +12,7 @@ use crate::model::{Answer, Delivery, Destination, Message, Overflow, Page, Refus
 use crate::routing::{Note, SubscriberId};
 
 use super::calls::Asked;
+use super::membership::Entry;
 use super::{Env, Listening, Peer};
 
 /// What is still to be read.
@@ -25,12 +26,12 @@ pub(super) struct Replay {
     /// What the next message says of itself, `stompede-recovered`.
     say: Option<bool>,
     /// The room in which the subscriber becomes present once it is live.
-    room: Option<Box<str>>,
+    entry: Option<Entry>,
 }
 
 impl Replay {
-    pub(super) fn new(destination: Destination, room: Option<Box<str>>) -> Self {
-        Self { destination, call: None, after: 0, say: None, room }
+    pub(super) fn new(destination: Destination, entry: Option<Entry>) -> Self {
+        Self { destination, call: None, after: 0, say: None, entry }
     }
 
     pub(super) fn waits_for_outbox(&self) -> bool {
@@ -86,12 +87,13 @@ impl Peer {
     /// From here on what is published comes by itself.
     fn join(&mut self, env: &mut Env<'_>, key: SubscriptionKey) {
         let Some(live) = self.live.iter_mut().find(|live| live.key == key) else { return };
-        let Listening::Topic { subscriber, room, replay, .. } = &mut live.what else { return };
+        let Listening::Topic { subscriber, replay, .. } = &mut live.what else { return };
         let Some(ended) = replay.take() else { return };
         env.table.note(*subscriber, ended.say.map_or(Note::None, Note::Say));
-        room.clone_from(&ended.room);
-        if let (Some(room), Some(member)) = (ended.room, self.member()) {
-            env.broker.enter_room(&room, member.principal.name(), self.id, env.now);
+        let entered = ended.entry.map_or(Ok(()), |entry| self.enter(env, key, entry));
+        if let Err(refusal) = entered {
+            self.drop_subscription(env, key);
+            self.refuse(env, &refusal, None);
         }
     }
 

@@ -7,27 +7,17 @@ use stompede_protocol::{AckMode, Receipt, Subscribe, SubscriptionKey, Unsubscrib
 use crate::broker::door::JSON;
 use crate::broker::letters::Letter;
 use crate::broker::routes::Route;
+use crate::features::rooms::Page;
 use crate::features::{Consumer, rooms, users};
 use crate::model::{Address, CloseReason, Destination, Refusal};
 use crate::policy::access::Action;
-use crate::routing::{Interest, Listener, Note, ReplyRoute, Subscriber, SubscriberId, Topic};
+use crate::routing::{Listener, ReplyRoute};
 
 use super::calls::recovered;
-use super::replay::Replay;
+use super::listen::Begun;
+use super::presence::Departure;
 use super::work::{Stage, Work};
 use super::{Env, Listening, Live, Peer, QueueShare};
-
-/// What became of a SUBSCRIBE.
-enum Begun {
-    /// It hears what is published from now on.
-    Live,
-    /// A worker of the application is to be asked.
-    Asks(Letter),
-    /// What is kept is being read.
-    Reads,
-    /// As [`Begun::Live`]; it wanted what is kept, but there nothing is.
-    HasNoHistory,
-}
 
 impl Peer {
     pub(super) fn subscribe(&mut self, env: &mut Env<'_>, mut subscribe: Subscribe) {
@@ -66,93 +56,23 @@ impl Peer {
     /// Makes the subscription live, or sees to it that it will be.
     fn begin(&mut self, env: &mut Env<'_>, subscribe: &Subscribe, route: Route) -> Result<Begun, Refusal> {
         match route {
-            Route::Topic { topic, room, own, errors, replay } => {
-                let subscriber = self.listen(env, subscribe, &topic, own);
-                let signals = subscribe.headers.get("stompede-signals") == Some("message");
-                let kept = match (&topic, replay) {
-                    (Topic::Exact(destination), Some(start)) => {
-                        let keeps = env.broker.settings().rules.history(destination).is_some();
-                        keeps.then_some((destination, start))
-                    }
-                    _ => None,
-                };
-                let Some((destination, start)) = kept else {
-                    let what =
-                        Listening::Topic { subscriber, room: room.clone(), errors, signals, replay: None };
-                    self.add(subscribe.key, what);
-                    if let (Some(room), Some(member)) = (room, self.member()) {
-                        env.broker.enter_room(&room, member.principal.name(), self.id, env.now);
-                    }
-                    return Ok(if replay.is_some() {
-                        env.table.note(subscriber, Note::Say(false));
-                        Begun::HasNoHistory
-                    } else {
-                        Begun::Live
-                    });
-                };
-                env.table.note(subscriber, Note::Muted);
-                let replay = Some(Box::new(Replay::new(destination.clone(), room)));
-                self.add(subscribe.key, Listening::Topic { subscriber, room: None, errors, signals, replay });
-                self.begin_replay(env, subscribe.key, destination, start);
-                return Ok(Begun::Reads);
-            }
+            Route::Topic { .. } => return self.begin_topic(env, subscribe, route),
             Route::Queue(queue) => self.consume(env, subscribe, &queue)?,
             Route::Temp(name) => {
                 self.reply_token(env, &name)?;
                 self.add(subscribe.key, Listening::Temp(name));
             }
-            Route::Members(room) => {
+            Route::Members(room, page) => {
                 self.add(subscribe.key, Listening::Request(None));
-                self.answer_members(env, subscribe, &room);
+                self.answer_members(env, subscribe, &room, page);
+            }
+            Route::Unread => {
+                self.add(subscribe.key, Listening::Request(None));
+                self.answer_unread(env, subscribe.key)?;
             }
             Route::Request(destination) => return self.request(env, subscribe, destination).map(Begun::Asks),
         }
         Ok(Begun::Live)
-    }
-
-    fn listen(&self, env: &mut Env<'_>, subscribe: &Subscribe, topic: &Topic, own: bool) -> SubscriberId {
-        let subscriber = Subscriber {
-            slot: self.id.slot,
-            key: subscribe.key,
-            kind: self.kind,
-            id: subscribe.id.as_deref().map(|id| env.table.text(id)),
-            shown: own.then(|| env.table.text(&subscribe.destination)),
-            issued: (subscribe.ack != AckMode::Auto).then_some(0),
-            note: Note::None,
-        };
-        self.join_topic(env, topic, subscriber)
-    }
-
-    /// From now on what is published there reaches `subscriber`.
-    pub(super) fn join_topic(
-        &self,
-        env: &mut Env<'_>,
-        topic: &Topic,
-        subscriber: Subscriber,
-    ) -> SubscriberId {
-        let (subscriber, interest) = env.table.add(topic.clone(), subscriber);
-        if interest == Interest::Gained {
-            match topic {
-                Topic::Exact(destination) => {
-                    env.broker.directory.add(destination, self.id.worker);
-                }
-                Topic::Wildcard(pattern) => env.broker.directory.add_pattern(pattern, self.id.worker),
-            }
-        }
-        subscriber
-    }
-
-    /// The end of [`Peer::join_topic`].
-    pub(super) fn unlisten(&self, env: &mut Env<'_>, subscriber: SubscriberId) {
-        let (topic, interest) = env.table.remove(subscriber);
-        if interest == Interest::Lost {
-            match &topic {
-                Topic::Exact(destination) => {
-                    env.broker.directory.remove(destination, self.id.worker);
-                }
-                Topic::Wildcard(pattern) => env.broker.directory.remove_pattern(pattern, self.id.worker),
-            }
-        }
     }
 
     fn consume(
@@ -183,10 +103,9 @@ impl Peer {
         Ok(())
     }
 
-    fn answer_members(&mut self, env: &mut Env<'_>, subscribe: &Subscribe, room: &str) {
-        let listed_max = env.broker.settings().limits.members_listed_max;
-        let (users, count) = env.broker.attendance.members(room, listed_max);
-        let body = rooms::members_answer(room, &users, count);
+    fn answer_members(&mut self, env: &mut Env<'_>, subscribe: &Subscribe, room: &str, page: Page) {
+        let members = env.broker.attendance.members(room, page.after, page.count);
+        let body = rooms::members_answer(room, &members);
         let mut headers = stompede_protocol::Headers::new();
         headers.push("content-type", JSON);
         let destination = Destination::internal(&subscribe.destination);
@@ -246,19 +165,19 @@ impl Peer {
     fn end_subscription(&mut self, env: &mut Env<'_>, key: SubscriptionKey) {
         if let Some(place) = self.live.iter().position(|live| live.key == key) {
             let live = self.live.swap_remove(place);
-            self.end_listening(env, live);
+            self.end_listening(env, live, Departure::Meant);
         }
     }
 
     /// Takes a subscription out of whatever could deliver to it. What it has not acknowledged goes back to its queue; what
     /// waits in the outbox and will not be acknowledged stays, for it may still be written.
-    pub(super) fn end_listening(&mut self, env: &mut Env<'_>, live: Live) {
+    pub(super) fn end_listening(&mut self, env: &mut Env<'_>, live: Live, departure: Departure) {
         match live.what {
             Listening::Topic { subscriber, room, .. } => {
                 self.unlisten(env, subscriber);
                 self.end_unread(env, live.key);
-                if let (Some(room), Some(member)) = (room, self.member()) {
-                    env.broker.leave_room(&room, member.principal.name(), self.id, env.now);
+                if let Some(room) = room {
+                    self.leave_room(env, room, departure);
                 }
             }
             Listening::Queue(share) => {
@@ -277,6 +196,7 @@ impl Peer {
     pub(super) fn recheck(&mut self, env: &mut Env<'_>) -> Result<(), Refusal> {
         let Some(member) = self.member() else { return Ok(()) };
         let access = &env.broker.parts.access;
+        let mut lost: Vec<(SubscriptionKey, Box<str>)> = Vec::new();
         for subscription in self.session.subscriptions() {
             let name = &*subscription.destination;
             let works =
@@ -295,18 +215,24 @@ impl Peer {
                         _ => access.may(&member.principal, Action::Subscribe, name),
                     };
             if !allowed {
-                let text = format!("the fresh token no longer allows the subscription to {name}");
-                return Err(Refusal::new(CloseReason::Forbidden, text).at(name));
+                lost.push((subscription.key, name.into()));
             }
         }
-        Ok(())
+        let Some((_, name)) = lost.first() else { return Ok(()) };
+        let text = format!("the fresh token no longer allows the subscription to {name}");
+        let refusal = Refusal::new(CloseReason::Forbidden, text).at(name);
+        // The session's end is its connection's, for the rooms; these it leaves now.
+        for (key, _) in lost {
+            self.drop_subscription(env, key);
+        }
+        Err(refusal)
     }
 
     pub(super) fn consumer(&self, key: SubscriptionKey) -> Consumer {
         Consumer { connection: self.id, key }
     }
 
-    fn add(&mut self, key: SubscriptionKey, what: Listening) {
+    pub(super) fn add(&mut self, key: SubscriptionKey, what: Listening) {
         if self.live.is_empty() {
             // Most connections have one; a first push would make room for four.
             self.live.reserve_exact(1);

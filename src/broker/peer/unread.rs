@@ -65,30 +65,26 @@ enum Purpose {
 
 impl Peer {
     /// SUBSCRIBE to the question for all counts.
-    pub(super) fn answer_unread(
-        &mut self,
-        env: &mut Env<'_>,
-        key: SubscriptionKey,
-        user: &Arc<str>,
-    ) -> Result<(), Refusal> {
+    pub(super) fn answer_unread(&mut self, env: &mut Env<'_>, key: SubscriptionKey) -> Result<(), Refusal> {
         let open = self.unread.as_ref().map_or(0, |unread| unread.tallies.len());
         if open >= TALLIES_MAX {
             let text = format!("more than {TALLIES_MAX} questions for unread counts are open");
             return Err(Refusal::new(CloseReason::RateLimited, text));
         }
-        let rooms = env.broker.members.rooms_of(user);
-        self.count(env, key, Purpose::Answer, user, rooms);
+        let rooms = self.memberships(env);
+        self.count(env, key, Purpose::Answer, rooms);
         Ok(())
     }
 
     /// SUBSCRIBE to the changes. Only one subscription of a session hears of them.
-    pub(super) fn listen_unread(&mut self, env: &mut Env<'_>, key: SubscriptionKey, user: &Arc<str>) {
+    pub(super) fn listen_unread(&mut self, env: &mut Env<'_>, key: SubscriptionKey) {
+        let Some(user) = self.user().cloned() else { return };
         if self.unread.as_ref().is_some_and(|unread| unread.book.is_some()) {
             return;
         }
-        let memberships = self.watch(env, key, memberships_topic(user));
+        let memberships = self.watch(env, key, memberships_topic(&user));
         let mut rooms = HashMap::default();
-        for Membership { room, .. } in env.broker.members.rooms_of(user) {
+        for Membership { room, .. } in self.memberships(env) {
             let subscriber = self.watch(env, key, env.broker.settings().rooms.topic(&room));
             rooms.insert(room, Watch { subscriber, told: None });
         }
@@ -109,8 +105,7 @@ impl Peer {
 
     /// Something was published where this session watches.
     pub(in crate::broker) fn noticed(&mut self, env: &mut Env<'_>, message: &Message) {
-        let Some(member) = self.member() else { return };
-        let user = Arc::<str>::from(member.principal.name());
+        let Some(user) = self.user().cloned() else { return };
         let rooms = &env.broker.settings().rooms;
         if let Some(room) = rooms.of_topic(message.destination.as_str()) {
             // What one says oneself is not unread, and events are not kept.
@@ -125,7 +120,8 @@ impl Peer {
     /// The user has joined the room, has left it or has read on.
     fn membership_changed(&mut self, env: &mut Env<'_>, room: &str, user: &Arc<str>) {
         let Some(key) = self.book().map(|book| book.key) else { return };
-        match env.broker.members.membership(room, user) {
+        let membership = env.broker.memberships.membership(room, user);
+        match membership.filter(|membership| self.may_hear(env, &membership.room)) {
             None => {
                 let left = self.book().and_then(|book| {
                     book.dirty.remove(room);
@@ -185,24 +181,18 @@ impl Peer {
         {
             dirty.push(room);
         }
-        let rooms = dirty.iter().filter_map(|room| env.broker.members.membership(room, &user)).collect();
-        self.count(env, key, Purpose::Changes, &user, rooms);
+        let rooms = dirty.iter().filter_map(|room| env.broker.memberships.membership(room, &user)).collect();
+        self.count(env, key, Purpose::Changes, rooms);
     }
 
     /// Asks for the counts of all `rooms`.
-    fn count(
-        &mut self,
-        env: &mut Env<'_>,
-        key: SubscriptionKey,
-        purpose: Purpose,
-        user: &Arc<str>,
-        rooms: Vec<Membership>,
-    ) {
+    fn count(&mut self, env: &mut Env<'_>, key: SubscriptionKey, purpose: Purpose, rooms: Vec<Membership>) {
+        let Some(user) = self.user().cloned() else { return };
         let mut tally = Tally { key, purpose, open: HashMap::default(), counts: Vec::new() };
         for Membership { room, read } in rooms {
             let ticket = self.ticket();
             let topic = env.broker.settings().rooms.topic(&room);
-            let readers = Box::new([Reader { user: Arc::clone(user), read }]);
+            let readers = Box::new([Reader { user: Arc::clone(&user), read }]);
             tally.open.insert(ticket.call, room);
             env.broker.history.ask(&topic, Question::Count(readers), ticket, env.now.wall_ms);
         }
@@ -247,11 +237,11 @@ impl Peer {
     }
 
     fn tell(&mut self, env: &mut Env<'_>, key: SubscriptionKey, counts: &[Count]) {
-        let Some(user) = self.member().map(|member| member.principal.name().to_owned()) else { return };
+        let Some(user) = self.user() else { return };
         let mut headers = Headers::new();
         headers.push("content-type", JSON);
         headers.push("event", "UNREAD");
-        let destination = Destination::of_user(&user, UNREAD_PATH);
+        let destination = Destination::of_user(user, UNREAD_PATH);
         let message = env.broker.message(destination, None, headers, unread_body(counts).into(), env.now);
         self.deliver_direct(env, key, &message);
     }

@@ -155,6 +155,10 @@ impl Peer {
         }
         match stage {
             Stage::Post(Letter::Refresh(token)) => self.refresh(env, token).map_err(Unposted::Ended)?,
+            Stage::Post(Letter::Mark(mark)) => {
+                self.mark(env, mark);
+                return Ok(Posted::Later);
+            }
             Stage::Post(letter) => {
                 let backlog = env.lanes.is_backlogged(env.broker.settings().limits.backlog_bytes_max);
                 if backlog || env.broker.is_over_memory() {

@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
-use crate::backend::members::{Members, MembersError, Membership};
+use crate::backend::memberships::{Membership, MembershipError, Memberships};
 use crate::model::Limits;
 
 /// Memberships of one node.
 #[derive(Debug)]
-pub struct MemoryMembers {
+pub struct MemoryMemberships {
     /// The rooms of each user and up to where he has read.
     users: Box<[Mutex<HashMap<Arc<str>, Rooms, RandomState>>]>,
     /// Numbers of members by room, and the one text of its name. Locked after `users`, never before.
@@ -29,7 +29,7 @@ type Rooms = BTreeMap<Arc<str>, u64>;
 
 type Sizes = HashMap<Arc<str>, usize, RandomState>;
 
-impl MemoryMembers {
+impl MemoryMemberships {
     /// No members yet.
     pub fn new(limits: &Limits) -> Self {
         Self {
@@ -52,12 +52,12 @@ impl MemoryMembers {
     }
 
     /// One more member; the room's name as all its members share it.
-    fn grow(&self, room: &str) -> Result<Arc<str>, MembersError> {
+    fn grow(&self, room: &str) -> Result<Arc<str>, MembershipError> {
         let mut sizes = self.sizes(room).lock();
         let known = sizes.get_key_value(room).map(|(name, size)| (Arc::clone(name), *size));
         let (name, size) = known.unwrap_or_else(|| (room.into(), 0));
         if size >= self.room_members_max {
-            return Err(MembersError::Members(self.room_members_max));
+            return Err(MembershipError::Members(self.room_members_max));
         }
         sizes.insert(Arc::clone(&name), size + 1);
         Ok(name)
@@ -73,18 +73,18 @@ impl MemoryMembers {
     }
 }
 
-impl Members for MemoryMembers {
-    fn enrol(&self, room: &str, user: &str, read: u64) -> Result<bool, MembersError> {
+impl Memberships for MemoryMemberships {
+    fn enrol(&self, room: &str, user: &str, read: u64) -> Result<bool, MembershipError> {
         let mut users = self.users(user).lock();
         let rooms = users.get(user);
         if rooms.is_some_and(|rooms| rooms.contains_key(room)) {
             return Ok(false);
         }
         if rooms.map_or(0, BTreeMap::len) >= self.user_rooms_max {
-            return Err(MembersError::Rooms(self.user_rooms_max));
+            return Err(MembershipError::Rooms(self.user_rooms_max));
         }
         if self.len() >= self.memberships_max {
-            return Err(MembersError::Store(self.memberships_max));
+            return Err(MembershipError::Store(self.memberships_max));
         }
         let name = self.grow(room)?;
         users.entry(user.into()).or_default().insert(name, read);
@@ -145,14 +145,14 @@ const MEMBERSHIP_BYTES: usize = 120;
 mod tests {
     use super::*;
 
-    fn members() -> MemoryMembers {
+    fn members() -> MemoryMemberships {
         let limits = Limits {
             memberships_of_user_max: 2,
             members_of_room_max: 2,
             memberships_max: 4,
             ..Limits::default()
         };
-        MemoryMembers::new(&limits)
+        MemoryMemberships::new(&limits)
     }
 
     #[test]
@@ -182,11 +182,11 @@ mod tests {
         for (room, user, expected) in [
             ("1", "alice", Ok(true)),
             ("2", "alice", Ok(true)),
-            ("3", "alice", Err(MembersError::Rooms(2))),
+            ("3", "alice", Err(MembershipError::Rooms(2))),
             ("1", "bob", Ok(true)),
-            ("1", "carol", Err(MembersError::Members(2))),
+            ("1", "carol", Err(MembershipError::Members(2))),
             ("3", "carol", Ok(true)),
-            ("4", "dave", Err(MembersError::Store(4))),
+            ("4", "dave", Err(MembershipError::Store(4))),
         ] {
             assert_eq!(members.enrol(room, user, 0), expected, "{user} in {room}");
         }

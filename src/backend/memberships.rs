@@ -14,7 +14,7 @@ pub struct Membership {
 
 /// Why somebody cannot become a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum MembersError {
+pub enum MembershipError {
     /// The user belongs to the named number of rooms already.
     #[error("a user is member of at most {0} rooms")]
     Rooms(usize),
@@ -27,12 +27,12 @@ pub enum MembersError {
 }
 
 /// Members of rooms. Membership lasts from the first SUBSCRIBE until it is ended, whoever is connected.
-pub trait Members: Send + Sync + Debug {
+pub trait Memberships: Send + Sync + Debug {
     /// Makes `user` a member of `room` who has read up to `read`; `false` if he is one already.
     ///
     /// # Errors
     /// A limit is reached.
-    fn enrol(&self, room: &str, user: &str, read: u64) -> Result<bool, MembersError>;
+    fn enrol(&self, room: &str, user: &str, read: u64) -> Result<bool, MembershipError>;
 
     /// Ends a membership; `false` if there is none.
     fn withdraw(&self, room: &str, user: &str) -> bool;
