@@ -159,8 +159,8 @@ pub trait Presence: Send + Sync + Debug {
     /// Number of rooms where somebody is present.
     fn rooms(&self) -> usize;
 
-    /// Number of users with a session or a place in a room.
-    fn users(&self) -> usize;
+    /// Number of users with a session.
+    fn online(&self) -> usize;
 
     /// Number of users who have said a status.
     fn statuses(&self) -> usize;

@@ -57,8 +57,8 @@ pub struct Census {
     pub rooms: usize,
     /// Rooms that are told counts.
     pub large_rooms: usize,
-    /// Users with a session or a place in a room.
-    pub users: usize,
+    /// Users with a session.
+    pub online_users: usize,
     /// Users who have said a status.
     pub statuses: usize,
     /// Rows and statuses of sessions that broke and may come back.

@@ -103,7 +103,7 @@ impl Broker {
             queues: self.queue_store.len(),
             rooms: self.attendance.rooms(),
             large_rooms: self.attendance.large_rooms(),
-            users: self.attendance.users(),
+            online_users: self.attendance.online(),
             statuses: self.attendance.statuses(),
             lingering: self.attendance.lingering(),
             metered_users: self.parts.user_rates.len(),
