@@ -14,7 +14,7 @@ pub mod memberships;
 pub mod memory;
 pub mod record;
 
-pub use history::{Appended, History, Patience, Question, Read, Unappended};
+pub use history::{Appended, History, Patience, Question, Read, UNREAD_MAX, Unappended};
 pub use memberships::{Membership, MembershipError, Memberships};
 
 /// Makes what publishes, once it is known where messages go.
@@ -183,8 +183,8 @@ pub trait Presence: Send + Sync + Debug {
     /// Number of rooms where somebody is present.
     fn rooms(&self) -> usize;
 
-    /// Number of users with a session or a place in a room.
-    fn users(&self) -> usize;
+    /// Number of users with a session.
+    fn online(&self) -> usize;
 
     /// Number of users who have said a status.
     fn statuses(&self) -> usize;

@@ -6,7 +6,7 @@ use stompede_protocol::Headers;
 
 use crate::backend::{Row, TooManyRooms};
 use crate::features::presence::Announcement;
-use crate::features::rooms::status::Wish;
+use crate::features::rooms::status::{DESTINATION, Wish};
 use crate::features::rooms::{At, Event};
 use crate::features::unread::memberships_topic;
 use crate::model::{CloseReason, ConnectionId, Message, Place, Principal, Refusal};
@@ -66,9 +66,10 @@ impl Broker {
         self.attendance.tick(now.mono, &mut |room, announcement| self.announce(room, announcement, now));
     }
 
-    /// SEND to [`crate::features::rooms::status::DESTINATION`].
+    /// SEND to [`DESTINATION`].
     pub(super) fn status_letter(&self, principal: &Principal, body: &[u8]) -> Result<Letter, Refusal> {
-        let user = principal.user.as_ref().ok_or_else(|| nobody("only a signed-in user has a status"))?;
+        let user = principal.user.as_ref();
+        let user = user.ok_or_else(|| nobody("only a signed-in user has a status").at(DESTINATION))?;
         Ok(Letter::Status(Arc::clone(user), Box::new(Wish::parse(body)?)))
     }
 

@@ -59,8 +59,8 @@ pub struct Census {
     pub large_rooms: usize,
     /// Destinations of which messages are kept.
     pub histories: usize,
-    /// Users with a session or a place in a room.
-    pub users: usize,
+    /// Users with a session.
+    pub online_users: usize,
     /// Users who have said a status.
     pub statuses: usize,
     /// Rows and statuses of sessions that broke and may come back.

@@ -114,7 +114,7 @@ impl Broker {
             rooms: self.attendance.rooms(),
             large_rooms: self.attendance.large_rooms(),
             histories: self.history.len(),
-            users: self.attendance.users(),
+            online_users: self.attendance.online(),
             statuses: self.attendance.statuses(),
             lingering: self.attendance.lingering(),
             metered_users: self.parts.user_rates.len(),

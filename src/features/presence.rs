@@ -156,9 +156,9 @@ impl Attendance {
         self.store.rooms()
     }
 
-    /// Users with a session or a place in a room.
-    pub fn users(&self) -> usize {
-        self.store.users()
+    /// Users with a session.
+    pub fn online(&self) -> usize {
+        self.store.online()
     }
 
     /// Users who have said a status.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::backend::history::UNREAD_MAX;
+use crate::backend::UNREAD_MAX;
 use crate::model::Destination;
 use crate::model::destination::encode_user;
 

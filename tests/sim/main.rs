@@ -7,6 +7,7 @@ mod limits;
 mod line;
 mod members;
 mod person;
+mod presence;
 mod queues;
 mod reasons;
 mod rooms;

@@ -191,10 +191,22 @@ impl World {
         person
     }
 
+    /// CONNECT of somebody for whom the embedding program vouches.
+    #[track_caller]
+    pub(crate) fn connect_vouched(&self, principal: Principal) -> Person {
+        let at = self.core.borrow_mut().open(Link::Stream, None, Shown::Vouched(Box::new(principal)));
+        let person = Person::new(Rc::clone(&self.core), at);
+        person.says(|client| {
+            client.connect(&Introduction { versions: &Version::ALL, ..Introduction::default() });
+        });
+        person.hears(&["CONNECTED"]);
+        person
+    }
+
     /// A connection that has said nothing.
     pub(crate) fn stranger(&self, link: Link, shard: Option<usize>) -> Person {
         let mut core = self.core.borrow_mut();
-        let at = core.open(link, shard);
+        let at = core.open(link, shard, Shown::Credentials(Box::default()));
         drop(core);
         let person = Person::new(Rc::clone(&self.core), at);
         self.goes_on();
@@ -305,6 +317,11 @@ impl World {
         core.settle();
     }
 
+    /// The monotonic clock, milliseconds.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.core.borrow().now_ms
+    }
+
     /// Nobody is here and nothing of anybody is left.
     #[track_caller]
     pub(crate) fn is_deserted(&self) {
@@ -390,11 +407,11 @@ impl Core {
         both(self.now_ms)
     }
 
-    fn open(&mut self, link: Link, shard: Option<usize>) -> usize {
+    fn open(&mut self, link: Link, shard: Option<usize>, shown: Shown) -> usize {
         let shard = shard.unwrap_or(self.turn % self.shards.len());
         self.turn += 1;
         let now = self.now();
-        let id = self.shards[shard].open(link, Shown::Credentials(Box::default()), now);
+        let id = self.shards[shard].open(link, shown, now);
         let limits = &self.broker.settings().limits;
         let framing = ServerFraming::new(link, limits.unconnected_bytes_max);
         self.lines.push(Line::new(shard, id, link, framing, Client::new(limits.protocol())));

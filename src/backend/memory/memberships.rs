@@ -15,7 +15,7 @@ use crate::model::Limits;
 #[derive(Debug)]
 pub struct MemoryMemberships {
     /// The rooms of each user and up to where he has read.
-    users: Box<[Mutex<HashMap<Arc<str>, Rooms, RandomState>>]>,
+    users: Box<[Mutex<Users>]>,
     /// Numbers of members by room, and the one text of its name. Locked after `users`, never before.
     rooms: Box<[Mutex<Sizes>]>,
     hasher: RandomState,
@@ -24,6 +24,8 @@ pub struct MemoryMemberships {
     room_members_max: usize,
     memberships_max: usize,
 }
+
+type Users = HashMap<Arc<str>, Rooms, RandomState>;
 
 type Rooms = BTreeMap<Arc<str>, u64>;
 
@@ -43,7 +45,7 @@ impl MemoryMemberships {
         }
     }
 
-    fn users(&self, user: &str) -> &Mutex<HashMap<Arc<str>, Rooms, RandomState>> {
+    fn users(&self, user: &str) -> &Mutex<Users> {
         &self.users[self.hasher.hash_one(user) as usize % SHARDS]
     }
 

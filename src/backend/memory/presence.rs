@@ -157,8 +157,8 @@ impl Presence for MemoryPresence {
         self.rooms.iter().map(|rooms| rooms.lock().by_name.len()).sum()
     }
 
-    fn users(&self) -> usize {
-        self.users.iter().map(|users| users.lock().len()).sum()
+    fn online(&self) -> usize {
+        self.users.iter().map(|users| users.lock().online()).sum()
     }
 
     fn statuses(&self) -> usize {

@@ -6,7 +6,6 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use foldhash::fast::RandomState;
 use stompede_protocol::{Headers, Millis, SubscriptionKey};
 
 use crate::backend::{Membership, Question};
@@ -31,7 +30,7 @@ struct Book {
     key: SubscriptionKey,
     /// Hears of changes of membership.
     memberships: SubscriberId,
-    rooms: HashMap<Arc<str>, Watch, RandomState>,
+    rooms: HashMap<Arc<str>, Watch>,
     dirty: BTreeSet<Arc<str>>,
     /// When dirty rooms may be counted next.
     due: Millis,
@@ -51,7 +50,7 @@ struct Tally {
     key: SubscriptionKey,
     purpose: Purpose,
     /// Rooms by open question.
-    open: HashMap<u32, Arc<str>, RandomState>,
+    open: HashMap<u32, Arc<str>>,
     counts: Vec<Count>,
 }
 
@@ -83,7 +82,7 @@ impl Peer {
             return;
         }
         let memberships = self.watch(env, key, memberships_topic(&user));
-        let mut rooms = HashMap::default();
+        let mut rooms = HashMap::new();
         for Membership { room, .. } in self.memberships(env) {
             let subscriber = self.watch(env, key, env.broker.settings().rooms.topic(&room));
             rooms.insert(room, Watch { subscriber, told: None });
@@ -188,7 +187,7 @@ impl Peer {
     /// Asks for the counts of all `rooms`.
     fn count(&mut self, env: &mut Env<'_>, key: SubscriptionKey, purpose: Purpose, rooms: Vec<Membership>) {
         let Some(user) = self.user().cloned() else { return };
-        let mut tally = Tally { key, purpose, open: HashMap::default(), counts: Vec::new() };
+        let mut tally = Tally { key, purpose, open: HashMap::new(), counts: Vec::new() };
         for Membership { room, read } in rooms {
             let ticket = self.ticket();
             let topic = env.broker.settings().rooms.topic(&room);

@@ -65,7 +65,7 @@ fn who_is_lost_leaves_after_the_linger_and_a_crowd_in_portions() {
     let first = ticks(&attendance, 10_050);
     assert_eq!((first.len(), &*first[0]), (PARTINGS_A_TICK, r#"0 Leave { user: "u0", version: 2 }"#));
     assert_eq!((attendance.lingering(), ticks(&attendance, 10_050).len()), (10, 10));
-    assert_eq!((attendance.lingering(), attendance.rooms(), attendance.users()), (0, 0, 0));
+    assert_eq!((attendance.lingering(), attendance.rooms()), (0, 0));
 }
 
 #[test]
@@ -90,6 +90,6 @@ fn without_a_linger_and_when_too_many_linger_who_is_lost_leaves_at_once() {
             r#"Leave { user: "alice", version: 2 }"#,
         ];
         assert_eq!(told, expected);
-        assert_eq!((attendance.statuses(), attendance.users()), (0, 0));
+        assert_eq!((attendance.statuses(), attendance.online()), (0, 0));
     }
 }

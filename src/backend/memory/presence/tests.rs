@@ -51,7 +51,10 @@ fn a_user_is_present_from_the_first_session_to_the_last() {
     assert_eq!(listed(&presence, 0, 10), (vec!["bob".to_owned(), "alice".to_owned()], false));
     assert_eq!(leave(&presence, "42", "alice", 1), change(true, 1, 5));
     assert_eq!(leave(&presence, "42", "bob", 3), change(true, 0, 6));
-    assert_eq!((presence.rooms(), presence.users()), (0, 0));
+    assert_eq!(presence.rooms(), 0);
+    for user in ["alice", "bob"] {
+        assert!(presence.users_beside(user).lock().rooms(user).is_empty(), "{user}");
+    }
 }
 
 #[test]
@@ -112,6 +115,7 @@ fn a_status_is_told_where_it_is_news_and_goes_with_the_last_session() {
     let alice = name("alice");
     presence.begin(&alice);
     presence.begin(&alice);
+    assert_eq!(presence.online(), 1);
     enter(&presence, "1", "alice", 1);
     enter(&presence, "2", "alice", 2);
     assert_eq!(says(&presence, "alice", Some(("away", None))), ["1", "2"]);
@@ -129,6 +133,7 @@ fn a_status_is_told_where_it_is_news_and_goes_with_the_last_session() {
     assert!(presence.end("alice", Millis(7)));
     presence.forget_status("alice", Millis(7));
     assert_eq!(presence.statuses(), 0);
+    assert_eq!(presence.online(), 0);
     assert!(presence.users.iter().all(|users| users.lock().fall_back(Millis(99)).is_none()));
 }
 

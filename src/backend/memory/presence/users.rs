@@ -112,9 +112,9 @@ impl Users {
         Some(user)
     }
 
-    /// Users with a session or a room.
-    pub(super) fn len(&self) -> usize {
-        self.sessions.len() + self.rooms.keys().filter(|user| !self.sessions.contains_key(*user)).count()
+    /// Users with a session.
+    pub(super) fn online(&self) -> usize {
+        self.sessions.len()
     }
 
     /// Users who have said a status.
@@ -140,4 +140,4 @@ pub(super) fn give_back<K: Eq + Hash, V>(map: &mut HashMap<K, V, RandomState>) {
 }
 
 /// Entries for which a map keeps its memory.
-const KEPT_ENTRIES: usize = 64;
+const KEPT_ENTRIES: usize = 16;
