@@ -90,6 +90,9 @@ pub trait History: Send + Sync + Debug {
     /// is too old is not there.
     fn ask(&self, destination: &Destination, question: Question, ticket: Ticket, now_ms: u64);
 
+    /// Forgets what stands up to `offset`: everybody whom it was for has it.
+    fn trim(&self, destination: &Destination, offset: u64);
+
     /// Offset of the newest message that `destination` ever had.
     fn last(&self, destination: &Destination) -> u64;
 

@@ -9,11 +9,13 @@ use stompede_protocol::Millis;
 
 use crate::model::{Answer, ConnectionId, Destination, Full, Message, Ticket, WorkerId};
 
+pub mod cursors;
 pub mod history;
 pub mod memberships;
 pub mod memory;
 pub mod record;
 
+pub use cursors::Cursors;
 pub use history::{Appended, History, Patience, Question, Read, UNREAD_MAX, Unappended};
 pub use memberships::{Membership, MembershipError, Memberships};
 
@@ -33,6 +35,8 @@ pub struct Bus {
 pub struct Backend {
     /// Who is where.
     pub presence: Arc<dyn Presence>,
+    /// Up to where devices have taken what was kept for them.
+    pub cursors: Arc<dyn Cursors>,
     /// Who belongs to which room.
     pub memberships: Arc<dyn Memberships>,
     /// Work queues.

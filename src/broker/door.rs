@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use stompede_protocol::Headers;
 
-use crate::backend::{Backend, Bus, History, Memberships, Queues, Relay};
+use crate::backend::{Backend, Bus, Cursors, History, Memberships, Queues, Relay};
 use crate::features::{Attendance, Dispatcher, Idempotency};
 use crate::model::{Destination, Message, MessageId, WorkerId};
 use crate::routing::{Directory, Inboxes, Replies};
@@ -27,6 +27,7 @@ pub struct Broker {
     pub(super) relay: Arc<dyn Relay>,
     pub(super) history: Arc<dyn History>,
     pub(super) memberships: Arc<dyn Memberships>,
+    pub(super) cursors: Arc<dyn Cursors>,
     pub(super) attendance: Attendance,
     pub(super) queues: Dispatcher,
     pub(super) idempotency: Arc<Idempotency>,
@@ -51,13 +52,14 @@ impl Broker {
             inboxes: Arc::clone(&inboxes),
             idempotency: Arc::clone(&idempotency),
         };
-        let Backend { presence, memberships, queues: queue_store, bus } = backend;
+        let Backend { presence, memberships, cursors, queues: queue_store, bus } = backend;
         let Bus { relay, history } = bus(Arc::new(sink));
         Self {
             protocol_limits: Arc::new(limits.protocol()),
             relay,
             history,
             memberships,
+            cursors,
             attendance: Attendance::new(presence, parts.settings.linger_ms),
             queues: Dispatcher::new(Arc::clone(&queue_store), Arc::clone(&inboxes)),
             queue_store,
@@ -186,11 +188,20 @@ impl Broker {
         MessageId { node: self.parts.node, number: self.next_message.fetch_add(1, Ordering::Relaxed) + 1 }
     }
 
+    /// A device has taken what is kept of its user's queue up to `offset`; what all have taken is forgotten.
+    pub(super) fn take_mail(&self, queue: &Destination, device: &str, offset: u64, now: Now) {
+        if offset > 0 {
+            let all = self.cursors.advance(queue, device, offset, now.wall_ms);
+            self.history.trim(queue, all);
+        }
+    }
+
     /// What comes due with time, whichever worker notices. To be called several times a second by one worker.
     pub(super) fn tick(&self, now: Now) {
         self.queues.tick(now.mono);
         self.idempotency.tick(now.mono);
         self.history.tick(now.wall_ms);
+        self.cursors.tick(now.wall_ms.saturating_sub(DEVICE_AGE_MS_MAX));
         self.tick_rooms(now);
     }
 }
@@ -207,6 +218,9 @@ impl fmt::Debug for Broker {
         f.debug_struct("Broker").field("parts", &self.parts).finish_non_exhaustive()
     }
 }
+
+/// A device that was not seen for so long has gone for good, milliseconds: 90 days.
+const DEVICE_AGE_MS_MAX: u64 = 90 * 24 * 3_600 * 1_000;
 
 /// `content-type` of what the broker itself writes.
 pub(super) const JSON: &str = "application/json";

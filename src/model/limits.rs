@@ -58,6 +58,10 @@ pub struct Limits {
     pub backlog_bytes_max: usize,
     /// Members listed in one answer.
     pub members_listed_max: usize,
+    /// Devices of one user for each of which a queue keeps what it has not taken.
+    pub devices_of_user_max: usize,
+    /// User queues of which it is remembered up to where devices have taken what is kept.
+    pub offline_queues_max: usize,
     /// Rooms of which one user is a member.
     pub memberships_of_user_max: usize,
     /// Members of one room.
@@ -100,6 +104,8 @@ impl Default for Limits {
             inbox_bytes_max: 16 << 20,
             backlog_bytes_max: 32 << 20,
             members_listed_max: 1_000,
+            devices_of_user_max: 16,
+            offline_queues_max: 1_000_000,
             memberships_of_user_max: 1_000,
             members_of_room_max: 100_000,
             memberships_max: 1_000_000,

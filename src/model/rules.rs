@@ -28,16 +28,23 @@ pub struct DestinationRule {
     pub overflow: Option<Overflow>,
     /// What is kept of each, if this rule says it.
     pub history: Option<Retention>,
+    /// What is kept of each for a user who is away, if this rule says it: of his own queues, which the pattern names as he
+    /// subscribes them.
+    pub offline: Option<Retention>,
 }
 
 /// The rules in their order; each setting is that of the first rule that matches and says it.
 #[derive(Debug, Clone, Default)]
-pub struct DestinationRules(Arc<[DestinationRule]>);
+pub struct DestinationRules {
+    rules: Arc<[DestinationRule]>,
+    has_offline: bool,
+}
 
 impl DestinationRules {
     /// Keeps the order given.
     pub fn new(rules: Vec<DestinationRule>) -> Self {
-        Self(rules.into())
+        let has_offline = rules.iter().any(|rule| rule.offline.is_some());
+        Self { rules: rules.into(), has_offline }
     }
 
     /// The overflow rule of a destination.
@@ -47,7 +54,14 @@ impl DestinationRules {
 
     /// What is kept of a destination, if anything.
     pub fn history(&self, destination: &Destination) -> Option<&Retention> {
-        let retention = self.find(destination, |rule| rule.history.as_ref());
+        let retention = match destination.user_queue() {
+            Some(_) if !self.has_offline => None,
+            Some((_, path)) => {
+                let as_subscribed = Destination::internal(&format!("/user/queue/{path}"));
+                self.find(&as_subscribed, |rule| rule.offline.as_ref())
+            }
+            None => self.find(destination, |rule| rule.history.as_ref()),
+        };
         retention.filter(|retention| retention.messages_max > 0)
     }
 
@@ -56,7 +70,7 @@ impl DestinationRules {
         destination: &Destination,
         says: impl Fn(&'a DestinationRule) -> Option<&'a T>,
     ) -> Option<&'a T> {
-        let mut said = self.0.iter().filter_map(|rule| Some((&rule.pattern, says(rule)?)));
+        let mut said = self.rules.iter().filter_map(|rule| Some((&rule.pattern, says(rule)?)));
         said.find(|(pattern, _)| pattern.matches(destination)).map(|(_, setting)| setting)
     }
 }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
-use stompede_protocol::AckId;
+use stompede_protocol::{AckId, SubscriptionKey};
 
 use crate::model::{Delivery, Encoder, EncoderKind, Encoders, Message, Overflow, Tail};
 
@@ -25,8 +25,8 @@ pub struct Report {
     pub dropped: usize,
     /// Connections whose older deliveries they were.
     pub robbed: SmallVec<[u32; 4]>,
-    /// Connections that watch the destination.
-    pub watched: SmallVec<[u32; 4]>,
+    /// Subscriptions that watch the destination, by connection.
+    pub watched: SmallVec<[(u32, SubscriptionKey); 4]>,
     /// Connections that are too slow for this delivery: they must be closed.
     pub slow: SmallVec<[u32; 4]>,
 }
@@ -45,7 +45,7 @@ pub fn fan_out(
     table.for_each(&message.destination, |subscriber| {
         let Some((head, tail)) = frames.of(subscriber) else {
             if subscriber.note == Note::Watch {
-                report.watched.push(subscriber.slot);
+                report.watched.push((subscriber.slot, subscriber.key));
             }
             return;
         };

@@ -71,6 +71,7 @@ fn where_the_oldest_is_dropped_the_newest_arrives_and_nobody_is_closed() {
             pattern,
             overflow: Some(Overflow::DropOldest),
             history: None,
+            offline: None,
         }]);
     });
     let [slow, alice] = ["slow", "alice"].map(|name| world.connect_as(name));

@@ -14,7 +14,8 @@ fn keeping(messages_max: usize) -> impl Fn(&mut Setup) {
     move |setup| {
         let history = Some(Retention { messages_max, bytes_max: usize::MAX, age_ms_max: 60_000 });
         let pattern = Pattern::parse("/topic/chat/**").expect("a pattern");
-        setup.rules = DestinationRules::new(vec![DestinationRule { pattern, overflow: None, history }]);
+        setup.rules =
+            DestinationRules::new(vec![DestinationRule { pattern, overflow: None, history, offline: None }]);
     }
 }
 
@@ -284,7 +285,8 @@ fn what_is_dropped_from_an_outbox_is_a_gap_that_is_told() {
         let history = setup.rules.history(&destination(ROOM)).copied();
         let pattern = Pattern::parse("/topic/chat/**").expect("a pattern");
         let overflow = Some(stompede::model::Overflow::DropOldest);
-        setup.rules = DestinationRules::new(vec![DestinationRule { pattern, overflow, history }]);
+        setup.rules =
+            DestinationRules::new(vec![DestinationRule { pattern, overflow, history, offline: None }]);
         setup.limits.outbox_bytes_max = 2_000;
         setup.shards = 1;
     });

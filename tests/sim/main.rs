@@ -5,6 +5,7 @@ mod flow;
 mod history;
 mod limits;
 mod line;
+mod mailboxes;
 mod members;
 mod person;
 mod presence;

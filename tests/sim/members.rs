@@ -13,7 +13,8 @@ const ROOM: &str = "/topic/chat/42";
 fn keeping(setup: &mut Setup) {
     let history = Some(Retention { messages_max: 2_000, bytes_max: usize::MAX, age_ms_max: u64::MAX });
     let pattern = Pattern::parse("/topic/chat/**").expect("a pattern");
-    setup.rules = DestinationRules::new(vec![DestinationRule { pattern, overflow: None, history }]);
+    setup.rules =
+        DestinationRules::new(vec![DestinationRule { pattern, overflow: None, history, offline: None }]);
     setup.limits.user_connections_max = 0;
     setup.guarded = true;
 }

@@ -263,6 +263,7 @@ fn dropped_deliveries_do_not_count_as_written_ones() {
             pattern,
             overflow: Some(Overflow::DropOldest),
             history: None,
+            offline: None,
         }]);
     });
     let [alice, bob] = ["alice", "bob"].map(|name| world.connect_as(name));

@@ -319,6 +319,7 @@ fn where_the_oldest_is_dropped_those_who_never_read_hold_their_limit_and_no_more
             pattern,
             overflow: Some(Overflow::DropOldest),
             history: None,
+            offline: None,
         }]);
     });
     let (never, fine) = (subscribers(&world, "never", 5), subscribers(&world, "fine", 45));

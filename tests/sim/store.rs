@@ -99,6 +99,10 @@ impl History for LateHistory {
         ));
     }
 
+    fn trim(&self, destination: &Destination, offset: u64) {
+        self.inner.trim(destination, offset);
+    }
+
     fn last(&self, destination: &Destination) -> u64 {
         self.inner.last(destination)
     }

@@ -1,5 +1,6 @@
 //! The embedded default: everything in this process, nothing survives it.
 
+mod cursors;
 mod few;
 mod history;
 mod memberships;
@@ -7,6 +8,7 @@ mod presence;
 mod queues;
 mod relay;
 
+pub use cursors::MemoryCursors;
 pub use history::MemoryHistory;
 pub use memberships::MemoryMemberships;
 pub use presence::MemoryPresence;
@@ -22,6 +24,7 @@ use crate::model::Limits;
 pub fn embedded(limits: &Limits, memory_bytes_max: usize) -> Backend {
     Backend {
         presence: Arc::new(MemoryPresence::new(limits.user_rooms_max)),
+        cursors: Arc::new(MemoryCursors::new(limits)),
         memberships: Arc::new(MemoryMemberships::new(limits)),
         queues: Arc::new(MemoryQueues::new(limits, memory_bytes_max / QUEUES_PART)),
         bus: Box::new(move |sink| Bus {

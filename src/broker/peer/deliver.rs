@@ -71,6 +71,7 @@ impl Peer {
             }
             env.broker.queues.settle(&first.queue, self.consumer(first.key), &tags, env.now.mono);
         }
+        self.wrote_mail(env, written);
         if has_room {
             self.resume_paused(env);
             self.read_further(env);
@@ -79,7 +80,8 @@ impl Peer {
             |what: &Listening| matches!(what, Listening::Queue(share) if share.paused && !share.resuming);
         let heeds = !self.unwritten.is_empty()
             || self.live.iter().any(|live| waits(&live.what))
-            || self.has_more_to_read();
+            || self.has_more_to_read()
+            || self.has_unwritten_mail();
         env.lanes.heed(self.id.slot, heeds);
     }
 

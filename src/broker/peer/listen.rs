@@ -34,22 +34,27 @@ impl Peer {
         };
         let subscriber = self.listen(env, subscribe, &topic, own);
         let signals = subscribe.headers.get("stompede-signals") == Some("message");
-        let live = Listening::Topic { subscriber, room: None, errors, signals, replay: None };
-        if let (Topic::Exact(destination), Some(start)) = (&topic, replay)
+        if unread {
+            self.listen_unread(env, subscribe.key);
+        }
+        let (mailbox, start) = match &topic {
+            Topic::Exact(queue) if own => self.open_mailbox(env, subscribe, queue, replay),
+            _ => (None, replay),
+        };
+        if let (Topic::Exact(destination), Some(start)) = (&topic, start)
             && env.broker.settings().rules.history(destination).is_some()
         {
             env.table.note(subscriber, Note::Muted);
             let replay = Some(Box::new(Replay::new(destination.clone(), entry)));
-            self.add(subscribe.key, Listening::Topic { subscriber, room: None, errors, signals, replay });
+            let live = Listening::Topic { subscriber, room: None, errors, signals, replay, mailbox };
+            self.add(subscribe.key, live);
             self.begin_replay(env, subscribe.key, destination, start);
             return Ok(Begun::Reads);
         }
+        let live = Listening::Topic { subscriber, room: None, errors, signals, replay: None, mailbox: None };
         self.add(subscribe.key, live);
         if let Some(entry) = entry {
             self.enter(env, subscribe.key, entry)?;
-        }
-        if unread {
-            self.listen_unread(env, subscribe.key);
         }
         if replay.is_none() {
             return Ok(Begun::Live);

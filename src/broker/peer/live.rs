@@ -5,6 +5,7 @@ use stompede_protocol::SubscriptionKey;
 use crate::model::Destination;
 use crate::routing::SubscriberId;
 
+use super::mailbox::Mailbox;
 use super::replay::Replay;
 
 /// One subscription.
@@ -27,6 +28,8 @@ pub(super) enum Listening {
         signals: bool,
         /// What is kept is still to be read; until then it hears nothing else.
         replay: Option<Box<Replay>>,
+        /// It is a queue that keeps messages while its user is away.
+        mailbox: Option<Box<Mailbox>>,
     },
     Queue(Box<QueueShare>),
     Temp(Box<str>),

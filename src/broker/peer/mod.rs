@@ -12,6 +12,7 @@ mod connect;
 mod deliver;
 mod listen;
 mod live;
+mod mailbox;
 pub(super) mod membership;
 mod presence;
 mod refuse;

@@ -4,6 +4,7 @@
 //! published is kept, too, and so will stand in a page. The last page reaches the end, and everything that it does not
 //! contain stands behind it in the worker's inbox: with it the subscription is live.
 
+use smallvec::SmallVec;
 use stompede_protocol::{AckId, AckMode, SubscriptionKey};
 
 use crate::backend::{Question, Read};
@@ -23,6 +24,8 @@ pub(super) struct Replay {
     call: Option<u32>,
     /// Offset up to which it was read.
     after: u64,
+    /// A page has come.
+    is_begun: bool,
     /// What the next message says of itself, `stompede-recovered`.
     say: Option<bool>,
     /// The room in which the subscriber becomes present once it is live.
@@ -31,7 +34,12 @@ pub(super) struct Replay {
 
 impl Replay {
     pub(super) fn new(destination: Destination, entry: Option<Entry>) -> Self {
-        Self { destination, call: None, after: 0, say: None, entry }
+        Self { destination, call: None, after: 0, is_begun: false, say: None, entry }
+    }
+
+    /// Of what was kept, so much has been delivered before.
+    pub(super) fn goes_on_after(&mut self, offset: u64) {
+        (self.after, self.is_begun) = (offset, true);
     }
 
     pub(super) fn waits_for_outbox(&self) -> bool {
@@ -73,23 +81,50 @@ impl Peer {
 
     fn deliver_page(&mut self, env: &mut Env<'_>, key: SubscriptionKey, page: &Page) {
         let Some((_, replay)) = self.replay(|live| live == key, |_| true) else { return };
-        let is_first = replay.say.is_none() && replay.after == 0;
+        let is_first = !std::mem::replace(&mut replay.is_begun, true);
         let mut say = if is_first || !page.recovered { Some(page.recovered) } else { replay.say.take() };
         replay.after = page.end.offset;
+        let mut waits_after = None;
         for message in &page.messages {
-            self.deliver_kept(env, key, message, say.take());
+            if !self.deliver_read(env, key, message, say) {
+                waits_after = message.position.map(|position| position.offset - 1);
+                break;
+            }
+            say = None;
         }
         let Some((_, replay)) = self.replay(|live| live == key, |_| true) else { return };
         replay.say = say;
-        if page.joined { self.join(env, key) } else { self.read_further(env) }
+        replay.after = waits_after.unwrap_or(replay.after);
+        match waits_after {
+            Some(_) => env.lanes.heed(self.id.slot, true),
+            None if page.joined => self.join(env, key),
+            None => self.read_further(env),
+        }
+    }
+
+    /// `false` when it has to wait and is to be read again.
+    fn deliver_read(
+        &mut self,
+        env: &mut Env<'_>,
+        key: SubscriptionKey,
+        message: &Message,
+        recovered: Option<bool>,
+    ) -> bool {
+        if self.is_mailbox(key) {
+            return self.deliver_mail(env, key, message, recovered);
+        }
+        self.deliver_kept(env, key, message, recovered);
+        true
     }
 
     /// From here on what is published comes by itself.
     fn join(&mut self, env: &mut Env<'_>, key: SubscriptionKey) {
         let Some(live) = self.live.iter_mut().find(|live| live.key == key) else { return };
-        let Listening::Topic { subscriber, replay, .. } = &mut live.what else { return };
+        let Listening::Topic { subscriber, replay, mailbox, .. } = &mut live.what else { return };
         let Some(ended) = replay.take() else { return };
-        env.table.note(*subscriber, ended.say.map_or(Note::None, Note::Say));
+        // A mailbox delivers by itself.
+        let note = if mailbox.is_some() { Note::Watch } else { ended.say.map_or(Note::None, Note::Say) };
+        env.table.note(*subscriber, note);
         let entered = ended.entry.map_or(Ok(()), |entry| self.enter(env, key, entry));
         if let Err(refusal) = entered {
             self.drop_subscription(env, key);
@@ -100,19 +135,25 @@ impl Peer {
     /// Reads on for all subscriptions that are not live yet, if the outbox has room.
     pub(super) fn read_further(&mut self, env: &mut Env<'_>) {
         let outbox_bytes = env.lanes.lane(self.id.slot).map_or(0, |lane| lane.outbox.bytes());
-        while outbox_bytes * 2 <= env.broker.settings().limits.outbox_bytes_max {
+        if outbox_bytes * 2 > env.broker.settings().limits.outbox_bytes_max {
+            return env.lanes.heed(self.id.slot, true);
+        }
+        let waiting: SmallVec<[SubscriptionKey; 2]> =
+            self.live.iter().filter(|live| waits(&live.what)).map(|live| live.key).collect();
+        for key in waiting {
+            if !self.may_read_mail(env, key) {
+                continue;
+            }
             let ticket = self.ticket();
-            let Some((_, replay)) = self.replay(|_| true, Replay::waits_for_outbox) else { return };
+            let Some((_, replay)) = self.replay(|live| live == key, |_| true) else { continue };
             replay.call = Some(ticket.call);
             let start = Start::After(replay.after);
             env.broker.history.ask(&replay.destination, question(start), ticket, env.now.wall_ms);
         }
-        env.lanes.heed(self.id.slot, true);
     }
 
     /// Whether something is to be read when the outbox has room.
     pub(super) fn has_more_to_read(&self) -> bool {
-        let waits = |what: &Listening| matches!(what, Listening::Topic { replay: Some(replay), .. } if replay.waits_for_outbox());
         self.live.iter().any(|live| waits(&live.what))
     }
 
@@ -162,24 +203,41 @@ impl Peer {
         message: &Message,
         recovered: Option<bool>,
     ) {
-        let Some(subscription) = self.session.subscription(key) else { return };
-        let (id, shown, mode) = (subscription.id.clone(), subscription.destination.clone(), subscription.ack);
+        let Some(mode) = self.session.subscription(key).map(|subscription| subscription.ack) else { return };
         let subscriber = self.live.iter().find(|live| live.key == key).and_then(|live| match live.what {
             Listening::Topic { subscriber, .. } => Some(subscriber),
             _ => None,
         });
         let number = subscriber.filter(|_| mode != AckMode::Auto).and_then(|id| env.table.issue(id));
+        let ack = number.map(|number| AckId { subscription: key, number });
+        self.deliver_kept_as(env, key, message, ack, recovered);
+    }
+
+    pub(super) fn deliver_kept_as(
+        &mut self,
+        env: &mut Env<'_>,
+        key: SubscriptionKey,
+        message: &Message,
+        ack: Option<AckId>,
+        recovered: Option<bool>,
+    ) {
+        let Some(subscription) = self.session.subscription(key) else { return };
         let delivery = Delivery {
             message,
-            subscription: id.as_deref(),
-            shown: &shown,
-            ack: number.map(|number| AckId { subscription: key, number }),
+            subscription: subscription.id.as_deref(),
+            shown: &subscription.destination,
+            ack,
             redelivered: None,
             recovered,
         };
         let frame = env.broker.parts.encoders.of(self.kind).whole(&delivery);
         env.lanes.push(self.id.slot, frame, None, Overflow::Close, usize::MAX);
         env.broker.counters().deliveries.add(1);
+    }
+
+    fn is_mailbox(&self, key: SubscriptionKey) -> bool {
+        let is = |what: &Listening| matches!(what, Listening::Topic { mailbox: Some(_), .. });
+        self.live.iter().any(|live| live.key == key && is(&live.what))
     }
 
     fn replay(
@@ -192,6 +250,10 @@ impl Peer {
             _ => None,
         })
     }
+}
+
+fn waits(what: &Listening) -> bool {
+    matches!(what, Listening::Topic { replay: Some(replay), .. } if replay.waits_for_outbox())
 }
 
 fn question(start: Start) -> Question {

@@ -28,6 +28,7 @@ impl Peer {
 
     pub(super) fn acknowledge(&mut self, env: &mut Env<'_>, settle: &Settle) -> Result<(), Refusal> {
         self.check_issued(env, settle, Command::Ack)?;
+        self.settle_mail(env, settle);
         if let Some(queue) = self.queue_of(settle) {
             env.broker.queues.settle(&queue, self.consumer(settle.key), &settle.tags, env.now.mono);
         }
@@ -36,6 +37,9 @@ impl Peer {
 
     pub(super) fn refuse_messages(&mut self, env: &mut Env<'_>, settle: &Settle) -> Result<(), Refusal> {
         self.check_issued(env, settle, Command::Nack)?;
+        if settle.headers.get("requeue") == Some("false") {
+            self.settle_mail(env, settle);
+        }
         let Some(queue) = self.queue_of(settle) else { return Ok(()) };
         let consumer = self.consumer(settle.key);
         if settle.headers.get("requeue") == Some("false") {
@@ -79,7 +83,7 @@ impl Peer {
     ) -> Result<(), Refusal> {
         let live = self.live.iter().find(|live| live.key == settle.key);
         let issued = match live.map(|live| (&live.what, live.issued)) {
-            Some((Listening::Queue(_), _)) => return Ok(()),
+            Some((Listening::Queue(_) | Listening::Topic { mailbox: Some(_), .. }, _)) => return Ok(()),
             Some((Listening::Topic { subscriber, .. }, _)) => {
                 env.table.subscriber(*subscriber).issued.unwrap_or(0)
             }

@@ -103,7 +103,10 @@ impl Peer {
     }
 
     /// Something was published where this session watches.
-    pub(in crate::broker) fn noticed(&mut self, env: &mut Env<'_>, message: &Message) {
+    pub(in crate::broker) fn noticed(&mut self, env: &mut Env<'_>, key: SubscriptionKey, message: &Message) {
+        if self.is_closing() || self.receive_mail(env, key, message) {
+            return;
+        }
         let Some(user) = self.user().cloned() else { return };
         let rooms = &env.broker.settings().rooms;
         if let Some(room) = rooms.of_topic(message.destination.as_str()) {

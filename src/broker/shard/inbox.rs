@@ -49,8 +49,8 @@ impl Shard {
                 let mut report = fan_out(table, lanes, encoders, &message, overflow, limits.outbox_bytes_max);
                 let watched = std::mem::take(&mut report.watched);
                 self.account(report, now);
-                for slot in watched {
-                    self.with(slot, now, |peer, env| peer.noticed(env, &message));
+                for (slot, key) in watched {
+                    self.with(slot, now, |peer, env| peer.noticed(env, key, &message));
                 }
             }
             Item::Consume { to, key, tag, message, redelivered } => {

@@ -40,19 +40,28 @@ impl Config {
         let mut problems = Vec::new();
         let mut rules = Vec::with_capacity(self.destination.len());
         for (i, section) in self.destination.iter().enumerate() {
+            let problem = |key: &str, fault: String| Problem::new(&format!("destination[{i}].{key}"), fault);
             let text = &section.pattern;
-            let well_formed = text.starts_with("/topic/") && !text.split('/').skip(1).any(str::is_empty);
-            match Pattern::parse(text) {
-                Ok(pattern) if well_formed => {
-                    let history = section.history.map(History::retention);
-                    rules.push(DestinationRule { pattern, overflow: section.overflow, history })
-                }
-                _ => {
-                    let fault =
-                        format!("{text:?} is no destination or pattern under /topic/, like /topic/ticks/**");
-                    problems.push(Problem::new(&format!("destination[{i}].pattern"), fault));
-                }
+            let (of_topics, of_users) = (text.starts_with("/topic/"), text.starts_with("/user/queue/"));
+            let well_formed = (of_topics || of_users) && !text.split('/').skip(1).any(str::is_empty);
+            let Some(pattern) = Pattern::parse(text).ok().filter(|_| well_formed) else {
+                let fault = format!(
+                    "{text:?} is no destination or pattern under /topic/, like /topic/ticks/**, or under /user/queue/"
+                );
+                problems.push(problem("pattern", fault));
+                continue;
+            };
+            if of_users && (section.overflow.is_some() || section.history.is_some()) {
+                let fault = "a user's own queue has \"offline\" and neither \"overflow\" nor \"history\"";
+                problems.push(problem("pattern", fault.to_owned()));
             }
+            if of_topics && section.offline.is_some() {
+                let fault = "a topic has \"history\"; \"offline\" is for queues under /user/queue/";
+                problems.push(problem("offline", fault.to_owned()));
+            }
+            let [history, offline] =
+                [section.history, section.offline].map(|kept| kept.map(History::retention));
+            rules.push(DestinationRule { pattern, overflow: section.overflow, history, offline });
         }
         if !problems.is_empty() {
             return Err(problems);
@@ -60,7 +69,7 @@ impl Config {
         // A prefix that is no destination is told by `policy`.
         if let Ok(pattern) = Pattern::parse(&format!("{}**", self.rooms.topic_prefix)) {
             let history = Some(History::default().retention());
-            rules.push(DestinationRule { pattern, overflow: None, history });
+            rules.push(DestinationRule { pattern, overflow: None, history, offline: None });
         }
         Ok(DestinationRules::new(rules))
     }

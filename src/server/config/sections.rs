@@ -108,7 +108,8 @@ impl Default for HeartBeat {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DestinationSection {
-    /// A destination under `/topic`, with wildcards if need be; the first that matches counts.
+    /// A destination under `/topic`, or a user's own queue under `/user/queue`, with wildcards if need be; each setting is
+    /// that of the first that matches and has it.
     pub pattern: String,
     /// What happens to a connection whose outbox is full.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -116,6 +117,9 @@ pub struct DestinationSection {
     /// What is kept of each such destination for those who come later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<History>,
+    /// What is kept of each such queue for a user who is away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offline: Option<History>,
 }
 
 /// How much of a destination is kept; whatever is crossed first counts.

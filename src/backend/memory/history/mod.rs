@@ -134,6 +134,14 @@ impl History for MemoryHistory {
         self.sink.answer(ticket, answer);
     }
 
+    fn trim(&self, destination: &Destination, offset: u64) {
+        let mut shard = self.shard(self.hasher.hash_one(destination)).lock();
+        let Some(log) = shard.names.get(destination).copied() else { return };
+        let freed = shard.logs[log].trim(offset);
+        shard.forget_if_empty(log);
+        self.bytes.fetch_sub(freed, Ordering::Relaxed);
+    }
+
     fn last(&self, destination: &Destination) -> u64 {
         self.shard(self.hasher.hash_one(destination)).lock().last(destination)
     }

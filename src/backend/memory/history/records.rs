@@ -77,6 +77,15 @@ impl Log {
         before - self.bytes
     }
 
+    /// Forgets what stands up to `offset`; returns the bytes that are free by that.
+    pub(super) fn trim(&mut self, offset: u64) -> usize {
+        let before = self.bytes;
+        while self.gone() < offset.min(self.last) {
+            self.drop_oldest();
+        }
+        before - self.bytes
+    }
+
     /// Forgets the oldest message; returns the bytes that are free by that.
     pub(super) fn drop_oldest(&mut self) -> usize {
         let freed = self.records.pop_front().map_or(0, |record| cost_bytes(&record));

@@ -25,7 +25,7 @@ fn the_example_lists_every_key_and_no_other() {
     let missing: Vec<_> = known.difference(&listed).collect();
     let extra: Vec<_> = listed.difference(&known).collect();
     assert!(missing.is_empty() && extra.is_empty(), "missing {missing:?}, extra {extra:?}");
-    assert_eq!(example.destination.len(), 1);
+    assert_eq!(example.destination.len(), 2);
 }
 
 #[test]
@@ -115,6 +115,7 @@ fn everything() -> Config {
             pattern: String::new(),
             overflow: Some(Overflow::Close),
             history: Some(History::default()),
+            offline: Some(History::default()),
         }],
         rooms: Rooms::default(),
         log: Log::default(),

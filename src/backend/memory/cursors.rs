@@ -1,0 +1,146 @@
+//! Cursors of user queues, in this process.
+
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use foldhash::fast::RandomState;
+use parking_lot::Mutex;
+
+use crate::backend::cursors::Cursors;
+use crate::model::{Destination, Limits};
+
+/// Cursors of one node.
+#[derive(Debug)]
+pub struct MemoryCursors {
+    shards: Box<[Mutex<HashMap<Destination, Vec<Cursor>, RandomState>>]>,
+    hasher: RandomState,
+    devices_max: usize,
+    queues_max: usize,
+    queues: AtomicUsize,
+    /// The shard that is looked through next.
+    hand: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Cursor {
+    device: Box<str>,
+    /// Everything up to here was taken; 0 before the first.
+    offset: u64,
+    seen_ms: u64,
+}
+
+impl MemoryCursors {
+    /// No cursors yet.
+    pub fn new(limits: &Limits) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            hasher: RandomState::default(),
+            devices_max: limits.devices_of_user_max,
+            queues_max: limits.offline_queues_max,
+            queues: AtomicUsize::new(0),
+            hand: AtomicUsize::new(0),
+        }
+    }
+
+    fn with<T>(&self, queue: &Destination, act: impl FnOnce(&mut Vec<Cursor>) -> T) -> Option<T> {
+        let mut shard = self.shards[self.hasher.hash_one(queue) as usize % SHARDS].lock();
+        if let Some(cursors) = shard.get_mut(queue) {
+            return Some(act(cursors));
+        }
+        // One queue more is not remembered: its messages are kept until they are too many or too old.
+        if self.queues.load(Ordering::Relaxed) >= self.queues_max {
+            return None;
+        }
+        self.queues.fetch_add(1, Ordering::Relaxed);
+        Some(act(shard.entry(queue.clone()).or_default()))
+    }
+
+    /// The cursor of `device`; where there are too many, it takes the place of the one that was not seen for the longest.
+    fn of<'a>(&self, cursors: &'a mut Vec<Cursor>, device: &str, now_ms: u64) -> &'a mut Cursor {
+        let known = cursors.iter().position(|cursor| *cursor.device == *device);
+        let place = known.unwrap_or_else(|| {
+            if cursors.len() >= self.devices_max.max(1) {
+                let oldest = cursors.iter().enumerate().min_by_key(|(_, cursor)| cursor.seen_ms);
+                let oldest = oldest.map_or(0, |(place, _)| place);
+                cursors.swap_remove(oldest);
+            }
+            cursors.push(Cursor { device: device.into(), offset: 0, seen_ms: now_ms });
+            cursors.len() - 1
+        });
+        cursors[place].seen_ms = now_ms;
+        &mut cursors[place]
+    }
+}
+
+impl Cursors for MemoryCursors {
+    fn begin(&self, queue: &Destination, device: &str, now_ms: u64) -> Option<u64> {
+        let offset = self.with(queue, |cursors| self.of(cursors, device, now_ms).offset)?;
+        (offset > 0).then_some(offset)
+    }
+
+    fn advance(&self, queue: &Destination, device: &str, offset: u64, now_ms: u64) -> u64 {
+        let taken = self.with(queue, |cursors| {
+            let cursor = self.of(cursors, device, now_ms);
+            cursor.offset = cursor.offset.max(offset);
+            cursors.iter().map(|cursor| cursor.offset).min()
+        });
+        taken.flatten().unwrap_or(0)
+    }
+
+    fn tick(&self, seen_ms: u64) {
+        let turn = self.hand.fetch_add(1, Ordering::Relaxed) % SHARDS;
+        let mut shard = self.shards[turn].lock();
+        let before = shard.len();
+        shard.retain(|_, cursors| {
+            cursors.retain(|cursor| cursor.seen_ms >= seen_ms);
+            !cursors.is_empty()
+        });
+        self.queues.fetch_sub(before - shard.len(), Ordering::Relaxed);
+    }
+
+    fn len(&self) -> usize {
+        self.queues.load(Ordering::Relaxed)
+    }
+}
+
+/// Queues are spread over so many locks.
+const SHARDS: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cursors() -> MemoryCursors {
+        MemoryCursors::new(&Limits { devices_of_user_max: 2, offline_queues_max: 2, ..Limits::default() })
+    }
+
+    #[test]
+    fn what_one_device_has_taken_the_other_has_not() {
+        let (cursors, queue) = (cursors(), Destination::of_user("alice", "notes"));
+        assert_eq!(cursors.begin(&queue, "phone", 1), None);
+        assert_eq!(cursors.begin(&queue, "", 2), None);
+        assert_eq!(cursors.advance(&queue, "phone", 7, 3), 0);
+        assert_eq!(cursors.advance(&queue, "", 5, 4), 5);
+        assert_eq!(cursors.advance(&queue, "", 3, 5), 5, "never back");
+        assert_eq!((cursors.begin(&queue, "phone", 6), cursors.begin(&queue, "", 7)), (Some(7), Some(5)));
+    }
+
+    #[test]
+    fn devices_and_queues_are_bounded_and_forgotten() {
+        let (cursors, queue) = (cursors(), Destination::of_user("alice", "notes"));
+        for (n, device) in ["phone", "tablet", "desk"].iter().enumerate() {
+            cursors.begin(&queue, device, n as u64);
+            cursors.advance(&queue, device, 10 + n as u64, n as u64);
+        }
+        assert_eq!(cursors.begin(&queue, "tablet", 3), Some(11));
+        assert_eq!(cursors.begin(&queue, "phone", 4), None, "it had not been seen for the longest");
+        cursors.begin(&Destination::of_user("bob", "notes"), "", 5);
+        cursors.begin(&Destination::of_user("carol", "notes"), "", 5);
+        assert_eq!(cursors.len(), 2);
+        (0..SHARDS).for_each(|_| cursors.tick(4));
+        assert_eq!((cursors.len(), cursors.begin(&queue, "tablet", 6)), (2, None));
+        (0..SHARDS).for_each(|_| cursors.tick(9));
+        assert!(cursors.is_empty());
+    }
+}
