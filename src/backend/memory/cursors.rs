@@ -13,7 +13,7 @@ use crate::model::{Destination, Limits};
 /// Cursors of one node.
 #[derive(Debug)]
 pub struct MemoryCursors {
-    shards: Box<[Mutex<HashMap<Destination, Vec<Cursor>, RandomState>>]>,
+    shards: Box<[Mutex<Queues>]>,
     hasher: RandomState,
     devices_max: usize,
     queues_max: usize,
@@ -21,6 +21,8 @@ pub struct MemoryCursors {
     /// The shard that is looked through next.
     hand: AtomicUsize,
 }
+
+type Queues = HashMap<Destination, Vec<Cursor>, RandomState>;
 
 #[derive(Debug)]
 struct Cursor {
