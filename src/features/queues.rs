@@ -1,6 +1,6 @@
 //! Work queues: each message to one of this node's consumers, in turn, as far as their credit goes.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -11,9 +11,10 @@ use crate::backend::{QueueError, Queues, Taken};
 use crate::model::{ConnectionId, Destination, Message};
 use crate::routing::{Inboxes, Item};
 
-use resting::Resting;
+use group::{Group, Member};
 
 mod dead_letters;
+mod group;
 mod resting;
 
 /// One subscription that takes from a queue.
@@ -34,32 +35,6 @@ pub struct Dispatcher {
     groups: Mutex<HashMap<Destination, Arc<Mutex<Group>>, RandomState>>,
     /// Queues where something rests: only they have to be looked at as time passes.
     restless: Mutex<HashSet<Destination, RandomState>>,
-}
-
-/// The consumers of one queue on this node.
-#[derive(Debug, Default)]
-struct Group {
-    members: Vec<Member>,
-    /// Whose turn it is.
-    next: usize,
-    /// Refused messages that wait for somebody else, or for their time.
-    resting: Resting,
-    /// Whether [`Dispatcher::restless`] has this queue.
-    restless: bool,
-    /// Taken out of the map: whoever still holds it looks again.
-    gone: bool,
-}
-
-#[derive(Debug)]
-struct Member {
-    consumer: Consumer,
-    /// Most messages that it may have at once.
-    credit: usize,
-    /// Tags of the messages that it has, or that are on their way to it, and the how many-th each was.
-    out: BTreeMap<u64, u64>,
-    /// Messages that were ever handed to it.
-    handed: u64,
-    paused: bool,
 }
 
 impl Dispatcher {
@@ -280,56 +255,6 @@ impl Dispatcher {
         group.members[member].out.insert(tag, serial);
         self.inboxes
             .force(connection.worker, Item::Consume { to: connection, key, tag, message, redelivered });
-    }
-}
-
-impl Group {
-    /// The next member in turn that has credit and suits.
-    fn pick(&self, suits: impl Fn(&Member) -> bool) -> Option<usize> {
-        let count = self.members.len();
-        (0..count).map(|step| (self.next + step) % count).find(|index| {
-            let member = &self.members[*index];
-            member.out.len() < member.credit && !member.paused && suits(member)
-        })
-    }
-
-    /// The oldest resting message that somebody may have, and who: `next` or another one with credit.
-    fn take_resting(&mut self, next: usize) -> Option<(usize, Taken)> {
-        if self.resting.is_empty() {
-            return None;
-        }
-        let consumer = self.members[next].consumer;
-        let other = self.pick(|member| member.consumer != consumer);
-        // Of two consumers one at least has not refused it.
-        let (refused_by, taken) = self.resting.take(other.is_none().then_some(consumer))?;
-        let member = if refused_by == consumer { other.unwrap_or(next) } else { next };
-        Some((member, taken))
-    }
-
-    /// The consumer does not have these messages any more.
-    fn forget(&mut self, consumer: Consumer, tags: &[u64]) {
-        if let Some(place) = self.place(consumer) {
-            let out = &mut self.members[place].out;
-            tags.iter().for_each(|tag| {
-                out.remove(tag);
-            });
-        }
-    }
-
-    fn set_paused(&mut self, consumer: Consumer, paused: bool) {
-        if let Some(place) = self.place(consumer) {
-            self.members[place].paused = paused;
-        }
-    }
-
-    fn place(&self, consumer: Consumer) -> Option<usize> {
-        self.members.iter().position(|member| member.consumer == consumer)
-    }
-}
-
-impl Member {
-    fn new(consumer: Consumer, credit: usize) -> Self {
-        Self { consumer, credit, out: BTreeMap::new(), handed: 0, paused: false }
     }
 }
 
