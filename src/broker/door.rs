@@ -46,15 +46,22 @@ impl Broker {
             Arc::new(Inboxes::new(parts.workers, limits.inbox_messages_max, limits.inbox_bytes_max));
         let sink = LocalSink { directory: Arc::clone(&directory), inboxes: Arc::clone(&inboxes) };
         let Backend { presence, queues: queue_store, relay } = backend;
+        let counters = Counters::default();
+        let queues = Dispatcher::new(
+            Arc::clone(&queue_store),
+            Arc::clone(&inboxes),
+            limits.redeliveries_max,
+            Arc::clone(&counters.dead_letters),
+        );
         Self {
             protocol_limits: Arc::new(limits.protocol()),
             relay: relay(Arc::new(sink)),
             attendance: Attendance::new(presence),
-            queues: Dispatcher::new(Arc::clone(&queue_store), Arc::clone(&inboxes)),
+            queues,
             queue_store,
             idempotency: Idempotency::default(),
             replies: Replies::default(),
-            counters: Counters::default(),
+            counters,
             next_message: AtomicU64::new(0),
             worker_loads: (0..parts.workers).map(|_| Load::default()).collect(),
             draining: AtomicBool::new(false),
@@ -173,7 +180,7 @@ impl Broker {
 
     /// What comes due with time, whichever worker notices. To be called several times a second by one worker.
     pub(super) fn tick(&self, now: Now) {
-        self.queues.tick(now.mono);
+        self.queues.tick(now);
         self.idempotency.tick(now.mono);
         self.attendance.tick(now.mono.0, |room, announcement| self.announce(room, announcement, now));
     }

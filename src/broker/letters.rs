@@ -38,9 +38,19 @@ pub(super) enum Letter {
     Reply(ReplyRoute, Arc<Message>),
     /// To the broker: a fresh token.
     Refresh(Box<str>),
+    /// To nobody: it was past its time when it came, and nothing keeps it.
+    Expired,
 }
 
 impl Letter {
+    /// What becomes of it when it is past its time: only a queue keeps it, as a dead letter.
+    pub(super) fn if_late(self) -> Self {
+        match self {
+            Self::Topic(_) | Self::Reply(..) => Self::Expired,
+            other => other,
+        }
+    }
+
     fn idempotency_key(&self) -> Option<(&Message, &str)> {
         let (Self::Topic(message) | Self::Queue(message) | Self::Handler(message)) = self else {
             return None;
@@ -159,13 +169,13 @@ impl Broker {
         match letter {
             Letter::Topic(message) => self.relay.announce(message),
             Letter::Queue(message) | Letter::Handler(message) => {
-                self.queues.publish_anyway(&message.destination, Arc::clone(message), now.mono);
+                self.queues.publish_anyway(&message.destination, Arc::clone(message), now);
             }
             Letter::Reply(route, message) => {
                 let item = Item::Reply { route: route.clone(), message: Arc::clone(message) };
                 self.inboxes.force(route.connection.worker, item);
             }
-            Letter::Refresh(_) => {}
+            Letter::Refresh(_) | Letter::Expired => {}
         }
     }
 
@@ -200,7 +210,7 @@ impl Broker {
         match letter {
             Letter::Topic(message) => self.relay.publish(message, Some(from))?,
             Letter::Queue(message) | Letter::Handler(message) if begun => {
-                self.queues.publish_anyway(&message.destination, Arc::clone(message), now.mono);
+                self.queues.publish_anyway(&message.destination, Arc::clone(message), now);
             }
             Letter::Queue(message) | Letter::Handler(message) => self.enqueue(message, now)?,
             Letter::Reply(route, message) => {
@@ -209,6 +219,7 @@ impl Broker {
             }
             // The session's own business.
             Letter::Refresh(_) => {}
+            Letter::Expired => self.counters().sends_expired.add(1),
         }
         Ok(())
     }
@@ -235,7 +246,7 @@ impl Broker {
     }
 
     fn enqueue(&self, message: &Arc<Message>, now: Now) -> Result<(), Unposted> {
-        let queued = self.queues.publish(&message.destination, Arc::clone(message), now.mono);
+        let queued = self.queues.publish(&message.destination, Arc::clone(message), now);
         queued.map_err(|error| queue_full(&message.destination, &error))
     }
 

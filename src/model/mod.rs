@@ -3,8 +3,10 @@
 //! Nothing here does I/O, holds a lock or knows a runtime.
 
 pub mod close;
+pub mod counter;
 pub mod destination;
 pub mod encoding;
+pub mod expiry;
 pub mod ids;
 pub mod limits;
 pub mod message;
@@ -15,6 +17,7 @@ pub mod rules;
 pub mod trie;
 
 pub use close::{CloseReason, Refusal, Retry};
+pub use counter::Counter;
 pub use destination::{Address, Destination};
 pub use encoding::{Delivery, Encoder, EncoderKind, Encoders, Tail};
 pub use ids::{ConnectionId, Full, WorkerId};

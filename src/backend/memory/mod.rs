@@ -1,6 +1,7 @@
 //! The embedded default: everything in this process, nothing survives it.
 
 mod presence;
+mod queue;
 mod queues;
 mod relay;
 

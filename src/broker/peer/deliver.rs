@@ -17,7 +17,7 @@ impl Peer {
         key: SubscriptionKey,
         tag: u64,
         message: &Arc<Message>,
-        redelivered: bool,
+        deliveries: u32,
     ) {
         let consumer = self.consumer(key);
         let live = self.live.iter_mut().find(|live| live.key == key);
@@ -30,7 +30,7 @@ impl Peer {
         if share.paused || outbox_bytes > env.broker.settings().limits.outbox_bytes_max {
             share.paused = true;
             env.lanes.heed(self.id.slot, true);
-            env.broker.queues.pause(&share.queue, consumer, tag, env.now.mono);
+            env.broker.queues.pause(&share.queue, consumer, tag, env.now);
             return;
         }
         let Some(subscription) = self.session.subscription(key) else { return };
@@ -41,7 +41,7 @@ impl Peer {
             subscription: id.as_deref(),
             shown: message.destination.as_str(),
             ack,
-            redelivered: Some(redelivered),
+            redelivered: Some(deliveries),
         };
         let frame = env.broker.parts.encoders.of(self.kind).whole(&delivery);
         // The credit of a consumer bounds what waits here.
@@ -67,13 +67,15 @@ impl Peer {
             while let Some(next) = self.unwritten.pop_front_if(more) {
                 tags.push(next.tag);
             }
-            env.broker.queues.settle(&first.queue, self.consumer(first.key), &tags, env.now.mono);
+            env.broker.queues.settle(&first.queue, self.consumer(first.key), &tags, env.now);
         }
         if has_room {
             self.resume_paused(env);
         }
-        let waits =
-            |what: &Listening| matches!(what, Listening::Queue(share) if share.paused && !share.resuming);
+        let waits = |what: &Listening| match what {
+            Listening::Queue(share) => share.paused && !share.resuming,
+            _ => false,
+        };
         let heeds = !self.unwritten.is_empty() || self.live.iter().any(|live| waits(&live.what));
         env.lanes.heed(self.id.slot, heeds);
     }
@@ -103,7 +105,7 @@ impl Peer {
         let live = self.live.iter_mut().find(|live| live.key == key);
         if let Some(Listening::Queue(share)) = live.map(|live| &mut live.what) {
             (share.paused, share.resuming) = (false, false);
-            env.broker.queues.resume(&share.queue, consumer, env.now.mono);
+            env.broker.queues.resume(&share.queue, consumer, env.now);
         }
     }
 
@@ -111,12 +113,17 @@ impl Peer {
     /// ends with it, so those of live subscriptions go back when these end.
     pub(super) fn lose_unwritten(&mut self, env: &Env<'_>, kept: u64) {
         let written = self.unwritten.partition_point(|unwritten| unwritten.end <= kept);
-        let mut lost = Vec::from(self.unwritten.split_off(written));
-        lost.retain(|unwritten| !self.live.iter().any(|live| live.key == unwritten.key));
+        let lost = Vec::from(self.unwritten.split_off(written));
         for of_one in lost.chunk_by(|a, b| a.key == b.key) {
-            let tags: Tags = of_one.iter().map(|unwritten| unwritten.tag).collect();
+            let tags = of_one.iter().map(|unwritten| unwritten.tag);
             let Unwritten { key, queue, .. } = &of_one[0];
-            env.broker.queues.give_back(queue, self.consumer(*key), &tags, env.now.mono);
+            match self.live.iter_mut().find(|live| live.key == *key).map(|live| &mut live.what) {
+                Some(Listening::Queue(share)) => share.lost.extend(tags),
+                _ => {
+                    let tags: Tags = tags.collect();
+                    env.broker.queues.give_back(queue, self.consumer(*key), &tags, env.now);
+                }
+            }
         }
     }
 

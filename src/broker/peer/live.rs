@@ -37,6 +37,8 @@ pub(super) struct QueueShare {
     pub(super) paused: bool,
     /// The order to resume is in the inbox, behind what was handed out before the pause.
     pub(super) resuming: bool,
+    /// Tags of what came and will never be written: the connection is about to end.
+    pub(super) lost: Vec<u64>,
 }
 
 /// A message that is settled when the socket has taken it.

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use stompede_protocol::{Command, Commit, Millis, Receipt, Send, Settle, Step, SubscriptionKey};
 
 use crate::broker::letters::{Letter, Sender, Unposted};
-use crate::model::{Address, CloseReason, Refusal};
+use crate::model::{Address, CloseReason, Now, Refusal, expiry};
 use crate::routing::{Listener, ReplyRoute};
 
 use super::{Env, Identity, Peer};
@@ -178,7 +178,7 @@ impl Peer {
         work.steps.iter().try_for_each(|stage| {
             match stage {
                 Stage::Ack(settle) => self.check_issued(env, settle, Command::Ack),
-                Stage::Nack(settle) => self.check_issued(env, settle, Command::Nack),
+                Stage::Nack(settle) => self.check_nack(env, settle),
                 Stage::Post(_) => Ok(()),
             }
             .map_err(Unposted::Refused)
@@ -320,8 +320,17 @@ impl Peer {
         };
         let Some(member) = self.member() else { return Err(CloseReason::Internal.into()) };
         let sender = Sender { principal: &member.principal, session: &member.session };
-        env.broker.admit(sender, send, address, reply_to.as_deref(), own_reply, env.now)
+        let admitted = env.broker.admit(sender, send, address, reply_to.as_deref(), own_reply, env.now);
+        if is_late(send, env.now)? { admitted.map(Letter::if_late) } else { admitted }
     }
+}
+
+/// Whether it was good until a time that has passed already.
+fn is_late(send: &Send, now: Now) -> Result<bool, Refusal> {
+    let expires_ms = expiry::expires_ms(&send.headers, now.wall_ms);
+    let bad =
+        |bad: expiry::BadExpiry| Refusal::new(CloseReason::BadContent, bad.to_string()).at(&send.destination);
+    Ok(expiry::is_past(expires_ms.map_err(bad)?, now.wall_ms))
 }
 
 /// It could be refused after other steps were done.

@@ -7,7 +7,7 @@ use stompede_protocol::{AckMode, Receipt, Subscribe, SubscriptionKey, Unsubscrib
 use crate::broker::door::JSON;
 use crate::broker::letters::Letter;
 use crate::broker::routes::Route;
-use crate::features::{Consumer, rooms, users};
+use crate::features::{Belongings, Consumer, rooms, users};
 use crate::model::{Address, CloseReason, Destination, Refusal};
 use crate::policy::access::Action;
 use crate::routing::{Interest, Listener, ReplyRoute, Subscriber, SubscriberId, Topic};
@@ -115,9 +115,10 @@ impl Peer {
         if subscribe.ack != AckMode::Auto {
             self.session.track(subscribe.key);
         }
-        let share = QueueShare { queue: queue.clone(), arrived: 0, paused: false, resuming: false };
+        let share =
+            QueueShare { queue: queue.clone(), arrived: 0, paused: false, resuming: false, lost: Vec::new() };
         self.add(subscribe.key, Listening::Queue(Box::new(share)));
-        env.broker.queues.subscribe(queue, self.consumer(subscribe.key), credit, env.now.mono);
+        env.broker.queues.subscribe(queue, self.consumer(subscribe.key), credit, env.now);
         Ok(())
     }
 
@@ -212,8 +213,9 @@ impl Peer {
                 let own = self.unwritten.iter().filter(|unwritten| unwritten.key == live.key);
                 let kept: Vec<u64> = own.map(|unwritten| unwritten.tag).collect();
                 let consumer = self.consumer(live.key);
-                let QueueShare { queue, arrived, .. } = &*share;
-                env.broker.queues.unsubscribe(queue, consumer, *arrived, &kept, env.now.mono);
+                let QueueShare { queue, arrived, lost, .. } = &*share;
+                let has = Belongings { arrived: *arrived, kept: &kept, unwritten: lost };
+                env.broker.queues.unsubscribe(queue, consumer, &has, env.now);
             }
             Listening::Request(Some(token)) => env.broker.replies.remove(&token),
             Listening::Temp(_) | Listening::Request(None) => {}

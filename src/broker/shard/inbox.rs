@@ -49,10 +49,10 @@ impl Shard {
                 let report = fan_out(table, lanes, encoders, &message, overflow, limits.outbox_bytes_max);
                 self.account(report, now);
             }
-            Item::Consume { to, key, tag, message, redelivered } => {
+            Item::Consume { to, key, tag, message, deliveries } => {
                 if self.is_current(to) {
                     self.with(to.slot, now, |peer, env| {
-                        peer.consume_message(env, key, tag, &message, redelivered)
+                        peer.consume_message(env, key, tag, &message, deliveries)
                     });
                 }
             }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::backend::Taken;
+use crate::backend::Queued;
 
 use super::Consumer;
 use super::resting::Resting;
@@ -17,7 +17,7 @@ pub(super) struct Group {
     pub(super) resting: Resting,
     /// Whether [`Dispatcher`](super::Dispatcher)'s list of the restless has this queue.
     pub(super) restless: bool,
-    /// Taken out of the map: whoever still holds it looks again.
+    /// Queued out of the map: whoever still holds it looks again.
     pub(super) gone: bool,
 }
 
@@ -32,16 +32,16 @@ impl Group {
     }
 
     /// The oldest resting message that somebody may have, and who: `next` or another one with credit.
-    pub(super) fn take_resting(&mut self, next: usize) -> Option<(usize, Taken)> {
+    pub(super) fn take_resting(&mut self, next: usize) -> Option<(usize, Queued)> {
         if self.resting.is_empty() {
             return None;
         }
         let consumer = self.members[next].consumer;
         let other = self.pick(|member| member.consumer != consumer);
         // Of two consumers one at least has not refused it.
-        let (refused_by, taken) = self.resting.take(other.is_none().then_some(consumer))?;
+        let (refused_by, queued) = self.resting.take(other.is_none().then_some(consumer))?;
         let member = if refused_by == consumer { other.unwrap_or(next) } else { next };
-        Some((member, taken))
+        Some((member, queued))
     }
 
     /// The consumer does not have these messages any more.
