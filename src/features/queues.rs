@@ -176,6 +176,16 @@ impl Dispatcher {
         self.with_group(queue, now, |group| group.set_paused(consumer, false));
     }
 
+    /// Up to `count` messages with tags above `after`, in order, whoever has them; for who only looks.
+    pub fn browse(&self, queue: &Destination, after: u64, count: usize) -> Vec<Queued> {
+        self.store.browse(queue, after, count)
+    }
+
+    /// The tag of the newest message.
+    pub fn newest(&self, queue: &Destination) -> u64 {
+        self.store.newest(queue)
+    }
+
     /// Hands out what rested long enough or is due, and buries what has expired. To be called several times a second.
     pub fn tick(&self, now: Now) {
         let due = self.store.sweep(now.wall_ms, DUE_AT_ONCE);

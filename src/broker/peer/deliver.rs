@@ -7,7 +7,7 @@ use stompede_protocol::{AckId, AckMode, Millis, SubscriptionKey};
 use crate::model::{Delivery, Message, Overflow};
 use crate::routing::{Item, Listener, Pushed};
 
-use super::{Env, Listening, Peer, Unwritten};
+use super::{Env, Listening, Live, Peer, Unwritten};
 
 impl Peer {
     /// A message of a work queue.
@@ -71,9 +71,13 @@ impl Peer {
         }
         if has_room {
             self.resume_paused(env);
+            if self.live.iter().any(Live::browses) {
+                self.browse_on(env);
+            }
         }
         let waits = |what: &Listening| match what {
             Listening::Queue(share) => share.paused && !share.resuming,
+            Listening::Browse(browse) => browse.is_some(),
             _ => false,
         };
         let heeds = !self.unwritten.is_empty() || self.live.iter().any(|live| waits(&live.what));

@@ -7,6 +7,7 @@
 //!     +-------------------+-----------------+--> Closing: the last word waits to be written
 //! ```
 
+mod browse;
 mod connect;
 mod deliver;
 mod live;
@@ -34,7 +35,7 @@ use super::settings::Now;
 
 use connect::Member;
 pub use connect::{Call, CallAnswer};
-use live::{Listening, Live, QueueShare, Unwritten};
+use live::{Browse, Listening, Live, QueueShare, Unwritten};
 use send::Held;
 
 /// How a client reached us.

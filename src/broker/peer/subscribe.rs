@@ -59,6 +59,7 @@ impl Peer {
                 }
             }
             Route::Queue(queue) => self.consume(env, subscribe, &queue)?,
+            Route::Browse(queue) => self.browse(env, subscribe.key, queue),
             Route::Temp(name) => {
                 self.reply_token(env, &name)?;
                 self.add(subscribe.key, Listening::Temp(name));
@@ -218,7 +219,7 @@ impl Peer {
                 env.broker.queues.unsubscribe(queue, consumer, &has, env.now);
             }
             Listening::Request(Some(token)) => env.broker.replies.remove(&token),
-            Listening::Temp(_) | Listening::Request(None) => {}
+            Listening::Temp(_) | Listening::Request(None) | Listening::Browse(_) => {}
         }
     }
 
@@ -255,7 +256,7 @@ impl Peer {
         Consumer { connection: self.id, key }
     }
 
-    fn add(&mut self, key: SubscriptionKey, what: Listening) {
+    pub(super) fn add(&mut self, key: SubscriptionKey, what: Listening) {
         if self.live.is_empty() {
             // Most connections have one; a first push would make room for four.
             self.live.reserve_exact(1);
