@@ -13,7 +13,10 @@ pub mod cursors;
 pub mod history;
 pub mod memberships;
 pub mod memory;
+mod queues;
 pub mod record;
+
+pub use queues::{Due, QueueError, Queued, Queues};
 
 pub use cursors::Cursors;
 pub use history::{Appended, History, Patience, Question, Read, UNREAD_MAX, Unappended};
@@ -192,70 +195,4 @@ pub trait Presence: Send + Sync + Debug {
 
     /// Number of users who have said a status.
     fn statuses(&self) -> usize;
-}
-
-/// A message that was taken from a queue and is not settled yet.
-#[derive(Debug, Clone)]
-pub struct Taken {
-    /// What the queue knows it by; older messages have smaller tags.
-    pub tag: u64,
-    /// The message.
-    pub message: Arc<Message>,
-    /// Whether it was handed out before.
-    pub redelivered: bool,
-}
-
-/// Why a message could not be put in a queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum QueueError {
-    /// The named number of messages waits already.
-    #[error("the queue holds {0} messages, its limit")]
-    Messages(usize),
-    /// The named number of bytes would be exceeded.
-    #[error("the queue would hold more than {0} bytes, its limit")]
-    Bytes(usize),
-    /// The named number of queues exists already.
-    #[error("there are {0} queues, their limit")]
-    Queues(usize),
-    /// All queues together would exceed the named number of bytes.
-    #[error("all queues together would hold more than {0} bytes, their limit")]
-    Store(usize),
-}
-
-/// Work queues: messages wait, are taken by one, and come back unless settled.
-pub trait Queues: Send + Sync + Debug {
-    /// Whether so many more messages of so many bytes in all have room.
-    fn admit(&self, queue: &Destination, messages: usize, bytes: usize) -> Result<(), QueueError>;
-
-    /// Adds a message at the end.
-    fn put(&self, queue: &Destination, message: Arc<Message>) -> Result<(), QueueError>;
-
-    /// Adds a message at the end, room or not: what has begun is finished.
-    fn force(&self, queue: &Destination, message: Arc<Message>);
-
-    /// Takes the oldest message that is not out.
-    fn take(&self, queue: &Destination) -> Option<Taken>;
-
-    /// Gives a taken message back; it stands before everything newer again.
-    fn release(&self, queue: &Destination, tag: u64);
-
-    /// As [`Queues::release`], of a message that nobody can have seen: it does not count as handed out.
-    fn give_back(&self, queue: &Destination, tag: u64);
-
-    /// A taken message that stays taken, but counts as handed out from now on.
-    fn retake(&self, queue: &Destination, tag: u64) -> Option<Taken>;
-
-    /// Ends a taken message; returns it.
-    fn settle(&self, queue: &Destination, tag: u64) -> Option<Arc<Message>>;
-
-    /// Bytes that all queues hold in memory.
-    fn bytes(&self) -> usize;
-
-    /// Number of queues that hold messages.
-    fn len(&self) -> usize;
-
-    /// Whether there is none.
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
 }

@@ -1,24 +1,11 @@
 //! What happened how often, ready to be exported.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 
+use crate::features::DeadLetterCounters;
 use crate::model::CloseReason;
 
-/// A number that only grows.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
-
-impl Counter {
-    /// Adds `count`.
-    pub fn add(&self, count: usize) {
-        self.0.fetch_add(count as u64, Ordering::Relaxed);
-    }
-
-    /// The number.
-    pub fn value(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
+pub use crate::model::Counter;
 
 /// Counters of the whole process. Labels are the rows of the reason table, never names that clients choose.
 #[derive(Debug, Default)]
@@ -33,8 +20,10 @@ pub struct Counters {
     pub deliveries: Counter,
     /// Deliveries dropped by an overflow rule.
     pub deliveries_dropped: Counter,
-    /// Dead letters that were dropped: the oldest of a full queue, and those that were rejected again.
-    pub dead_letters_lost: Counter,
+    /// SENDs that were past their time when they came, and reached nobody.
+    pub sends_expired: Counter,
+    /// Messages of work queues that are delivered no more.
+    pub dead_letters: Arc<DeadLetterCounters>,
     /// SENDs that had to wait for room.
     pub sends_held: Counter,
     refusals: [Counter; CloseReason::ALL.len()],

@@ -54,6 +54,13 @@ impl Broker {
         };
         let Backend { presence, memberships, cursors, queues: queue_store, bus } = backend;
         let Bus { relay, history } = bus(Arc::new(sink));
+        let counters = Counters::default();
+        let queues = Dispatcher::new(
+            Arc::clone(&queue_store),
+            Arc::clone(&inboxes),
+            limits.redeliveries_max,
+            Arc::clone(&counters.dead_letters),
+        );
         Self {
             protocol_limits: Arc::new(limits.protocol()),
             relay,
@@ -61,11 +68,11 @@ impl Broker {
             memberships,
             cursors,
             attendance: Attendance::new(presence, parts.settings.linger_ms),
-            queues: Dispatcher::new(Arc::clone(&queue_store), Arc::clone(&inboxes)),
+            queues,
             queue_store,
             idempotency,
             replies: Replies::default(),
-            counters: Counters::default(),
+            counters,
             next_message: AtomicU64::new(0),
             worker_loads: (0..parts.workers).map(|_| Load::default()).collect(),
             draining: AtomicBool::new(false),
@@ -198,7 +205,7 @@ impl Broker {
 
     /// What comes due with time, whichever worker notices. To be called several times a second by one worker.
     pub(super) fn tick(&self, now: Now) {
-        self.queues.tick(now.mono);
+        self.queues.tick(now);
         self.idempotency.tick(now.mono);
         self.history.tick(now.wall_ms);
         self.cursors.tick(now.wall_ms.saturating_sub(DEVICE_AGE_MS_MAX));

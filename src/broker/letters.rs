@@ -46,6 +46,8 @@ pub(super) enum Letter {
     Leave(Arc<str>, Box<str>),
     /// To nobody: accepted, and that is all.
     Nothing,
+    /// To nobody: it was past its time when it came, and nothing keeps it.
+    Expired,
 }
 
 /// A message up to which somebody has read.
@@ -61,6 +63,14 @@ impl Letter {
         match self {
             Self::Topic(message) => Some(&message.destination),
             _ => None,
+        }
+    }
+
+    /// What becomes of it when it is past its time: only a queue keeps it, as a dead letter.
+    pub(super) fn if_late(self) -> Self {
+        match self {
+            Self::Topic(_) | Self::Reply(..) => Self::Expired,
+            other => other,
         }
     }
 

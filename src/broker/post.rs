@@ -79,7 +79,7 @@ impl Broker {
                 None => self.relay.announce(message),
             },
             Letter::Queue(message) | Letter::Handler(message) => {
-                self.queues.publish_anyway(&message.destination, Arc::clone(message), now.mono);
+                self.queues.publish_anyway(&message.destination, Arc::clone(message), now);
             }
             Letter::Reply(route, message) => {
                 let item = Item::Reply { route: route.clone(), message: Arc::clone(message) };
@@ -87,7 +87,7 @@ impl Broker {
             }
             Letter::Status(user, wish) => self.set_status(user, wish, now),
             Letter::Leave(user, room) => self.end_membership(room, user, now),
-            Letter::Refresh(_) | Letter::Mark(_) | Letter::Nothing => {}
+            Letter::Refresh(_) | Letter::Mark(_) | Letter::Nothing | Letter::Expired => {}
         }
     }
 
@@ -143,7 +143,7 @@ impl Broker {
                 None => self.relay.publish(message, Some(from))?,
             },
             Letter::Queue(message) | Letter::Handler(message) if begun => {
-                self.queues.publish_anyway(&message.destination, Arc::clone(message), now.mono);
+                self.queues.publish_anyway(&message.destination, Arc::clone(message), now);
             }
             Letter::Queue(message) | Letter::Handler(message) => self.enqueue(message, now)?,
             Letter::Reply(route, message) => {
@@ -155,12 +155,13 @@ impl Broker {
             Letter::Leave(user, room) => self.end_membership(room, user, now),
             // The session's own business.
             Letter::Refresh(_) | Letter::Mark(_) | Letter::Nothing => {}
+            Letter::Expired => self.counters().sends_expired.add(1),
         }
         Ok(Posted::Now)
     }
 
     fn enqueue(&self, message: &Arc<Message>, now: Now) -> Result<(), Unposted> {
-        let queued = self.queues.publish(&message.destination, Arc::clone(message), now.mono);
+        let queued = self.queues.publish(&message.destination, Arc::clone(message), now);
         queued.map_err(|error| queue_full(&message.destination, &error))
     }
 }

@@ -32,6 +32,8 @@ pub(super) enum Route {
     },
     /// A share of a work queue's messages, or of requests to the application.
     Queue(Destination),
+    /// A look at what is in a work queue.
+    Browse(Destination),
     /// Answers to the session.
     Temp(Box<str>),
     /// One answer: who is in the room, or some of them.
@@ -51,6 +53,11 @@ impl Broker {
             return Err(Refusal::new(CloseReason::BadDestination, text).at(name));
         }
         let address = Address::of_subscribe(name)?;
+        let browses = browses(subscribe)?;
+        if browses && !matches!(address, Address::Queue(_)) {
+            let text = "browser:true is for /queue/<name>";
+            return Err(Refusal::new(CloseReason::BadDestination, text).at(name));
+        }
         if let Some(queue) = users::own_queue(&address, principal).map_err(|refusal| refusal.at(name))? {
             // Both names are one queue: the rule for the short one decides.
             self.check(principal, Action::Subscribe, &users::short_name(queue.as_str()))?;
@@ -77,6 +84,7 @@ impl Broker {
             address => {
                 self.check(principal, Action::Subscribe, name)?;
                 Ok(match address {
+                    Address::Queue(destination) if browses => Route::Browse(destination),
                     Address::Queue(destination) => Route::Queue(destination),
                     Address::TempQueue(name) => Route::Temp(name),
                     _ => self.topic(principal, subscribe)?,
@@ -159,5 +167,17 @@ impl Broker {
             self.check(principal, Action::Subscribe, name)?;
         }
         Ok(Route::Request(destination))
+    }
+}
+
+/// Anything but the two words is refused: who only wanted to look must not take.
+fn browses(subscribe: &Subscribe) -> Result<bool, Refusal> {
+    match subscribe.headers.get("browser") {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => {
+            let text = "browser is true or false";
+            Err(Refusal::new(CloseReason::BadContent, text).at(&subscribe.destination))
+        }
     }
 }

@@ -3,27 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use stompede_protocol::{HeartBeat, Millis};
+use stompede_protocol::HeartBeat;
 
 use crate::features::Rooms;
 use crate::model::{DestinationRules, Encoders, Limits};
 use crate::policy::{Access, Authenticator, Connections, UserRates};
 
-/// Both clocks, read once for everything that happens together.
-#[derive(Debug, Clone, Copy)]
-pub struct Now {
-    /// Monotonic, for deadlines.
-    pub mono: Millis,
-    /// Milliseconds since the Unix epoch, for people and tokens.
-    pub wall_ms: u64,
-}
-
-impl Now {
-    /// Seconds since the Unix epoch.
-    pub fn wall_s(self) -> u64 {
-        self.wall_ms / 1_000
-    }
-}
+pub use crate::model::Now;
 
 /// Figures and names.
 #[derive(Debug, Clone)]

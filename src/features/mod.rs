@@ -12,5 +12,5 @@ pub mod users;
 
 pub use idempotency::Idempotency;
 pub use presence::Attendance;
-pub use queues::{Consumer, Dispatcher};
+pub use queues::{Belongings, Consumer, DeadLetterCounters, Dispatcher};
 pub use rooms::Rooms;

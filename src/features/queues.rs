@@ -1,20 +1,24 @@
 //! Work queues: each message to one of this node's consumers, in turn, as far as their credit goes.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
-use stompede_protocol::{Millis, SubscriptionKey};
+use stompede_protocol::SubscriptionKey;
 
-use crate::backend::{QueueError, Queues, Taken};
-use crate::model::{ConnectionId, Destination, Message};
+use crate::backend::{QueueError, Queued, Queues};
+use crate::model::{ConnectionId, Destination, Message, Now};
 use crate::routing::{Inboxes, Item};
 
-use resting::Resting;
+use dead_letters::{Reason, Undertaker};
+use group::{Group, Member};
 
 mod dead_letters;
+mod group;
 mod resting;
+
+pub use dead_letters::DeadLetterCounters;
 
 /// One subscription that takes from a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,47 +29,40 @@ pub struct Consumer {
     pub key: SubscriptionKey,
 }
 
+/// What a leaving consumer has of what was handed to it.
+#[derive(Debug, Default)]
+pub struct Belongings<'a> {
+    /// So many messages have reached it; later ones are on their way to it, and were never handed out.
+    pub arrived: u64,
+    /// Tags of what may still be written: it is settled or given back one day.
+    pub kept: &'a [u64],
+    /// Tags of what will never be written: it was never handed out.
+    pub unwritten: &'a [u64],
+}
+
 /// Hands messages of queues to consumers.
 #[derive(Debug)]
 pub struct Dispatcher {
     store: Arc<dyn Queues>,
     inboxes: Arc<Inboxes>,
+    undertaker: Undertaker,
     /// Never locked while a group's lock is waited for: a group that dissolves locks it.
     groups: Mutex<HashMap<Destination, Arc<Mutex<Group>>, RandomState>>,
     /// Queues where something rests: only they have to be looked at as time passes.
     restless: Mutex<HashSet<Destination, RandomState>>,
 }
 
-/// The consumers of one queue on this node.
-#[derive(Debug, Default)]
-struct Group {
-    members: Vec<Member>,
-    /// Whose turn it is.
-    next: usize,
-    /// Refused messages that wait for somebody else, or for their time.
-    resting: Resting,
-    /// Whether [`Dispatcher::restless`] has this queue.
-    restless: bool,
-    /// Taken out of the map: whoever still holds it looks again.
-    gone: bool,
-}
-
-#[derive(Debug)]
-struct Member {
-    consumer: Consumer,
-    /// Most messages that it may have at once.
-    credit: usize,
-    /// Tags of the messages that it has, or that are on their way to it, and the how many-th each was.
-    out: BTreeMap<u64, u64>,
-    /// Messages that were ever handed to it.
-    handed: u64,
-    paused: bool,
-}
-
 impl Dispatcher {
-    /// A dispatcher over `store`.
-    pub fn new(store: Arc<dyn Queues>, inboxes: Arc<Inboxes>) -> Self {
-        Self { store, inboxes, groups: Mutex::default(), restless: Mutex::default() }
+    /// A dispatcher over `store`. A message that was redelivered `redeliveries_max` times is a dead letter when it comes
+    /// back once more; 0 = never.
+    pub fn new(
+        store: Arc<dyn Queues>,
+        inboxes: Arc<Inboxes>,
+        redeliveries_max: u32,
+        counters: Arc<DeadLetterCounters>,
+    ) -> Self {
+        let undertaker = Undertaker::new(Arc::clone(&store), redeliveries_max, counters);
+        Self { store, inboxes, undertaker, groups: Mutex::default(), restless: Mutex::default() }
     }
 
     /// Whether somebody on this node consumes from `queue`.
@@ -84,39 +81,31 @@ impl Dispatcher {
     }
 
     /// Puts a message into the queue and hands out what can be.
-    pub fn publish(&self, queue: &Destination, message: Arc<Message>, now: Millis) -> Result<(), QueueError> {
+    pub fn publish(&self, queue: &Destination, message: Arc<Message>, now: Now) -> Result<(), QueueError> {
         self.store.put(queue, message)?;
         self.hand_out(queue, now);
         Ok(())
     }
 
     /// As [`Dispatcher::publish`], room or not: for the rest of a transaction that has begun.
-    pub fn publish_anyway(&self, queue: &Destination, message: Arc<Message>, now: Millis) {
+    pub fn publish_anyway(&self, queue: &Destination, message: Arc<Message>, now: Now) {
         self.store.force(queue, message);
         self.hand_out(queue, now);
     }
 
     /// Adds a consumer that may have `credit` messages at once.
-    pub fn subscribe(&self, queue: &Destination, consumer: Consumer, credit: usize, now: Millis) {
+    pub fn subscribe(&self, queue: &Destination, consumer: Consumer, credit: usize, now: Now) {
         self.with_group(queue, now, |group| group.members.push(Member::new(consumer, credit)));
     }
 
-    /// Removes a consumer that `arrived` messages have reached. What it has goes back, and so does what is on its way to
-    /// it, as never handed out; except what is `kept`: that may still be written, and is settled or given back one day.
-    pub fn unsubscribe(
-        &self,
-        queue: &Destination,
-        consumer: Consumer,
-        arrived: u64,
-        kept: &[u64],
-        now: Millis,
-    ) {
+    /// Removes a consumer. What it has goes back.
+    pub fn unsubscribe(&self, queue: &Destination, consumer: Consumer, has: &Belongings<'_>, now: Now) {
         self.with_group(queue, now, |group| {
             let Some(place) = group.place(consumer) else { return };
             for (tag, serial) in group.members.remove(place).out {
-                if serial > arrived {
+                if serial > has.arrived || has.unwritten.contains(&tag) {
                     self.store.give_back(queue, tag);
-                } else if !kept.contains(&tag) {
+                } else if !has.kept.contains(&tag) {
                     self.store.release(queue, tag);
                 }
             }
@@ -124,7 +113,7 @@ impl Dispatcher {
     }
 
     /// Messages that were never written come back.
-    pub fn give_back(&self, queue: &Destination, consumer: Consumer, tags: &[u64], now: Millis) {
+    pub fn give_back(&self, queue: &Destination, consumer: Consumer, tags: &[u64], now: Now) {
         self.with_group(queue, now, |group| {
             group.forget(consumer, tags);
             tags.iter().for_each(|tag| self.store.give_back(queue, *tag));
@@ -132,7 +121,7 @@ impl Dispatcher {
     }
 
     /// The consumer is done with these messages.
-    pub fn settle(&self, queue: &Destination, consumer: Consumer, tags: &[u64], now: Millis) {
+    pub fn settle(&self, queue: &Destination, consumer: Consumer, tags: &[u64], now: Now) {
         for tag in tags {
             self.store.settle(queue, *tag);
         }
@@ -140,49 +129,41 @@ impl Dispatcher {
     }
 
     /// The consumer refuses these messages: another one gets them first, and after [`REST_MS`] whoever is there.
-    pub fn refuse(&self, queue: &Destination, consumer: Consumer, tags: &[u64], now: Millis) {
+    pub fn refuse(&self, queue: &Destination, consumer: Consumer, tags: &[u64], now: Now) {
         self.with_group(queue, now, |group| {
-            for taken in tags.iter().filter_map(|tag| self.store.retake(queue, *tag)) {
-                group.resting.add(taken, consumer, now.after(REST_MS));
+            for queued in tags.iter().filter_map(|tag| self.store.retake(queue, *tag)) {
+                group.resting.add(queued, consumer, now.mono.after(REST_MS));
+            }
+            group.forget(consumer, tags);
+        });
+    }
+
+    /// The consumer refuses these messages for now: after `delay_ms` whoever is there gets them.
+    pub fn postpone(&self, queue: &Destination, consumer: Consumer, tags: &[u64], delay_ms: u64, now: Now) {
+        self.with_group(queue, now, |group| {
+            for tag in tags {
+                match delay_ms {
+                    0 => self.store.release(queue, *tag),
+                    _ => self.store.postpone(queue, *tag, now.wall_ms.saturating_add(delay_ms)),
+                }
             }
             group.forget(consumer, tags);
         });
     }
 
     /// The consumer refuses these messages for good: they go to the dead-letter queue, oldest dead letters making room;
-    /// from there they go nowhere. Returns how many messages are lost by that.
-    pub fn reject(&self, queue: &Destination, consumer: Consumer, tags: &[u64], now: Millis) -> usize {
-        let dead = dead_letters::queue_of(queue);
-        let mut lost = 0;
-        for tag in tags {
-            let Some(message) = self.store.settle(queue, *tag) else { continue };
-            lost += match &dead {
-                Some(dead) => self.bury(dead, dead_letters::letter(&message, queue, dead), now),
-                None => 1,
-            };
+    /// from there they go nowhere.
+    pub fn reject(&self, queue: &Destination, consumer: Consumer, tags: &[u64], now: Now) {
+        for queued in tags.iter().filter_map(|tag| self.store.retake(queue, *tag)) {
+            self.undertaker.bury(queue, &queued, Reason::Rejected);
         }
         self.with_group(queue, now, |group| group.forget(consumer, tags));
-        lost
-    }
-
-    fn bury(&self, dead: &Destination, letter: Message, now: Millis) -> usize {
-        let letter = Arc::new(letter);
-        let mut lost = 0;
-        while self.store.put(dead, Arc::clone(&letter)).is_err() {
-            lost += 1;
-            let oldest = self.store.take(dead).and_then(|taken| self.store.settle(dead, taken.tag));
-            if oldest.is_none() {
-                // All that is there is with consumers, so it is the new one that is lost.
-                return lost;
-            }
-        }
-        self.hand_out(dead, now);
-        lost
+        self.hand_out_dead_letters(queue, now);
     }
 
     /// A message could not be written to the consumer now: it goes back, and nothing more is handed to the consumer
     /// until [`Dispatcher::resume`].
-    pub fn pause(&self, queue: &Destination, consumer: Consumer, tag: u64, now: Millis) {
+    pub fn pause(&self, queue: &Destination, consumer: Consumer, tag: u64, now: Now) {
         self.with_group(queue, now, |group| {
             group.set_paused(consumer, true);
             group.forget(consumer, &[tag]);
@@ -191,21 +172,49 @@ impl Dispatcher {
     }
 
     /// The consumer can take messages again.
-    pub fn resume(&self, queue: &Destination, consumer: Consumer, now: Millis) {
+    pub fn resume(&self, queue: &Destination, consumer: Consumer, now: Now) {
         self.with_group(queue, now, |group| group.set_paused(consumer, false));
     }
 
-    /// Hands out what rested long enough. To be called several times a second.
-    pub fn tick(&self, now: Millis) {
+    /// Up to `count` messages with tags above `after`, in order, whoever has them; for who only looks.
+    pub fn browse(&self, queue: &Destination, after: u64, count: usize) -> Vec<Queued> {
+        self.store.browse(queue, after, count)
+    }
+
+    /// The tag of the newest message.
+    pub fn newest(&self, queue: &Destination) -> u64 {
+        self.store.newest(queue)
+    }
+
+    /// Hands out what rested long enough or is due, and buries what has expired. To be called several times a second.
+    pub fn tick(&self, now: Now) {
+        let due = self.store.sweep(now.wall_ms, DUE_AT_ONCE);
+        for (queue, queued) in &due.expired {
+            self.undertaker.bury(queue, queued, Reason::Expired);
+        }
+        let mut bereaved: Vec<&Destination> = due.expired.iter().map(|(queue, _)| queue).collect();
+        bereaved.dedup();
+        for queue in bereaved {
+            self.hand_out_dead_letters(queue, now);
+        }
         let restless: Vec<_> = self.restless.lock().iter().cloned().collect();
-        for queue in restless {
-            self.hand_out(&queue, now);
+        for queue in due.ready.iter().chain(&restless) {
+            self.hand_out(queue, now);
         }
     }
 
-    fn hand_out(&self, queue: &Destination, now: Millis) {
-        if let Some(group) = self.group(queue) {
-            self.pump(queue, &mut group.lock(), now);
+    fn hand_out(&self, queue: &Destination, now: Now) {
+        let Some(group) = self.group(queue) else { return };
+        let buried = self.pump(queue, &mut group.lock(), now);
+        if buried {
+            self.hand_out_dead_letters(queue, now);
+        }
+    }
+
+    fn hand_out_dead_letters(&self, queue: &Destination, now: Now) {
+        if let Some(dead) = dead_letters::queue_of(queue) {
+            // Nothing is buried out of it: this goes no deeper.
+            self.hand_out(&dead, now);
         }
     }
 
@@ -214,7 +223,7 @@ impl Dispatcher {
     }
 
     /// Changes the group, then hands out what can be. A group without consumers is dissolved.
-    fn with_group(&self, queue: &Destination, now: Millis, change: impl FnOnce(&mut Group)) {
+    fn with_group(&self, queue: &Destination, now: Now, change: impl FnOnce(&mut Group)) {
         loop {
             let group = Arc::clone(self.groups.lock().entry(queue.clone()).or_default());
             let mut locked = group.lock();
@@ -223,9 +232,13 @@ impl Dispatcher {
                 continue;
             }
             change(&mut locked);
-            self.pump(queue, &mut locked, now);
+            let buried = self.pump(queue, &mut locked, now);
             if locked.members.is_empty() {
                 self.dissolve(queue, &group, &mut locked);
+            }
+            drop(locked);
+            if buried {
+                self.hand_out_dead_letters(queue, now);
             }
             return;
         }
@@ -233,7 +246,8 @@ impl Dispatcher {
 
     fn dissolve(&self, queue: &Destination, group: &Arc<Mutex<Group>>, locked: &mut Group) {
         for tag in locked.resting.drain() {
-            self.store.release(queue, tag);
+            // It was refused and has reached nobody since.
+            self.store.give_back(queue, tag);
         }
         self.note_rest(queue, locked);
         locked.gone = true;
@@ -243,18 +257,37 @@ impl Dispatcher {
         }
     }
 
-    fn pump(&self, queue: &Destination, group: &mut Group, now: Millis) {
-        group.resting.ripen(now);
+    /// Hands out what can be. Whether something was buried instead.
+    fn pump(&self, queue: &Destination, group: &mut Group, now: Now) -> bool {
+        let mut buried = !group.resting.is_empty() && self.see_to_resting(queue, group, now);
         while let Some(next) = group.pick(|_| true) {
-            if let Some((member, taken)) = group.take_resting(next) {
-                self.hand(group, member, taken);
-            } else if let Some(taken) = self.store.take(queue) {
-                self.hand(group, next, taken);
-            } else {
-                break;
+            let (member, queued) = match group.take_resting(next) {
+                Some(found) => found,
+                None => match self.store.take(queue) {
+                    Some(queued) => (next, queued),
+                    None => break,
+                },
+            };
+            match self.undertaker.end_of(queue, &queued, now.wall_ms) {
+                None => self.hand(group, member, queued),
+                Some(reason) => {
+                    self.undertaker.bury(queue, &queued, reason);
+                    buried = true;
+                }
             }
         }
         self.note_rest(queue, group);
+        buried
+    }
+
+    /// What rested long enough is for anybody. Whether something has expired over it.
+    fn see_to_resting(&self, queue: &Destination, group: &mut Group, now: Now) -> bool {
+        group.resting.ripen(now.mono);
+        let expired = group.resting.take_expired(now.wall_ms);
+        for queued in &expired {
+            self.undertaker.bury(queue, queued, Reason::Expired);
+        }
+        !expired.is_empty()
     }
 
     fn note_rest(&self, queue: &Destination, group: &mut Group) {
@@ -271,70 +304,23 @@ impl Dispatcher {
         }
     }
 
-    fn hand(&self, group: &mut Group, member: usize, taken: Taken) {
+    fn hand(&self, group: &mut Group, member: usize, queued: Queued) {
         group.next = member + 1;
         let Consumer { connection, key } = group.members[member].consumer;
-        let Taken { tag, message, redelivered } = taken;
+        let Queued { tag, message, deliveries, .. } = queued;
         group.members[member].handed += 1;
         let serial = group.members[member].handed;
         group.members[member].out.insert(tag, serial);
         self.inboxes
-            .force(connection.worker, Item::Consume { to: connection, key, tag, message, redelivered });
-    }
-}
-
-impl Group {
-    /// The next member in turn that has credit and suits.
-    fn pick(&self, suits: impl Fn(&Member) -> bool) -> Option<usize> {
-        let count = self.members.len();
-        (0..count).map(|step| (self.next + step) % count).find(|index| {
-            let member = &self.members[*index];
-            member.out.len() < member.credit && !member.paused && suits(member)
-        })
-    }
-
-    /// The oldest resting message that somebody may have, and who: `next` or another one with credit.
-    fn take_resting(&mut self, next: usize) -> Option<(usize, Taken)> {
-        if self.resting.is_empty() {
-            return None;
-        }
-        let consumer = self.members[next].consumer;
-        let other = self.pick(|member| member.consumer != consumer);
-        // Of two consumers one at least has not refused it.
-        let (refused_by, taken) = self.resting.take(other.is_none().then_some(consumer))?;
-        let member = if refused_by == consumer { other.unwrap_or(next) } else { next };
-        Some((member, taken))
-    }
-
-    /// The consumer does not have these messages any more.
-    fn forget(&mut self, consumer: Consumer, tags: &[u64]) {
-        if let Some(place) = self.place(consumer) {
-            let out = &mut self.members[place].out;
-            tags.iter().for_each(|tag| {
-                out.remove(tag);
-            });
-        }
-    }
-
-    fn set_paused(&mut self, consumer: Consumer, paused: bool) {
-        if let Some(place) = self.place(consumer) {
-            self.members[place].paused = paused;
-        }
-    }
-
-    fn place(&self, consumer: Consumer) -> Option<usize> {
-        self.members.iter().position(|member| member.consumer == consumer)
-    }
-}
-
-impl Member {
-    fn new(consumer: Consumer, credit: usize) -> Self {
-        Self { consumer, credit, out: BTreeMap::new(), handed: 0, paused: false }
+            .force(connection.worker, Item::Consume { to: connection, key, tag, message, deliveries });
     }
 }
 
 /// How long a refused message waits for another consumer before it is offered to the one that refused it, milliseconds.
 pub const REST_MS: u64 = 1_000;
+
+/// Messages whose time has come that one tick sees to: 10,000 a second.
+pub const DUE_AT_ONCE: usize = 1_000;
 
 #[cfg(test)]
 mod tests;

@@ -18,8 +18,8 @@ pub struct Delivery<'a> {
     pub shown: &'a str,
     /// Set in client ack modes: makes `message-id` unique and adds `ack`.
     pub ack: Option<AckId>,
-    /// Value of `redelivered`, on work queues only.
-    pub redelivered: Option<bool>,
+    /// How often it was delivered before, on work queues only: the headers `redelivered` and `stompede-delivery-count`.
+    pub redelivered: Option<u32>,
     /// Value of `stompede-recovered`: whether nothing is missing before it. On the first message after it was asked for,
     /// and on the first after a gap.
     pub recovered: Option<bool>,

@@ -46,6 +46,8 @@ pub struct Limits {
     pub queue_bytes_max: usize,
     /// Work queues that exist at once; an empty one without consumers does not count.
     pub queues_max: usize,
+    /// Redeliveries of one message of a work queue; then it is a dead letter. 0 = no limit.
+    pub redeliveries_max: u32,
     /// Reply addresses (`/temp-queue` names and open requests) of one session.
     pub replies_max: usize,
     /// How long a SEND to `/app` waits for a handler, and any SEND for a part that is not available, milliseconds.
@@ -98,6 +100,7 @@ impl Default for Limits {
             queue_messages_max: 10_000,
             queue_bytes_max: 64 << 20,
             queues_max: 10_000,
+            redeliveries_max: 16,
             replies_max: 128,
             hold_ms_max: 10_000,
             inbox_messages_max: 16_384,

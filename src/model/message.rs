@@ -117,7 +117,7 @@ pub fn bare(name: &str) -> &str {
 
 const RESERVED_PREFIX: &str = "stompede-";
 
-const RESERVED: [&str; 16] = [
+const RESERVED: [&str; 17] = [
     "destination",
     "content-length",
     "receipt",
@@ -134,6 +134,7 @@ const RESERVED: [&str; 16] = [
     "reply-to",
     "session",
     "command",
+    "browser",
 ];
 
 #[cfg(test)]

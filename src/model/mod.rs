@@ -3,24 +3,29 @@
 //! Nothing here does I/O, holds a lock or knows a runtime.
 
 pub mod close;
+pub mod counter;
 pub mod destination;
 pub mod encoding;
+pub mod expiry;
 pub mod history;
 pub mod ids;
 pub mod limits;
 pub mod message;
+pub mod now;
 pub mod pattern;
 pub mod principal;
 pub mod rules;
 pub mod trie;
 
 pub use close::{CloseReason, Refusal, Retry};
+pub use counter::Counter;
 pub use destination::{Address, Destination};
 pub use encoding::{Delivery, Encoder, EncoderKind, Encoders, Tail};
 pub use history::{Answer, Page, Place, Position, Reader, Retention, Start, StoreError, Ticket, Which};
 pub use ids::{ConnectionId, Full, WorkerId};
 pub use limits::Limits;
 pub use message::{Message, MessageId};
+pub use now::Now;
 pub use pattern::Pattern;
 pub use principal::{Claims, Principal, Role};
 pub use rules::{DestinationRule, DestinationRules, Overflow};

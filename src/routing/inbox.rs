@@ -28,8 +28,8 @@ pub enum Item {
         tag: u64,
         /// The message.
         message: Arc<Message>,
-        /// Whether somebody may have had it before.
-        redelivered: bool,
+        /// How often somebody may have had it before.
+        deliveries: u32,
     },
     /// Hand out a work queue's messages to a consumer again.
     Resume {

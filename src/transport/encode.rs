@@ -169,9 +169,15 @@ impl StompEncoder {
         let head = MessageHead { subscription: delivery.subscription, message_id: id.as_str(), ack };
         head.encode(self.version, out);
         match delivery.redelivered {
-            Some(true) => out.extend_from_slice(b"redelivered:true\n"),
-            Some(false) => out.extend_from_slice(b"redelivered:false\n"),
             None => {}
+            Some(0) => out.extend_from_slice(b"redelivered:false\n"),
+            Some(times) => {
+                let mut count = Line::default();
+                count.decimal(times.into());
+                out.extend_from_slice(REDELIVERED);
+                out.extend_from_slice(count.as_str().as_bytes());
+                out.push(b'\n');
+            }
         }
         match delivery.recovered {
             Some(true) => out.extend_from_slice(b"stompede-recovered:true\n"),
@@ -217,7 +223,8 @@ const SECRET_HEADERS: [&str; 2] = ["reply-to", "session"];
 /// Room that the head takes when nothing is escaped.
 fn head_room(delivery: &Delivery<'_>) -> usize {
     let ids = if delivery.ack.is_some() { 2 } else { 1 };
-    HEAD_BYTES + delivery.subscription.map_or(0, str::len) + ids * LINE_BYTES
+    let counted = if delivery.redelivered > Some(0) { REDELIVERED.len() + COUNT_BYTES } else { 0 };
+    HEAD_BYTES + delivery.subscription.map_or(0, str::len) + ids * LINE_BYTES + counted
 }
 
 /// Room that the tail takes when nothing is escaped; never less than what [`MessageTail`] asks for, so that it does
@@ -287,6 +294,12 @@ impl Line {
 
 /// The longest id: 16 hexadecimal digits, two numbers of 20 digits and one of 10, three separators.
 const LINE_BYTES: usize = 16 + 2 * 20 + 10 + 3;
+
+/// Before the number of deliveries.
+const REDELIVERED: &[u8] = b"redelivered:true\nstompede-delivery-count:";
+
+/// The largest of them, and the end of its line.
+const COUNT_BYTES: usize = 11;
 
 /// `MESSAGE`, the names of `subscription`, `message-id` and `ack`, `redelivered:false`, and what separates them.
 const HEAD_BYTES: usize = 64;

@@ -47,18 +47,17 @@ fn client_modes_number_the_delivery_and_only_1_2_names_ack() {
     let message = message(&[], b"");
     let ack = AckId { subscription: SubscriptionKey(3), number: 41 };
     for version in Version::ALL {
-        let delivery = Delivery {
-            ack: Some(ack),
-            redelivered: Some(true),
-            shown: "/user/queue/x",
-            ..delivery(&message)
-        };
+        let delivery =
+            Delivery { ack: Some(ack), redelivered: Some(3), shown: "/user/queue/x", ..delivery(&message) };
         let frame = of(Wire::Raw, version).whole(&delivery);
         let text = std::str::from_utf8(&frame).unwrap();
         let id = ack.on_wire(&message.id.to_string());
         assert!(text.contains(&format!("\nmessage-id:{id}\n")), "{text}");
         assert_eq!(text.contains(&format!("\nack:{id}\n")), version == Version::V1_2, "{text}");
-        assert!(text.contains("\nredelivered:true\ndestination:/user/queue/x\n"), "{text}");
+        assert!(
+            text.contains("\nredelivered:true\nstompede-delivery-count:3\ndestination:/user/queue/x\n"),
+            "{text}"
+        );
     }
 }
 
@@ -174,7 +173,7 @@ proptest! {
         headers in prop::collection::vec((".{1,9}", ".{0,30}"), 0..9),
         subscription in prop::option::of(".{0,20}"),
         acknowledged in any::<bool>(),
-        redelivered in any::<Option<bool>>(),
+        redelivered in any::<Option<u32>>(),
     ) {
         let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let message = message(&headers, &body);

@@ -3,6 +3,7 @@
 use stompede::model::CloseReason;
 use stompede_protocol::{AckMode, Frame, Version};
 
+use crate::person::Person;
 use crate::world::{Guest, World};
 
 fn bodies(messages: &[Frame]) -> Vec<String> {
@@ -173,7 +174,7 @@ fn what_is_refused_for_good_is_a_dead_letter_and_refused_again_it_is_dropped() {
     bob.unsubscribes(&dead);
     bob.subscribes("/queue/dlq.a");
     bob.hears(&[]);
-    assert_eq!(world.broker().counters().dead_letters_lost.value(), 1);
+    assert_eq!(world.broker().counters().dead_letters.lost.value(), 1);
 }
 
 #[test]
@@ -403,4 +404,79 @@ fn what_a_lost_consumer_had_not_been_sent_comes_to_the_others_in_order() {
         bob.vanishes();
         assert_eq!(bodies(&carol.messages()), ["0", "1", "2", "3", "4"]);
     }
+}
+
+/// Bob has a message of `/queue/a`, and a transaction with its ACK and SENDs of these bodies to `/queue/b`.
+fn transaction(world: &World, bodies: &[&str]) -> (Person, Frame) {
+    let bob = world.connect_as("bob");
+    bob.sends("/queue/a", "job");
+    bob.subscribes_with("/queue/a", AckMode::ClientIndividual, &[]);
+    let message = bob.message();
+    bob.says(|client| client.begin("t", &[]));
+    bob.says(|client| client.ack(&message, &[("transaction", "t")]));
+    for body in bodies {
+        bob.sends_with("/queue/b", &[("transaction", "t")], body);
+    }
+    (bob, message)
+}
+
+#[test]
+fn a_transaction_over_two_queues_is_done_at_commit() {
+    let world = World::new();
+    let carol = world.connect_as("carol");
+    carol.subscribes("/queue/b");
+    let (bob, _) = transaction(&world, &["1", "2"]);
+    carol.hears(&[]);
+    bob.says(|client| client.commit("t", &[("receipt", "c")]));
+    bob.hears(&["RECEIPT c"]);
+    carol.hears(&["/queue/b: 1", "/queue/b: 2"]);
+    bob.vanishes();
+    carol.subscribes("/queue/a");
+    carol.hears(&[]);
+}
+
+#[test]
+fn a_transaction_that_finds_a_queue_full_has_changed_nothing() {
+    let world = World::with(|setup| setup.limits.queue_messages_max = 2);
+    let carol = world.connect_as("carol");
+    carol.sends("/queue/b", "0");
+    let (bob, _) = transaction(&world, &["1", "2"]);
+    bob.subscribes("/user/queue/errors");
+    bob.says(|client| client.commit("t", &[("receipt", "c")]));
+    bob.hears(&["/user/queue/errors error queue-full"]);
+    carol.subscribes("/queue/b");
+    carol.hears(&["/queue/b: 0"]);
+    // The session has forgotten the delivery: the job is for another now.
+    carol.subscribes("/queue/a");
+    let again = carol.messages();
+    assert_eq!((bodies(&again), redelivered(&again)), (vec!["job".to_owned()], vec!["true"]));
+}
+
+#[test]
+fn what_an_aborted_transaction_acknowledged_is_still_the_consumers() {
+    let world = World::new();
+    let carol = world.connect_as("carol");
+    let (bob, message) = transaction(&world, &["1"]);
+    bob.says(|client| client.abort("t", &[]));
+    carol.subscribes("/queue/a");
+    carol.subscribes("/queue/b");
+    world.runs_for(2_000);
+    carol.hears(&[]);
+    bob.says(|client| client.ack(&message, &[("receipt", "a")]));
+    bob.hears(&["RECEIPT a"]);
+    bob.vanishes();
+    carol.hears(&[]);
+}
+
+#[test]
+fn a_priority_is_handed_on_and_changes_nothing() {
+    let world = World::new();
+    let [alice, bob] = ["alice", "bob"].map(|name| world.connect_as(name));
+    for priority in ["0", "9"] {
+        alice.sends_with("/queue/a", &[("priority", priority)], priority);
+    }
+    bob.subscribes("/queue/a");
+    let messages = bob.messages();
+    assert_eq!(bodies(&messages), ["0", "9"]);
+    assert_eq!(messages[1].headers.get("priority"), Some("9"));
 }

@@ -5,6 +5,7 @@ mod few;
 mod history;
 mod memberships;
 mod presence;
+mod queue;
 mod queues;
 mod relay;
 

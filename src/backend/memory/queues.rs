@@ -1,19 +1,21 @@
 //! Work queues in this process.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
-use crate::backend::{QueueError, Queues, Taken};
+use crate::backend::{Due, QueueError, Queued, Queues};
 use crate::model::{Destination, Limits, Message};
+
+use super::queue::{Queue, Rung};
 
 /// Queues of one node. A queue without messages is forgotten.
 #[derive(Debug)]
 pub struct MemoryQueues {
-    queues: Mutex<ByName>,
+    all: Mutex<All>,
     total_bytes: AtomicUsize,
     messages_max: usize,
     bytes_max: usize,
@@ -21,28 +23,21 @@ pub struct MemoryQueues {
     total_bytes_max: usize,
 }
 
-type ByName = HashMap<Destination, Queue, RandomState>;
-
 #[derive(Debug, Default)]
-struct Queue {
-    /// By tag, which rises with age: what comes back stands where it stood.
-    ready: BTreeMap<u64, Entry>,
-    out: BTreeMap<u64, Entry>,
-    bytes: usize,
-    last_tag: u64,
-}
-
-#[derive(Debug)]
-struct Entry {
-    message: Arc<Message>,
-    redelivered: bool,
+struct All {
+    queues: HashMap<Destination, Queue, RandomState>,
+    /// The first alarm of each queue that has one.
+    alarms: Alarms,
+    /// The highest tag of a queue that is forgotten: when it is there again, nobody must take what is new for what he has
+    /// seen.
+    tags_used: u64,
 }
 
 impl MemoryQueues {
     /// Queues within `limits` that hold `total_bytes_max` in all.
     pub fn new(limits: &Limits, total_bytes_max: usize) -> Self {
         Self {
-            queues: Mutex::default(),
+            all: Mutex::default(),
             total_bytes: AtomicUsize::new(0),
             messages_max: limits.queue_messages_max,
             bytes_max: limits.queue_bytes_max,
@@ -51,27 +46,27 @@ impl MemoryQueues {
         }
     }
 
-    fn add(&self, queues: &mut ByName, name: &Destination, message: Arc<Message>) {
+    fn add(&self, all: &mut All, name: &Destination, message: Arc<Message>) {
+        self.total_bytes.fetch_add(message.cost_bytes(), Ordering::Relaxed);
+        let All { queues, alarms, tags_used } = all;
         let queue = match queues.get_mut(name) {
             Some(queue) => queue,
-            None => queues.entry(name.clone()).or_default(),
+            None => queues.entry(name.clone()).or_insert_with(|| Queue::new(*tags_used)),
         };
-        queue.bytes += message.cost_bytes();
-        self.total_bytes.fetch_add(message.cost_bytes(), Ordering::Relaxed);
-        queue.last_tag += 1;
-        queue.ready.insert(queue.last_tag, Entry { message, redelivered: false });
+        with_alarm(alarms, name, queue, |queue| queue.add(message));
     }
 
     fn check(
         &self,
-        queues: &ByName,
+        all: &All,
         name: &Destination,
         messages: usize,
         bytes: usize,
+        queues_max: usize,
     ) -> Result<(), QueueError> {
-        let (depth, held_bytes) = match queues.get(name) {
-            Some(queue) => (queue.len(), queue.bytes),
-            None if queues.len() >= self.queues_max => return Err(QueueError::Queues(self.queues_max)),
+        let (depth, held_bytes) = match all.queues.get(name) {
+            Some(queue) => (queue.len(), queue.bytes()),
+            None if all.queues.len() >= queues_max => return Err(QueueError::Queues(queues_max)),
             None => (0, 0),
         };
         if depth + messages > self.messages_max {
@@ -86,70 +81,118 @@ impl MemoryQueues {
         }
         Ok(())
     }
+
+    fn end(&self, all: &mut All, name: &Destination, tag: u64) -> Option<Arc<Message>> {
+        let message = all.with(name, |queue| queue.settle(tag))??;
+        self.total_bytes.fetch_sub(message.cost_bytes(), Ordering::Relaxed);
+        Some(message)
+    }
+
+    /// Puts `letter` into `to`, where the oldest make room. Returns how many are lost.
+    fn squeeze(&self, all: &mut All, to: &Destination, letter: Arc<Message>, queues_max: usize) -> usize {
+        let mut lost = 0;
+        while self.check(all, to, 1, letter.cost_bytes(), queues_max).is_err() {
+            lost += 1;
+            let oldest = all.with(to, Queue::take).flatten();
+            if oldest.and_then(|oldest| self.end(all, to, oldest.tag)).is_none() {
+                // All that is there is with consumers, so it is the new one that is lost.
+                all.forget_empty(to);
+                return lost;
+            }
+        }
+        self.add(all, to, letter);
+        lost
+    }
 }
 
 impl Queues for MemoryQueues {
     fn admit(&self, name: &Destination, messages: usize, bytes: usize) -> Result<(), QueueError> {
-        self.check(&self.queues.lock(), name, messages, bytes)
+        self.check(&self.all.lock(), name, messages, bytes, self.queues_max)
     }
 
     fn put(&self, name: &Destination, message: Arc<Message>) -> Result<(), QueueError> {
-        let mut queues = self.queues.lock();
-        self.check(&queues, name, 1, message.cost_bytes())?;
-        self.add(&mut queues, name, message);
+        let mut all = self.all.lock();
+        self.check(&all, name, 1, message.cost_bytes(), self.queues_max)?;
+        self.add(&mut all, name, message);
         Ok(())
     }
 
     fn force(&self, name: &Destination, message: Arc<Message>) {
-        self.add(&mut self.queues.lock(), name, message);
+        self.add(&mut self.all.lock(), name, message);
     }
 
-    fn take(&self, name: &Destination) -> Option<Taken> {
-        let mut queues = self.queues.lock();
+    fn take(&self, name: &Destination) -> Option<Queued> {
+        let mut all = self.all.lock();
+        let All { queues, alarms, .. } = &mut *all;
         let queue = queues.get_mut(name)?;
-        let (tag, entry) = queue.ready.pop_first()?;
-        let taken = Taken { tag, message: Arc::clone(&entry.message), redelivered: entry.redelivered };
-        queue.out.insert(tag, entry);
-        Some(taken)
+        // Most have no alarm, and this is what is asked most.
+        if queue.alarm().is_none() { queue.take() } else { with_alarm(alarms, name, queue, Queue::take) }
     }
 
     fn release(&self, name: &Destination, tag: u64) {
-        let mut queues = self.queues.lock();
-        let Some(queue) = queues.get_mut(name) else { return };
-        if let Some(entry) = queue.out.remove(&tag) {
-            queue.ready.insert(tag, Entry { redelivered: true, ..entry });
-        }
+        self.all.lock().with(name, |queue| queue.release(tag));
     }
 
     fn give_back(&self, name: &Destination, tag: u64) {
-        let mut queues = self.queues.lock();
-        let Some(queue) = queues.get_mut(name) else { return };
-        if let Some(entry) = queue.out.remove(&tag) {
-            queue.ready.insert(tag, entry);
-        }
+        self.all.lock().with(name, |queue| queue.give_back(tag));
     }
 
-    fn retake(&self, name: &Destination, tag: u64) -> Option<Taken> {
-        let mut queues = self.queues.lock();
-        let entry = queues.get_mut(name)?.out.get_mut(&tag)?;
-        entry.redelivered = true;
-        Some(Taken { tag, message: Arc::clone(&entry.message), redelivered: true })
+    fn retake(&self, name: &Destination, tag: u64) -> Option<Queued> {
+        self.all.lock().with(name, |queue| queue.retake(tag))?
+    }
+
+    fn postpone(&self, name: &Destination, tag: u64, due_ms: u64) {
+        self.all.lock().with(name, |queue| queue.postpone(tag, due_ms));
     }
 
     fn settle(&self, name: &Destination, tag: u64) -> Option<Arc<Message>> {
-        let mut queues = self.queues.lock();
-        let queue = queues.get_mut(name)?;
-        let entry = queue.out.remove(&tag)?;
-        queue.bytes -= entry.message.cost_bytes();
-        self.total_bytes.fetch_sub(entry.message.cost_bytes(), Ordering::Relaxed);
-        if queue.len() == 0 {
-            queues.remove(name);
+        let mut all = self.all.lock();
+        // What is out has no alarm.
+        let queue = all.queues.get_mut(name)?;
+        let message = queue.settle(tag)?;
+        let emptied = queue.len() == 0;
+        self.total_bytes.fetch_sub(message.cost_bytes(), Ordering::Relaxed);
+        if emptied {
+            all.forget(name);
         }
-        Some(entry.message)
+        Some(message)
+    }
+
+    fn bury(&self, name: &Destination, tag: u64, to: &Destination, letter: Arc<Message>) -> usize {
+        let mut all = self.all.lock();
+        if self.end(&mut all, name, tag).is_none() {
+            return 0;
+        }
+        // A queue that has just become empty makes room for the other one.
+        let emptied = all.queues.get(name).is_some_and(|queue| queue.len() == 0);
+        let lost = self.squeeze(&mut all, to, letter, self.queues_max + usize::from(emptied));
+        all.forget_empty(name);
+        lost
+    }
+
+    fn sweep(&self, now_ms: u64, count: usize) -> Due {
+        let (mut all, mut due) = (self.all.lock(), Due::default());
+        for _ in 0..count {
+            let Some((_, name)) = all.alarms.first().filter(|(at, _)| *at <= now_ms).cloned() else { break };
+            match all.with(&name, |queue| queue.ring(now_ms)).flatten() {
+                Some(Rung::Expired(queued)) => due.expired.push((name, queued)),
+                Some(Rung::Ready) if due.ready.last() != Some(&name) => due.ready.push(name),
+                Some(Rung::Ready) | None => {}
+            }
+        }
+        due
+    }
+
+    fn browse(&self, name: &Destination, after: u64, count: usize) -> Vec<Queued> {
+        self.all.lock().queues.get(name).map_or_else(Vec::new, |queue| queue.browse(after, count))
+    }
+
+    fn newest(&self, name: &Destination) -> u64 {
+        self.all.lock().queues.get(name).map_or(0, Queue::last_tag)
     }
 
     fn len(&self) -> usize {
-        self.queues.lock().len()
+        self.all.lock().queues.len()
     }
 
     fn bytes(&self) -> usize {
@@ -157,96 +200,41 @@ impl Queues for MemoryQueues {
     }
 }
 
-impl Queue {
-    fn len(&self) -> usize {
-        self.ready.len() + self.out.len()
+impl All {
+    fn with<R>(&mut self, name: &Destination, change: impl FnOnce(&mut Queue) -> R) -> Option<R> {
+        let queue = self.queues.get_mut(name)?;
+        Some(with_alarm(&mut self.alarms, name, queue, change))
+    }
+
+    fn forget_empty(&mut self, name: &Destination) {
+        if self.queues.get(name).is_some_and(|queue| queue.len() == 0) {
+            self.forget(name);
+        }
+    }
+
+    fn forget(&mut self, name: &Destination) {
+        if let Some(queue) = self.queues.remove(name) {
+            self.tags_used = self.tags_used.max(queue.last_tag());
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::MessageId;
-    use bytes::Bytes;
-
-    fn queues() -> MemoryQueues {
-        MemoryQueues::new(&Limits { queue_messages_max: 3, queues_max: 1, ..Limits::default() }, usize::MAX)
+/// Changes a queue, and its alarm with it.
+fn with_alarm<R>(
+    alarms: &mut Alarms,
+    name: &Destination,
+    queue: &mut Queue,
+    change: impl FnOnce(&mut Queue) -> R,
+) -> R {
+    let before = queue.alarm();
+    let result = change(queue);
+    let after = queue.alarm();
+    if before != after {
+        before.map(|at| alarms.remove(&(at, name.clone())));
+        after.map(|at| alarms.insert((at, name.clone())));
     }
-
-    fn message(number: u64) -> Arc<Message> {
-        Arc::new(Message {
-            id: MessageId { node: 1, number },
-            destination: Destination::internal("/queue/a"),
-            timestamp_ms: 0,
-            sender: None,
-            headers: stompede_protocol::Headers::new(),
-            body: Bytes::from_static(b"x"),
-            text: true,
-            position: None,
-            numbered: false,
-        })
-    }
-
-    fn take(queues: &MemoryQueues, name: &Destination) -> Option<(u64, u64, bool)> {
-        queues.take(name).map(|t| (t.tag, t.message.id.number, t.redelivered))
-    }
-
-    #[test]
-    fn what_comes_back_stands_before_everything_newer_in_its_order() {
-        let (queues, name) = (queues(), Destination::internal("/queue/a"));
-        for number in 1..=3 {
-            queues.put(&name, message(number)).unwrap();
-        }
-        assert_eq!(take(&queues, &name), Some((1, 1, false)));
-        assert_eq!(take(&queues, &name), Some((2, 2, false)));
-        queues.release(&name, 2);
-        queues.release(&name, 1);
-        assert_eq!(take(&queues, &name), Some((1, 1, true)));
-        assert_eq!(take(&queues, &name), Some((2, 2, true)));
-        assert_eq!(take(&queues, &name), Some((3, 3, false)));
-        queues.give_back(&name, 3);
-        assert_eq!(take(&queues, &name), Some((3, 3, false)));
-        assert_eq!(take(&queues, &name), None);
-        for tag in 1..=3 {
-            assert!(queues.settle(&name, tag).is_some());
-            assert!(queues.settle(&name, tag).is_none());
-        }
-        assert!(queues.queues.lock().is_empty());
-        assert_eq!(queues.bytes(), 0);
-    }
-
-    #[test]
-    fn a_full_queue_refuses_and_so_does_one_queue_too_many() {
-        let (queues, name) = (queues(), Destination::internal("/queue/a"));
-        for number in 1..=3 {
-            queues.put(&name, message(number)).unwrap();
-        }
-        queues.take(&name);
-        assert_eq!(queues.put(&name, message(4)), Err(QueueError::Messages(3)));
-        assert_eq!(queues.put(&Destination::internal("/queue/b"), message(4)), Err(QueueError::Queues(1)));
-        queues.settle(&name, 1);
-        queues.put(&name, message(4)).unwrap();
-    }
-
-    #[test]
-    fn bytes_are_bounded_too() {
-        let limits = Limits { queue_bytes_max: 1, ..Limits::default() };
-        let (queues, name) = (MemoryQueues::new(&limits, usize::MAX), Destination::internal("/queue/a"));
-        queues.put(&name, message(1)).unwrap();
-        assert_eq!(queues.put(&name, message(2)), Err(QueueError::Bytes(1)));
-    }
-
-    #[test]
-    fn all_queues_together_are_bounded_by_their_part_of_the_memory() {
-        let (a, b) = (Destination::internal("/queue/a"), Destination::internal("/queue/b"));
-        let room = 2 * message(1).cost_bytes();
-        let queues = MemoryQueues::new(&Limits::default(), room);
-        queues.put(&a, message(1)).unwrap();
-        queues.put(&b, message(2)).unwrap();
-        assert_eq!(queues.put(&a, message(3)), Err(QueueError::Store(room)));
-        assert_eq!(queues.admit(&Destination::internal("/queue/c"), 1, 1), Err(QueueError::Store(room)));
-        queues.take(&b);
-        queues.settle(&b, 1);
-        queues.put(&a, message(3)).unwrap();
-    }
+    result
 }
+
+/// When, and of which queue.
+type Alarms = BTreeSet<(u64, Destination)>;

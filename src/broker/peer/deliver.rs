@@ -8,7 +8,7 @@ use crate::model::{Delivery, Message, Overflow};
 use crate::routing::{Item, Listener, Pushed};
 
 use super::presence::Departure;
-use super::{Env, Listening, Peer, Unwritten};
+use super::{Env, Listening, Live, Peer, Unwritten};
 
 impl Peer {
     /// A message of a work queue.
@@ -18,7 +18,7 @@ impl Peer {
         key: SubscriptionKey,
         tag: u64,
         message: &Arc<Message>,
-        redelivered: bool,
+        deliveries: u32,
     ) {
         let consumer = self.consumer(key);
         let live = self.live.iter_mut().find(|live| live.key == key);
@@ -31,7 +31,7 @@ impl Peer {
         if share.paused || outbox_bytes > env.broker.settings().limits.outbox_bytes_max {
             share.paused = true;
             env.lanes.heed(self.id.slot, true);
-            env.broker.queues.pause(&share.queue, consumer, tag, env.now.mono);
+            env.broker.queues.pause(&share.queue, consumer, tag, env.now);
             return;
         }
         let Some(subscription) = self.session.subscription(key) else { return };
@@ -42,7 +42,7 @@ impl Peer {
             subscription: id.as_deref(),
             shown: message.destination.as_str(),
             ack,
-            redelivered: Some(redelivered),
+            redelivered: Some(deliveries),
             recovered: None,
         };
         let frame = env.broker.parts.encoders.of(self.kind).whole(&delivery);
@@ -69,15 +69,21 @@ impl Peer {
             while let Some(next) = self.unwritten.pop_front_if(more) {
                 tags.push(next.tag);
             }
-            env.broker.queues.settle(&first.queue, self.consumer(first.key), &tags, env.now.mono);
+            env.broker.queues.settle(&first.queue, self.consumer(first.key), &tags, env.now);
         }
         self.wrote_mail(env, written);
         if has_room {
             self.resume_paused(env);
             self.read_further(env);
+            if self.live.iter().any(Live::browses) {
+                self.browse_on(env);
+            }
         }
-        let waits =
-            |what: &Listening| matches!(what, Listening::Queue(share) if share.paused && !share.resuming);
+        let waits = |what: &Listening| match what {
+            Listening::Queue(share) => share.paused && !share.resuming,
+            Listening::Browse(browse) => browse.is_some(),
+            _ => false,
+        };
         let heeds = !self.unwritten.is_empty()
             || self.live.iter().any(|live| waits(&live.what))
             || self.has_more_to_read()
@@ -110,7 +116,7 @@ impl Peer {
         let live = self.live.iter_mut().find(|live| live.key == key);
         if let Some(Listening::Queue(share)) = live.map(|live| &mut live.what) {
             (share.paused, share.resuming) = (false, false);
-            env.broker.queues.resume(&share.queue, consumer, env.now.mono);
+            env.broker.queues.resume(&share.queue, consumer, env.now);
         }
     }
 
@@ -118,12 +124,17 @@ impl Peer {
     /// ends with it, so those of live subscriptions go back when these end.
     pub(super) fn lose_unwritten(&mut self, env: &Env<'_>, kept: u64) {
         let written = self.unwritten.partition_point(|unwritten| unwritten.end <= kept);
-        let mut lost = Vec::from(self.unwritten.split_off(written));
-        lost.retain(|unwritten| !self.live.iter().any(|live| live.key == unwritten.key));
+        let lost = Vec::from(self.unwritten.split_off(written));
         for of_one in lost.chunk_by(|a, b| a.key == b.key) {
-            let tags: Tags = of_one.iter().map(|unwritten| unwritten.tag).collect();
+            let tags = of_one.iter().map(|unwritten| unwritten.tag);
             let Unwritten { key, queue, .. } = &of_one[0];
-            env.broker.queues.give_back(queue, self.consumer(*key), &tags, env.now.mono);
+            match self.live.iter_mut().find(|live| live.key == *key).map(|live| &mut live.what) {
+                Some(Listening::Queue(share)) => share.lost.extend(tags),
+                _ => {
+                    let tags: Tags = tags.collect();
+                    env.broker.queues.give_back(queue, self.consumer(*key), &tags, env.now);
+                }
+            }
         }
     }
 

@@ -17,6 +17,13 @@ pub(super) struct Live {
     pub(super) issued: u64,
 }
 
+impl Live {
+    /// Whether something of a queue is still to be shown.
+    pub(super) fn browses(&self) -> bool {
+        matches!(self.what, Listening::Browse(Some(_)))
+    }
+}
+
 #[derive(Debug)]
 pub(super) enum Listening {
     Topic {
@@ -32,6 +39,8 @@ pub(super) enum Listening {
         mailbox: Option<Box<Mailbox>>,
     },
     Queue(Box<QueueShare>),
+    /// What of a work queue is still to be shown; `None` when it was all.
+    Browse(Option<Box<Browse>>),
     Temp(Box<str>),
     /// The token under which the answer will come; `None` when it came.
     Request(Option<Box<str>>),
@@ -46,6 +55,18 @@ pub(super) struct QueueShare {
     pub(super) paused: bool,
     /// The order to resume is in the inbox, behind what was handed out before the pause.
     pub(super) resuming: bool,
+    /// Tags of what came and will never be written: the connection is about to end.
+    pub(super) lost: Vec<u64>,
+}
+
+/// How far a look at a work queue has come.
+#[derive(Debug)]
+pub(super) struct Browse {
+    pub(super) queue: Destination,
+    /// The tag of the last message that was shown.
+    pub(super) shown: u64,
+    /// The tag of the last one that will be: it was the newest when the look began.
+    pub(super) last: u64,
 }
 
 /// A message that is settled when the socket has taken it.

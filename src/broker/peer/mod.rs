@@ -7,6 +7,7 @@
 //!     +-------------------+-----------------+--> Closing: the last word waits to be written
 //! ```
 
+mod browse;
 mod calls;
 mod connect;
 mod deliver;
@@ -43,7 +44,7 @@ use super::settings::Now;
 use calls::Calls;
 use connect::Member;
 pub use connect::{Call, CallAnswer};
-use live::{Listening, Live, QueueShare, Unwritten};
+use live::{Browse, Listening, Live, QueueShare, Unwritten};
 use presence::Departure;
 use unread::Unread;
 use work::Held;

@@ -6,7 +6,7 @@ use stompede_protocol::{Commit, Send, Step};
 
 use crate::broker::letters::{Letter, Sender};
 use crate::broker::post::Posted;
-use crate::model::{Address, CloseReason, Refusal};
+use crate::model::{Address, CloseReason, Now, Refusal, expiry};
 use crate::routing::{Listener, ReplyRoute};
 
 use super::work::{Stage, Work};
@@ -153,9 +153,18 @@ impl Peer {
         };
         let Some(member) = self.member() else { return Err(CloseReason::Internal.into()) };
         let sender = Sender { principal: &member.principal, session: &member.session };
-        let letter = env.broker.admit(sender, send, address, reply_to.as_deref(), own_reply, env.now)?;
+        let admitted = env.broker.admit(sender, send, address, reply_to.as_deref(), own_reply, env.now);
+        let letter = if is_late(send, env.now)? { admitted?.if_late() } else { admitted? };
         Ok(self.quieten(env, letter))
     }
+}
+
+/// Whether it was good until a time that has passed already.
+fn is_late(send: &Send, now: Now) -> Result<bool, Refusal> {
+    let expires_ms = expiry::expires_ms(&send.headers, now.wall_ms);
+    let bad =
+        |bad: expiry::BadExpiry| Refusal::new(CloseReason::BadContent, bad.to_string()).at(&send.destination);
+    Ok(expiry::is_past(expires_ms.map_err(bad)?, now.wall_ms))
 }
 
 /// It could be refused after other steps were done.

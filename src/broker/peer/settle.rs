@@ -30,26 +30,24 @@ impl Peer {
         self.check_issued(env, settle, Command::Ack)?;
         self.settle_mail(env, settle);
         if let Some(queue) = self.queue_of(settle) {
-            env.broker.queues.settle(&queue, self.consumer(settle.key), &settle.tags, env.now.mono);
+            env.broker.queues.settle(&queue, self.consumer(settle.key), &settle.tags, env.now);
         }
         Ok(())
     }
 
     pub(super) fn refuse_messages(&mut self, env: &mut Env<'_>, settle: &Settle) -> Result<(), Refusal> {
-        self.check_issued(env, settle, Command::Nack)?;
+        self.check_nack(env, settle)?;
         if settle.headers.get("requeue") == Some("false") {
             self.settle_mail(env, settle);
         }
         let Some(queue) = self.queue_of(settle) else { return Ok(()) };
-        let consumer = self.consumer(settle.key);
+        let (queues, consumer) = (&env.broker.queues, self.consumer(settle.key));
         if settle.headers.get("requeue") == Some("false") {
-            let lost = env.broker.queues.reject(&queue, consumer, &settle.tags, env.now.mono);
-            if lost > 0 {
-                env.broker.counters().dead_letters_lost.add(lost);
-                tracing::warn!(queue = %queue, lost, "dead letters are dropped");
-            }
+            queues.reject(&queue, consumer, &settle.tags, env.now);
+        } else if let Some(delay_ms) = redelivery_delay(settle)? {
+            queues.postpone(&queue, consumer, &settle.tags, delay_ms, env.now);
         } else {
-            env.broker.queues.refuse(&queue, consumer, &settle.tags, env.now.mono);
+            queues.refuse(&queue, consumer, &settle.tags, env.now);
         }
         Ok(())
     }
@@ -61,7 +59,7 @@ impl Peer {
             if let Stage::Ack(settle) | Stage::Nack(settle) = stage
                 && let Some(queue) = self.queue_of(settle)
             {
-                env.broker.queues.refuse(&queue, self.consumer(settle.key), &settle.tags, env.now.mono);
+                env.broker.queues.refuse(&queue, self.consumer(settle.key), &settle.tags, env.now);
             }
         }
     }
@@ -72,6 +70,12 @@ impl Peer {
             Listening::Queue(share) => Some(share.queue.clone()),
             _ => None,
         }
+    }
+
+    /// Whether a NACK can be obeyed.
+    pub(super) fn check_nack(&self, env: &Env<'_>, settle: &Settle) -> Result<(), Refusal> {
+        self.check_issued(env, settle, Command::Nack)?;
+        redelivery_delay(settle).map(drop)
     }
 
     /// Topics keep no ledger: there an id is known when it was ever issued.
@@ -99,3 +103,20 @@ impl Peer {
         Err(Refusal::new(CloseReason::BadFrame, violation.to_string()))
     }
 }
+
+/// Header `redelivery-delay` of NACK, milliseconds.
+fn redelivery_delay(settle: &Settle) -> Result<Option<u64>, Refusal> {
+    let Some(text) = settle.headers.get("redelivery-delay") else { return Ok(None) };
+    let is_whole = text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse().ok().filter(|ms| is_whole && *ms <= REDELIVERY_DELAY_MS_MAX) {
+        Some(ms) => Ok(Some(ms)),
+        None => {
+            let text =
+                format!("redelivery-delay is a number of milliseconds, at most {REDELIVERY_DELAY_MS_MAX}");
+            Err(Refusal::new(CloseReason::BadContent, text))
+        }
+    }
+}
+
+/// A day: what is to come back later than that wants another place than the head of a queue.
+const REDELIVERY_DELAY_MS_MAX: u64 = 86_400_000;

@@ -8,7 +8,7 @@ use crate::broker::door::JSON;
 use crate::broker::letters::Letter;
 use crate::broker::routes::Route;
 use crate::features::rooms::Page;
-use crate::features::{Consumer, rooms, users};
+use crate::features::{Belongings, Consumer, rooms, users};
 use crate::model::{Address, CloseReason, Destination, Refusal};
 use crate::policy::access::Action;
 use crate::routing::{Listener, ReplyRoute};
@@ -58,6 +58,7 @@ impl Peer {
         match route {
             Route::Topic { .. } => return self.begin_topic(env, subscribe, route),
             Route::Queue(queue) => self.consume(env, subscribe, &queue)?,
+            Route::Browse(queue) => self.browse(env, subscribe.key, queue),
             Route::Temp(name) => {
                 self.reply_token(env, &name)?;
                 self.add(subscribe.key, Listening::Temp(name));
@@ -97,9 +98,10 @@ impl Peer {
         if subscribe.ack != AckMode::Auto {
             self.session.track(subscribe.key);
         }
-        let share = QueueShare { queue: queue.clone(), arrived: 0, paused: false, resuming: false };
+        let share =
+            QueueShare { queue: queue.clone(), arrived: 0, paused: false, resuming: false, lost: Vec::new() };
         self.add(subscribe.key, Listening::Queue(Box::new(share)));
-        env.broker.queues.subscribe(queue, self.consumer(subscribe.key), credit, env.now.mono);
+        env.broker.queues.subscribe(queue, self.consumer(subscribe.key), credit, env.now);
         Ok(())
     }
 
@@ -184,11 +186,12 @@ impl Peer {
                 let own = self.unwritten.iter().filter(|unwritten| unwritten.key == live.key);
                 let kept: Vec<u64> = own.map(|unwritten| unwritten.tag).collect();
                 let consumer = self.consumer(live.key);
-                let QueueShare { queue, arrived, .. } = &*share;
-                env.broker.queues.unsubscribe(queue, consumer, *arrived, &kept, env.now.mono);
+                let QueueShare { queue, arrived, lost, .. } = &*share;
+                let has = Belongings { arrived: *arrived, kept: &kept, unwritten: lost };
+                env.broker.queues.unsubscribe(queue, consumer, &has, env.now);
             }
             Listening::Request(Some(token)) => env.broker.replies.remove(&token),
-            Listening::Temp(_) | Listening::Request(None) => {}
+            Listening::Temp(_) | Listening::Request(None) | Listening::Browse(_) => {}
         }
     }
 

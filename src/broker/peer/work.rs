@@ -121,7 +121,7 @@ impl Peer {
         work.steps.iter().try_for_each(|stage| {
             match stage {
                 Stage::Ack(settle) => self.check_issued(env, settle, Command::Ack),
-                Stage::Nack(settle) => self.check_issued(env, settle, Command::Nack),
+                Stage::Nack(settle) => self.check_nack(env, settle),
                 Stage::Post(_) => Ok(()),
             }
             .map_err(Unposted::Refused)

@@ -53,10 +53,10 @@ impl Shard {
                     self.with(slot, now, |peer, env| peer.noticed(env, key, &message));
                 }
             }
-            Item::Consume { to, key, tag, message, redelivered } => {
+            Item::Consume { to, key, tag, message, deliveries } => {
                 if self.is_current(to) {
                     self.with(to.slot, now, |peer, env| {
-                        peer.consume_message(env, key, tag, &message, redelivered)
+                        peer.consume_message(env, key, tag, &message, deliveries)
                     });
                 }
             }

@@ -1,9 +1,103 @@
-//! Where messages go that a consumer refuses for good, and what they say then.
+//! Where messages go that are not delivered any more, and what they say then.
 
-use crate::model::{Destination, Message};
+use std::sync::Arc;
 
-/// Where rejected messages of `queue` go: `/queue/dlq.<name>`. Dead letters rejected again have nowhere to go: put back
-/// where they come from, they would be handed to the same consumer for ever.
+use crate::backend::{Queued, Queues};
+use crate::model::{Counter, Destination, Message, expiry};
+
+/// Decides what is delivered no more, and buries it.
+#[derive(Debug)]
+pub(super) struct Undertaker {
+    store: Arc<dyn Queues>,
+    /// Most redeliveries of one message; 0 = no limit.
+    redeliveries_max: u32,
+    counters: Arc<DeadLetterCounters>,
+}
+
+impl Undertaker {
+    pub(super) fn new(
+        store: Arc<dyn Queues>,
+        redeliveries_max: u32,
+        counters: Arc<DeadLetterCounters>,
+    ) -> Self {
+        Self { store, redeliveries_max, counters }
+    }
+
+    /// Why the message may be handed out no more.
+    pub(super) fn end_of(&self, queue: &Destination, queued: &Queued, now_ms: u64) -> Option<Reason> {
+        if queued.is_expired(now_ms) {
+            return Some(Reason::Expired);
+        }
+        let is_over = self.redeliveries_max > 0 && queued.deliveries > self.redeliveries_max;
+        // A consumer of dead letters that fails again and again must not lose them.
+        let is_limited = is_over && queue_of(queue).is_some();
+        is_limited.then_some(Reason::RedeliveryLimit)
+    }
+
+    /// Ends a taken message as a dead letter, which is not handed out yet.
+    pub(super) fn bury(&self, queue: &Destination, queued: &Queued, reason: Reason) {
+        let lost = match queue_of(queue) {
+            Some(dead) => {
+                let letter = letter(&queued.message, queue, &dead, reason);
+                self.store.bury(queue, queued.tag, &dead, Arc::new(letter))
+            }
+            None => usize::from(self.store.settle(queue, queued.tag).is_some()),
+        };
+        self.counters.of(reason).add(1);
+        if lost > 0 {
+            self.counters.lost.add(lost);
+            tracing::warn!(queue = %queue, reason = reason.name(), lost, "dead letters are dropped");
+        }
+    }
+}
+
+/// Why a message is delivered no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// A consumer refused it for good.
+    Rejected,
+    /// It came back too often.
+    RedeliveryLimit,
+    /// It is past its time.
+    Expired,
+}
+
+impl Reason {
+    /// As it stands in `stompede-dead-letter-reason`.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Rejected => "rejected",
+            Self::RedeliveryLimit => "redelivery-limit",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+/// How many messages of queues were delivered no more, by reason, and what was lost by it.
+#[derive(Debug, Default)]
+pub struct DeadLetterCounters {
+    /// Refused for good.
+    pub rejected: Counter,
+    /// Redelivered as often as allowed.
+    pub redelivery_limit: Counter,
+    /// Past their time.
+    pub expired: Counter,
+    /// Dead letters that were dropped: the oldest of a full queue, and what was delivered no more out of a dead-letter queue.
+    pub lost: Counter,
+}
+
+impl DeadLetterCounters {
+    fn of(&self, reason: Reason) -> &Counter {
+        match reason {
+            Reason::Rejected => &self.rejected,
+            Reason::RedeliveryLimit => &self.redelivery_limit,
+            Reason::Expired => &self.expired,
+        }
+    }
+}
+
+/// Where dead letters of `queue` go: `/queue/dlq.<name>`. Dead letters rejected again have nowhere to go: put back where
+/// they come from, they would be handed to the same consumer for ever.
 pub(super) fn queue_of(queue: &Destination) -> Option<Destination> {
     if queue.as_str().starts_with(DEAD_LETTER_PREFIX) {
         return None;
@@ -12,11 +106,17 @@ pub(super) fn queue_of(queue: &Destination) -> Option<Destination> {
     Some(Destination::internal(&format!("{DEAD_LETTER_PREFIX}{name}")))
 }
 
-/// `message`, rejected from `from`, as it stands in `to`.
-pub(super) fn letter(message: &Message, from: &Destination, to: &Destination) -> Message {
-    let mut headers = message.headers.clone();
-    headers.push("stompede-dead-letter-reason", "rejected");
+/// `message`, delivered no more from `from`, as it stands in `to`: there it never expires. Nor would what somebody sends
+/// with its headers again, for the time that it was good until has a name of its own.
+fn letter(message: &Message, from: &Destination, to: &Destination, reason: Reason) -> Message {
+    let kept =
+        message.headers.iter().filter(|(name, _)| ![expiry::EXPIRES, expiry::EXPIRATION].contains(name));
+    let mut headers: stompede_protocol::Headers = kept.collect();
+    headers.push("stompede-dead-letter-reason", reason.name());
     headers.push("stompede-dead-letter-from", from.as_str());
+    if let Some(at) = message.expires_ms() {
+        headers.push("stompede-dead-letter-expires", &at.to_string());
+    }
     Message {
         destination: to.clone(),
         headers,

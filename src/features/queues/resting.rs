@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stompede_protocol::Millis;
 
-use crate::backend::Taken;
+use crate::backend::Queued;
 
 use super::Consumer;
 
@@ -14,24 +14,27 @@ pub(super) struct Resting {
     /// Not due yet, by who refused them; only consumers of whom something rests are here.
     shunned: Vec<(Consumer, Shunned)>,
     /// For anybody, though another than who refused them is better.
-    ripe: BTreeMap<u64, (Consumer, Taken)>,
+    ripe: BTreeMap<u64, (Consumer, Queued)>,
     /// When the shunned ones are due, and their tags.
     due: BTreeSet<(Millis, u64)>,
+    /// Until when those are good that expire, milliseconds since the Unix epoch, and their tags.
+    expiring: BTreeSet<(u64, u64)>,
 }
 
 /// By tag: when it is due, and the message.
-type Shunned = BTreeMap<u64, (Millis, Taken)>;
+type Shunned = BTreeMap<u64, (Millis, Queued)>;
 
 impl Resting {
     pub(super) fn is_empty(&self) -> bool {
         self.shunned.is_empty() && self.ripe.is_empty()
     }
 
-    pub(super) fn add(&mut self, taken: Taken, refused_by: Consumer, due: Millis) {
-        self.due.insert((due, taken.tag));
+    pub(super) fn add(&mut self, queued: Queued, refused_by: Consumer, due: Millis) {
+        self.due.insert((due, queued.tag));
+        self.expiring.extend(queued.expires_ms.map(|at| (at, queued.tag)));
         match self.shunned.iter_mut().find(|(consumer, _)| *consumer == refused_by) {
-            Some((_, theirs)) => drop(theirs.insert(taken.tag, (due, taken))),
-            None => self.shunned.push((refused_by, BTreeMap::from([(taken.tag, (due, taken))]))),
+            Some((_, theirs)) => drop(theirs.insert(queued.tag, (due, queued))),
+            None => self.shunned.push((refused_by, BTreeMap::from([(queued.tag, (due, queued))]))),
         }
     }
 
@@ -39,31 +42,49 @@ impl Resting {
     pub(super) fn ripen(&mut self, now: Millis) {
         while self.due.first().is_some_and(|(due, _)| *due <= now) {
             let Some((_, tag)) = self.due.pop_first() else { return };
-            let Some(place) = self.shunned.iter().position(|(_, theirs)| theirs.contains_key(&tag)) else {
-                continue;
-            };
+            let Some(place) = self.place_of(tag) else { continue };
             let consumer = self.shunned[place].0;
-            if let Some((_, taken)) = self.remove_shunned(place, tag) {
-                self.ripe.insert(tag, (consumer, taken));
+            if let Some((_, queued)) = self.remove_shunned(place, tag) {
+                self.ripe.insert(tag, (consumer, queued));
             }
         }
     }
 
     /// Takes the oldest message and who refused it; with `only`, the oldest that this consumer may have.
-    pub(super) fn take(&mut self, only: Option<Consumer>) -> Option<(Consumer, Taken)> {
+    pub(super) fn take(&mut self, only: Option<Consumer>) -> Option<(Consumer, Queued)> {
         let others = self.shunned.iter().enumerate().filter(|(_, (consumer, _))| Some(*consumer) != only);
         let shunned =
             others.filter_map(|(place, (_, theirs))| Some((*theirs.first_key_value()?.0, place))).min();
         let ripe = self.ripe.first_key_value().map(|(tag, _)| *tag);
-        match shunned {
+        let found = match shunned {
             Some((tag, place)) if ripe.is_none_or(|ripe| tag < ripe) => {
                 let consumer = self.shunned[place].0;
-                let (due, taken) = self.remove_shunned(place, tag)?;
+                let (due, queued) = self.remove_shunned(place, tag)?;
                 self.due.remove(&(due, tag));
-                Some((consumer, taken))
+                (consumer, queued)
             }
-            _ => self.ripe.pop_first().map(|(_, row)| row),
+            _ => self.ripe.pop_first()?.1,
+        };
+        if let Some(at) = found.1.expires_ms {
+            self.expiring.remove(&(at, found.1.tag));
         }
+        Some(found)
+    }
+
+    /// Takes what is good no more.
+    pub(super) fn take_expired(&mut self, now_ms: u64) -> Vec<Queued> {
+        let mut expired = Vec::new();
+        while self.expiring.first().is_some_and(|(at, _)| *at < now_ms) {
+            let Some((_, tag)) = self.expiring.pop_first() else { break };
+            let ripe = self.ripe.remove(&tag).map(|(_, queued)| queued);
+            expired.extend(ripe.or_else(|| {
+                let place = self.place_of(tag)?;
+                let (due, queued) = self.remove_shunned(place, tag)?;
+                self.due.remove(&(due, tag));
+                Some(queued)
+            }));
+        }
+        expired
     }
 
     /// Everything, by tag.
@@ -73,12 +94,17 @@ impl Resting {
         shunned.chain(ripe.into_keys())
     }
 
-    fn remove_shunned(&mut self, place: usize, tag: u64) -> Option<(Millis, Taken)> {
+    /// Among whose shunned messages it is.
+    fn place_of(&self, tag: u64) -> Option<usize> {
+        self.shunned.iter().position(|(_, theirs)| theirs.contains_key(&tag))
+    }
+
+    fn remove_shunned(&mut self, place: usize, tag: u64) -> Option<(Millis, Queued)> {
         let theirs = &mut self.shunned[place].1;
-        let taken = theirs.remove(&tag);
+        let queued = theirs.remove(&tag);
         if theirs.is_empty() {
             self.shunned.swap_remove(place);
         }
-        taken
+        queued
     }
 }

@@ -1,0 +1,164 @@
+//! One work queue in memory.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::backend::Queued;
+use crate::model::{Message, expiry};
+
+/// Messages by tag, which rises with age: what comes back stands where it stood.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    ready: BTreeMap<u64, Entry>,
+    out: BTreeMap<u64, Entry>,
+    /// Most queues never have one.
+    timed: Option<Box<Timed>>,
+    bytes: usize,
+    last_tag: u64,
+}
+
+/// What waits for its time.
+#[derive(Debug, Default)]
+struct Timed {
+    postponed: BTreeMap<u64, Entry>,
+    /// When something happens to what is not out, and its tag: a postponed message is due, or one expires.
+    alarms: BTreeSet<(u64, u64)>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    message: Arc<Message>,
+    /// How often it was handed out, this time included while it is out.
+    deliveries: u32,
+    expires_ms: Option<u64>,
+}
+
+/// What an alarm brought.
+pub(super) enum Rung {
+    Ready,
+    Expired(Queued),
+}
+
+impl Queue {
+    /// An empty queue, whose tags are above `tags_used`.
+    pub(super) fn new(tags_used: u64) -> Self {
+        Self { last_tag: tags_used, ..Self::default() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.ready.len() + self.out.len() + self.timed.as_ref().map_or(0, |timed| timed.postponed.len())
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn last_tag(&self) -> u64 {
+        self.last_tag
+    }
+
+    /// When [`Queue::ring`] has something to do, milliseconds since the Unix epoch.
+    pub(super) fn alarm(&self) -> Option<u64> {
+        self.timed.as_ref()?.alarms.first().map(|(at, _)| *at)
+    }
+
+    pub(super) fn add(&mut self, message: Arc<Message>) {
+        self.bytes += message.cost_bytes();
+        self.last_tag += 1;
+        let expires_ms = message.expires_ms();
+        self.make_ready(self.last_tag, Entry { message, deliveries: 0, expires_ms });
+    }
+
+    pub(super) fn take(&mut self) -> Option<Queued> {
+        let (tag, entry) = self.ready.pop_first()?;
+        if let (Some(at), Some(timed)) = (entry.alarm(), &mut self.timed) {
+            timed.alarms.remove(&(at, tag));
+        }
+        Some(self.hand_out(tag, entry))
+    }
+
+    pub(super) fn release(&mut self, tag: u64) {
+        if let Some(entry) = self.out.remove(&tag) {
+            self.make_ready(tag, entry);
+        }
+    }
+
+    pub(super) fn give_back(&mut self, tag: u64) {
+        if let Some(entry) = self.out.remove(&tag) {
+            self.make_ready(tag, Entry { deliveries: entry.deliveries - 1, ..entry });
+        }
+    }
+
+    pub(super) fn retake(&mut self, tag: u64) -> Option<Queued> {
+        let entry = self.out.remove(&tag)?;
+        Some(self.hand_out(tag, entry))
+    }
+
+    pub(super) fn postpone(&mut self, tag: u64, due_ms: u64) {
+        if let Some(entry) = self.out.remove(&tag) {
+            let at = entry.alarm().map_or(due_ms, |expires| due_ms.min(expires));
+            let timed = self.timed.get_or_insert_default();
+            timed.alarms.insert((at, tag));
+            timed.postponed.insert(tag, entry);
+        }
+    }
+
+    #[inline]
+    pub(super) fn settle(&mut self, tag: u64) -> Option<Arc<Message>> {
+        let message = self.out.remove(&tag)?.message;
+        self.bytes -= message.cost_bytes();
+        Some(message)
+    }
+
+    /// The first thing that has come due until `now_ms`.
+    pub(super) fn ring(&mut self, now_ms: u64) -> Option<Rung> {
+        self.alarm().filter(|at| *at <= now_ms)?;
+        let timed = self.timed.as_mut()?;
+        let (_, tag) = timed.alarms.pop_first()?;
+        let entry = timed.postponed.remove(&tag).or_else(|| self.ready.remove(&tag))?;
+        if expiry::is_past(entry.expires_ms, now_ms) {
+            return Some(Rung::Expired(self.hand_out(tag, entry)));
+        }
+        self.make_ready(tag, entry);
+        Some(Rung::Ready)
+    }
+
+    pub(super) fn browse(&self, after: u64, count: usize) -> Vec<Queued> {
+        let of = |entries: &BTreeMap<u64, Entry>, taken: u32| -> Vec<Queued> {
+            let above = entries.range(after.saturating_add(1)..).take(count);
+            above.map(|(tag, entry)| entry.queued(*tag, entry.deliveries - taken)).collect()
+        };
+        let postponed = self.timed.as_ref().map_or_else(Vec::new, |timed| of(&timed.postponed, 0));
+        let mut found = [of(&self.ready, 0), of(&self.out, 1), postponed].concat();
+        found.sort_unstable_by_key(|queued| queued.tag);
+        found.truncate(count);
+        found
+    }
+
+    #[inline]
+    fn make_ready(&mut self, tag: u64, entry: Entry) {
+        if let Some(at) = entry.alarm() {
+            self.timed.get_or_insert_default().alarms.insert((at, tag));
+        }
+        self.ready.insert(tag, entry);
+    }
+
+    #[inline]
+    fn hand_out(&mut self, tag: u64, mut entry: Entry) -> Queued {
+        let queued = entry.queued(tag, entry.deliveries);
+        entry.deliveries = entry.deliveries.saturating_add(1);
+        self.out.insert(tag, entry);
+        queued
+    }
+}
+
+impl Entry {
+    /// When it has expired.
+    fn alarm(&self) -> Option<u64> {
+        self.expires_ms.map(|at| at.saturating_add(1))
+    }
+
+    fn queued(&self, tag: u64, deliveries: u32) -> Queued {
+        Queued { tag, message: Arc::clone(&self.message), deliveries, expires_ms: self.expires_ms }
+    }
+}

@@ -1,0 +1,123 @@
+//! The port of work queues.
+//!
+//! ```text
+//!  put ---> ready --- take ---> out --- settle ---> gone
+//!            ^  ^                | \--- bury -----> gone, and a dead letter is ready elsewhere
+//!            |  +--- release,    |
+//!            |       give_back --+
+//!            |                   |
+//!            +--- due --- postponed <--- postpone
+//! ```
+//!
+//! The store owns what must outlive the process where messages do: their order, how often each was handed out, until when
+//! it is good and when it is due. So times in here are milliseconds since the Unix epoch. Who consumes, whose turn it is
+//! and what becomes of a message that was handed out too often is not the store's affair.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use crate::model::{Destination, Message, expiry};
+
+/// A message in a queue.
+#[derive(Debug, Clone)]
+pub struct Queued {
+    /// What the queue knows it by; older messages have smaller tags, and no tag of a queue is given twice.
+    pub tag: u64,
+    /// The message.
+    pub message: Arc<Message>,
+    /// How often it was handed out before, as far as somebody can have seen it.
+    pub deliveries: u32,
+    /// [`Message::expires_ms`].
+    pub expires_ms: Option<u64>,
+}
+
+impl Queued {
+    /// Whether it may be delivered no more.
+    pub fn is_expired(&self, now_ms: u64) -> bool {
+        expiry::is_past(self.expires_ms, now_ms)
+    }
+}
+
+/// What time has brought.
+#[derive(Debug, Default)]
+pub struct Due {
+    /// Queues where a postponed message is ready again.
+    pub ready: Vec<Destination>,
+    /// Messages that were ready or postponed until they expired. They are taken.
+    pub expired: Vec<(Destination, Queued)>,
+}
+
+/// Why a message could not be put in a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum QueueError {
+    /// The named number of messages waits already.
+    #[error("the queue holds {0} messages, its limit")]
+    Messages(usize),
+    /// The named number of bytes would be exceeded.
+    #[error("the queue would hold more than {0} bytes, its limit")]
+    Bytes(usize),
+    /// The named number of queues exists already.
+    #[error("there are {0} queues, their limit")]
+    Queues(usize),
+    /// All queues together would exceed the named number of bytes.
+    #[error("all queues together would hold more than {0} bytes, their limit")]
+    Store(usize),
+}
+
+/// Work queues: messages wait, are taken by one, and come back unless settled. `tests/backends` judges every adapter.
+///
+/// A message that is taken when the process dies comes back as [`Queues::release`] returns it, where messages survive. What
+/// is taken counts towards every limit until it is settled, and so does what is postponed.
+pub trait Queues: Send + Sync + Debug {
+    /// Whether so many more messages of so many bytes in all have room.
+    fn admit(&self, queue: &Destination, messages: usize, bytes: usize) -> Result<(), QueueError>;
+
+    /// Adds a message at the end.
+    fn put(&self, queue: &Destination, message: Arc<Message>) -> Result<(), QueueError>;
+
+    /// Adds a message at the end, room or not: what has begun is finished.
+    fn force(&self, queue: &Destination, message: Arc<Message>);
+
+    /// Takes the oldest message that is ready, expired or not, and counts it as handed out.
+    fn take(&self, queue: &Destination) -> Option<Queued>;
+
+    /// Gives a taken message back; it stands before everything newer again.
+    fn release(&self, queue: &Destination, tag: u64);
+
+    /// As [`Queues::release`], of a message that nobody can have seen: it was not handed out this time.
+    fn give_back(&self, queue: &Destination, tag: u64);
+
+    /// As [`Queues::release`] and [`Queues::take`] of the same message.
+    fn retake(&self, queue: &Destination, tag: u64) -> Option<Queued>;
+
+    /// As [`Queues::release`], but it is ready no sooner than `due_ms`: with the first [`Queues::sweep`] after it.
+    fn postpone(&self, queue: &Destination, tag: u64, due_ms: u64);
+
+    /// Ends a taken message; returns it.
+    fn settle(&self, queue: &Destination, tag: u64) -> Option<Arc<Message>>;
+
+    /// Ends a taken message and puts `letter` at the end of another queue, both or neither. Where `to` is full, the oldest
+    /// that are ready there make room. Returns how many messages are lost by that: `letter` itself is one of them where
+    /// nothing could make room. Nothing happens where `tag` is not taken.
+    fn bury(&self, queue: &Destination, tag: u64, to: &Destination, letter: Arc<Message>) -> usize;
+
+    /// What has come due until `now_ms`, at most `count` messages; a later call has the others.
+    fn sweep(&self, now_ms: u64, count: usize) -> Due;
+
+    /// Looks at up to `count` messages with tags above `after`, in order, whether they are ready, taken or postponed.
+    fn browse(&self, queue: &Destination, after: u64, count: usize) -> Vec<Queued>;
+
+    /// The tag of the newest message that was ever put in the queue since it was last empty; 0 where it is.
+    fn newest(&self, queue: &Destination) -> u64;
+
+    /// Bytes that all queues hold in memory.
+    fn bytes(&self) -> usize;
+
+    /// Number of queues that hold messages.
+    fn len(&self) -> usize;
+
+    /// Whether there is none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
