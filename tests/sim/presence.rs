@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 use stompede::broker::Link;
-use stompede::features::presence::PARTINGS_A_TICK;
 use stompede::features::rooms::Events;
 use stompede::features::rooms::status::STATUS_BYTES_MAX;
 use stompede::model::{CloseReason, Principal, Refusal};
@@ -428,20 +427,6 @@ fn a_user_is_in_so_many_rooms_at_most_in_all_his_tabs() {
     second.hears(&[]);
     first.subscribes("/topic/chat/3");
     first.is_thrown_out("too-many-subscriptions", "in 2 rooms at most");
-}
-
-#[test]
-fn a_crowd_that_is_cut_off_leaves_in_portions() {
-    let world = World::guarded();
-    let crowd: Vec<_> = (0..PARTINGS_A_TICK + 500).map(|n| world.connect(member(&format!("u{n}")))).collect();
-    crowd.iter().for_each(|person| {
-        person.subscribes(ROOM);
-    });
-    crowd.iter().for_each(Person::vanishes);
-    world.runs_for(10_000);
-    assert_eq!(world.broker().census().lingering, 500);
-    world.runs_for(100);
-    assert_eq!(world.broker().census().lingering, 0);
 }
 
 #[test]
