@@ -101,6 +101,27 @@ impl Room {
         room
     }
 
+    /// So many clients, each another user, who have subscribed nothing yet.
+    #[allow(dead_code, reason = "not every program that shares this file asks")]
+    pub(crate) fn of_strangers(count: usize) -> Self {
+        let mut room = Self::of(&Scene { listens: "/topic/chat/4711", subscribers: 0, ..Scene::default() });
+        room.subscribers =
+            (0..count).map(|n| room.open_as(&format!("user-{n}"), Link::WebSocket, "")).collect();
+        room.empty();
+        room
+    }
+
+    /// Every one of them subscribes, and every socket takes what it is told of the others.
+    #[allow(dead_code, reason = "not every program that shares this file asks")]
+    pub(crate) fn join(&mut self) {
+        for at in 0..self.subscribers.len() {
+            self.shard.receive(self.subscribers[at], &self.subscribe, true, self.now);
+            self.shard.drain(self.now);
+        }
+        self.empty();
+        assert_eq!(self.shard.broker().census().rooms, 1, "nobody is present");
+    }
+
     /// One SEND, and every socket takes what waits for it.
     pub(crate) fn say(&mut self) {
         self.shard.receive(self.publisher, &self.send, true, self.now);
@@ -151,7 +172,11 @@ impl Room {
     }
 
     fn open(&mut self, link: Link, headers: &str) -> u32 {
-        let shown = Shown::Vouched(Box::new(Principal::service("bench")));
+        self.open_as("bench", link, headers)
+    }
+
+    fn open_as(&mut self, user: &str, link: Link, headers: &str) -> u32 {
+        let shown = Shown::Vouched(Box::new(Principal::service(user)));
         let slot = self.shard.open(link, shown, self.now).slot;
         let connect = format!("CONNECT\naccept-version:1.2\nhost:bench\n{headers}\n\0");
         self.shard.receive(slot, connect.as_bytes(), true, self.now);
@@ -188,6 +213,7 @@ fn parts() -> Parts {
             pong_ms: 10_000,
             rules: DestinationRules::default(),
             rooms: Rooms::new("/topic/chat/", "/app/chat/", Events::Topic),
+            linger_ms: 10_000,
             server_name: "bench".into(),
             memory_bytes_max: usize::MAX,
         },

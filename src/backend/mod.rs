@@ -5,6 +5,8 @@
 use std::fmt::{self, Debug};
 use std::sync::Arc;
 
+use stompede_protocol::Millis;
+
 use crate::model::{ConnectionId, Destination, Full, Message, WorkerId};
 
 pub mod memory;
@@ -63,8 +65,8 @@ pub trait Relay: Send + Sync + Debug {
 pub struct Row<'a> {
     /// The room.
     pub room: &'a str,
-    /// The user.
-    pub user: &'a str,
+    /// The user. His name is kept once, however many rooms he is in.
+    pub user: &'a Arc<str>,
     /// The session.
     pub session: ConnectionId,
 }
@@ -76,22 +78,92 @@ pub struct Change {
     pub user_changed: bool,
     /// Users present afterwards.
     pub present: usize,
+    /// The room's version afterwards: one more with each user who came or went, and never used again, even when the room
+    /// is empty for a while.
+    pub version: u64,
 }
 
-/// Who is where.
-pub trait Presence: Send + Sync + Debug {
-    /// Adds a row. `announce` is called while the room's order is held, so that two changes of one room are announced
-    /// in the order in which they happened.
-    fn enter(&self, row: Row<'_>, announce: &mut dyn FnMut(Change));
+/// Who is in a room, or some of them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Members {
+    /// By arrival.
+    pub listed: Vec<Member>,
+    /// How many are present, listed or not.
+    pub count: usize,
+    /// The room's version, of which all this is true.
+    pub version: u64,
+    /// Others came after the last one listed.
+    pub more: bool,
+}
 
-    /// Removes a row, likewise; nothing happens where there is none.
+/// One who is present.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Who.
+    pub user: Arc<str>,
+    /// What he has said of himself; `None` where nothing.
+    pub status: Option<Arc<str>>,
+    /// His place in the order: grows from one arrival in a room to the next.
+    pub arrival: u64,
+}
+
+/// What a user says of himself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// In a word.
+    pub text: Arc<str>,
+    /// Until when, if not for good.
+    pub until: Option<Millis>,
+}
+
+/// The user is in the named number of rooms already, which is the limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a user is present in {0} rooms at most, in all sessions together")]
+pub struct TooManyRooms(pub usize);
+
+/// Who is where, who is online, and what they say of themselves.
+///
+/// Whatever is announced is announced while it is held fast: two changes of one room, or of one user, are announced in
+/// the order in which they happened. `announce` must not call the port.
+pub trait Presence: Send + Sync + Debug {
+    /// A session of `user` begins, in no room yet.
+    fn begin(&self, user: &Arc<str>);
+
+    /// A session of `user` ends. Whether it was the last, and the user has a status that is to be forgotten some time;
+    /// see [`Presence::forget_status`].
+    fn end(&self, user: &str, now: Millis) -> bool;
+
+    /// Adds a row.
+    ///
+    /// # Errors
+    /// The user is in no more rooms than he may; another row in a room where he is present changes nothing in that.
+    fn enter(&self, row: Row<'_>, announce: &mut dyn FnMut(Change)) -> Result<(), TooManyRooms>;
+
+    /// Removes a row; nothing happens where there is none.
     fn leave(&self, row: Row<'_>, announce: &mut dyn FnMut(Change));
 
-    /// Up to `count` users present in `room`, in their order of arrival, and how many there are in all.
-    fn members(&self, room: &str, count: usize) -> (Vec<Arc<str>>, usize);
+    /// Up to `count` users present in `room` who arrived after `after`, by arrival.
+    fn members(&self, room: &str, after: u64, count: usize) -> Members;
+
+    /// Sets the status of a user, or takes it back. `announce` is called with each of his rooms if that is news. Ignored
+    /// of who has no session.
+    fn set_status(&self, user: &Arc<str>, status: Option<Status>, announce: &mut dyn FnMut(&str));
+
+    /// Forgets the status of a user whose last session ended at `since` or before.
+    fn forget_status(&self, user: &str, since: Millis);
+
+    /// Takes statuses back whose time is over, and announces user and room of each, until some `events` announcements
+    /// have been made or none is left. To be called again for the rest.
+    fn fall_back(&self, now: Millis, events: usize, announce: &mut dyn FnMut(&str, &str));
 
     /// Number of rooms where somebody is present.
     fn rooms(&self) -> usize;
+
+    /// Number of users with a session.
+    fn online(&self) -> usize;
+
+    /// Number of users who have said a status.
+    fn statuses(&self) -> usize;
 }
 
 /// A message that was taken from a queue and is not settled yet.

@@ -42,7 +42,7 @@ pub struct Counters {
 }
 
 /// What the broker keeps at this moment, besides the connections themselves. When everybody has left and no message
-/// waits in a queue, every number is 0.
+/// waits in a queue, every number is 0 as soon as nobody lingers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Census {
     /// Destinations and patterns that somebody subscribes.
@@ -57,6 +57,12 @@ pub struct Census {
     pub rooms: usize,
     /// Rooms that are told counts.
     pub large_rooms: usize,
+    /// Users with a session.
+    pub online_users: usize,
+    /// Users who have said a status.
+    pub statuses: usize,
+    /// Rows and statuses of sessions that broke and may come back.
+    pub lingering: usize,
     /// Users with a connection whose sending is metered.
     pub metered_users: usize,
     /// Items in the inboxes of all workers.

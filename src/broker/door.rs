@@ -7,10 +7,9 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use stompede_protocol::Headers;
 
-use crate::backend::{Backend, Queues, Relay, Row};
-use crate::features::presence::Announcement;
-use crate::features::{Attendance, Dispatcher, Idempotency, rooms};
-use crate::model::{ConnectionId, Destination, Message, MessageId, WorkerId};
+use crate::backend::{Backend, Queues, Relay};
+use crate::features::{Attendance, Dispatcher, Idempotency};
+use crate::model::{Destination, Message, MessageId, WorkerId};
 use crate::routing::{Directory, Inboxes, Replies};
 
 use super::counters::{Census, Counters};
@@ -49,7 +48,7 @@ impl Broker {
         Self {
             protocol_limits: Arc::new(limits.protocol()),
             relay: relay(Arc::new(sink)),
-            attendance: Attendance::new(presence),
+            attendance: Attendance::new(presence, parts.settings.linger_ms),
             queues: Dispatcher::new(Arc::clone(&queue_store), Arc::clone(&inboxes)),
             queue_store,
             idempotency: Idempotency::default(),
@@ -104,6 +103,9 @@ impl Broker {
             queues: self.queue_store.len(),
             rooms: self.attendance.rooms(),
             large_rooms: self.attendance.large_rooms(),
+            online_users: self.attendance.online(),
+            statuses: self.attendance.statuses(),
+            lingering: self.attendance.lingering(),
             metered_users: self.parts.user_rates.len(),
             inbox_items: self.inboxes.workers().map(|worker| self.inboxes.of(worker).len()).sum(),
         }
@@ -159,37 +161,11 @@ impl Broker {
         MessageId { node: self.parts.node, number: self.next_message.fetch_add(1, Ordering::Relaxed) + 1 }
     }
 
-    /// The user has a live subscription to the room on this connection.
-    pub(super) fn enter_room(&self, room: &str, user: &str, session: ConnectionId, now: Now) {
-        let row = Row { room, user, session };
-        self.attendance.enter(row, now.mono.0, &mut |announcement| self.announce(room, announcement, now));
-    }
-
-    /// That subscription ended.
-    pub(super) fn leave_room(&self, room: &str, user: &str, session: ConnectionId, now: Now) {
-        let row = Row { room, user, session };
-        self.attendance.leave(row, now.mono.0, &mut |announcement| self.announce(room, announcement, now));
-    }
-
     /// What comes due with time, whichever worker notices. To be called several times a second by one worker.
     pub(super) fn tick(&self, now: Now) {
         self.queues.tick(now.mono);
         self.idempotency.tick(now.mono);
-        self.attendance.tick(now.mono.0, |room, announcement| self.announce(room, announcement, now));
-    }
-
-    fn announce(&self, room: &str, announcement: Announcement<'_>, now: Now) {
-        let Some(topic) = self.parts.settings.rooms.events_topic(room) else { return };
-        let (kind, body) = match announcement {
-            Announcement::Join(user) => ("JOIN", rooms::presence_event("JOIN", room, user, now.wall_ms)),
-            Announcement::Leave(user) => ("LEAVE", rooms::presence_event("LEAVE", room, user, now.wall_ms)),
-            Announcement::Count(count) => ("PRESENCE_COUNT", rooms::count_event(room, count, now.wall_ms)),
-        };
-        let mut headers = Headers::new();
-        headers.push("content-type", JSON);
-        headers.push("event", kind);
-        let message = self.message(topic, None, headers, body.into(), now);
-        self.relay.announce(&Arc::new(message));
+        self.tick_rooms(now);
     }
 }
 

@@ -7,6 +7,7 @@ use stompede_protocol::{Headers, Send};
 
 use crate::backend::QueueError;
 use crate::features::idempotency::Seen;
+use crate::features::rooms::status::{self, Wish};
 use crate::features::rooms::{Utterance, Verb, enrich};
 use crate::features::users;
 use crate::model::message::{bare, forwarded_headers};
@@ -38,6 +39,12 @@ pub(super) enum Letter {
     Reply(ReplyRoute, Arc<Message>),
     /// To the broker: a fresh token.
     Refresh(Box<str>),
+    /// To the broker: what a user says of himself.
+    Status(Arc<str>, Box<Wish>),
+    /// To a room, unless it has just heard that its author types.
+    Typing(Arc<Message>),
+    /// To nobody: accepted, and that is all.
+    Nothing,
 }
 
 impl Letter {
@@ -119,6 +126,9 @@ impl Broker {
                 Ok(Letter::Reply(route, make(Destination::internal(name), headers)))
             }
             Address::App(destination) if destination.as_str() == REFRESH => refresh(send),
+            Address::App(_) if name == status::DESTINATION => {
+                self.status_letter(sender.principal, &send.body)
+            }
             Address::App(destination) => match self.parts.settings.rooms.of_command(name) {
                 Some(command) => self.room_command(sender, command?, send, &headers, now),
                 None => {
@@ -157,7 +167,7 @@ impl Broker {
     /// Posts what is left of a transaction whose sender is gone: what has begun is finished, room or not.
     pub(super) fn post_anyway(&self, letter: &Letter, now: Now) {
         match letter {
-            Letter::Topic(message) => self.relay.announce(message),
+            Letter::Topic(message) | Letter::Typing(message) => self.relay.announce(message),
             Letter::Queue(message) | Letter::Handler(message) => {
                 self.queues.publish_anyway(&message.destination, Arc::clone(message), now.mono);
             }
@@ -165,7 +175,8 @@ impl Broker {
                 let item = Item::Reply { route: route.clone(), message: Arc::clone(message) };
                 self.inboxes.force(route.connection.worker, item);
             }
-            Letter::Refresh(_) => {}
+            Letter::Status(user, wish) => self.set_status(user, wish, now),
+            Letter::Refresh(_) | Letter::Nothing => {}
         }
     }
 
@@ -198,7 +209,7 @@ impl Broker {
 
     fn post_new(&self, letter: &Letter, begun: bool, from: WorkerId, now: Now) -> Result<(), Unposted> {
         match letter {
-            Letter::Topic(message) => self.relay.publish(message, Some(from))?,
+            Letter::Topic(message) | Letter::Typing(message) => self.relay.publish(message, Some(from))?,
             Letter::Queue(message) | Letter::Handler(message) if begun => {
                 self.queues.publish_anyway(&message.destination, Arc::clone(message), now.mono);
             }
@@ -207,8 +218,9 @@ impl Broker {
                 let item = Item::Reply { route: route.clone(), message: Arc::clone(message) };
                 self.inboxes.offer(route.connection.worker, item, Some(from))?;
             }
+            Letter::Status(user, wish) => self.set_status(user, wish, now),
             // The session's own business.
-            Letter::Refresh(_) => {}
+            Letter::Refresh(_) | Letter::Nothing => {}
         }
         Ok(())
     }
@@ -248,9 +260,15 @@ impl Broker {
         now: Now,
     ) -> Result<Letter, Refusal> {
         let name = &*send.destination;
-        if verb != Verb::Send {
-            let text = "this destination answers SUBSCRIBE, not SEND";
-            return Err(Refusal::new(CloseReason::NoHandler, text).at(name));
+        match verb {
+            Verb::Send => {}
+            Verb::Typing => {
+                return self.typing_letter(sender.principal, room, now).map_err(|refusal| refusal.at(name));
+            }
+            Verb::Members => {
+                let text = "this destination answers SUBSCRIBE, not SEND";
+                return Err(Refusal::new(CloseReason::NoHandler, text).at(name));
+            }
         }
         let id = self.next_id();
         let utterance = Utterance {

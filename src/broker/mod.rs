@@ -4,6 +4,7 @@
 //! through the door. [`shard::Shard`] is a worker's core: peers, table, outboxes, timers. None of them knows a runtime,
 //! a socket or a clock, so the same code runs under tokio and under a simulation.
 
+mod attendance;
 pub mod counters;
 pub mod door;
 pub mod handle;

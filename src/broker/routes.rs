@@ -1,8 +1,8 @@
 //! SUBSCRIBE: what a destination means to the one who subscribes it.
 
-use stompede_protocol::Subscribe;
+use stompede_protocol::{Headers, Subscribe};
 
-use crate::features::rooms::Verb;
+use crate::features::rooms::{self, Page, Verb, status};
 use crate::features::users::{self, ERRORS_PATH};
 use crate::model::{Address, CloseReason, Destination, Principal, Refusal};
 use crate::policy::access::Action;
@@ -28,8 +28,8 @@ pub(super) enum Route {
     Queue(Destination),
     /// Answers to the session.
     Temp(Box<str>),
-    /// One answer: who is in the room.
-    Members(Box<str>),
+    /// One answer: who is in the room, or some of them.
+    Members(Box<str>, Page),
     /// One answer, from a worker of the application.
     Request(Destination),
 }
@@ -50,7 +50,7 @@ impl Broker {
             return Ok(Route::Topic { topic: Topic::Exact(queue), room: None, own: true, errors });
         }
         match address {
-            Address::App(destination) => self.application(principal, destination),
+            Address::App(destination) => self.application(principal, destination, &subscribe.headers),
             Address::Wildcard(pattern) => {
                 if !self.parts.access.may_pattern(principal, Action::Subscribe, &pattern) {
                     let text = format!("not allowed to SUBSCRIBE to everything that {name} can match");
@@ -81,13 +81,18 @@ impl Broker {
         Route::Topic { topic, room: room.map(Into::into), own: false, errors: false }
     }
 
-    fn application(&self, principal: &Principal, destination: Destination) -> Result<Route, Refusal> {
+    fn application(
+        &self,
+        principal: &Principal,
+        destination: Destination,
+        headers: &Headers,
+    ) -> Result<Route, Refusal> {
         let name = destination.as_str();
         let sent_only = || {
             let text = "this destination takes SEND, not SUBSCRIBE";
             Err(Refusal::new(CloseReason::NoHandler, text).at(name))
         };
-        if name == REFRESH {
+        if name == REFRESH || name == status::DESTINATION {
             return sent_only();
         }
         if let Some(command) = self.parts.settings.rooms.of_command(name) {
@@ -97,7 +102,9 @@ impl Broker {
             }
             let topic = self.parts.settings.rooms.topic(room);
             self.check(principal, Action::Presence, topic.as_str()).map_err(|refusal| refusal.at(name))?;
-            return Ok(Route::Members(room.into()));
+            let listed_max = self.parts.settings.limits.members_listed_max;
+            let page = Page::parse(headers.get(rooms::LIMIT), headers.get(rooms::AFTER), listed_max);
+            return Ok(Route::Members(room.into(), page.map_err(|refusal| refusal.at(name))?));
         }
         if self.parts.access.may(principal, Action::Handle, name) {
             return Ok(Route::Queue(destination));

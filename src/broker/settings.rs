@@ -40,6 +40,8 @@ pub struct Settings {
     pub rules: DestinationRules,
     /// Names of rooms.
     pub rooms: Rooms,
+    /// How long a user whose connection broke stays present, milliseconds.
+    pub linger_ms: u64,
     /// Header `server` of CONNECTED.
     pub server_name: Box<str>,
     /// Bytes of buffers above which no SEND is read; queues may hold half as much besides.

@@ -1,4 +1,4 @@
-//! What applications are built of: rooms, presence, user queues, work queues.
+//! What applications are built of: rooms, presence and status, user queues, work queues.
 //!
 //! Features speak through the ports of [`crate::backend`] and the mechanisms of [`crate::routing`]; they know neither
 //! connections nor frames, and not each other.

@@ -1,63 +1,154 @@
-//! Who is in a room, and telling it: single events in small rooms, a count per second in large ones.
+//! Who is in a room, and telling it: single events in small rooms, a count per second in large ones; at once who leaves,
+//! later who is lost.
+
+mod lingering;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
+use stompede_protocol::Millis;
 
-use crate::backend::{Change, Presence, Row};
+use crate::backend::{Change, Members, Presence, Row, Status, TooManyRooms};
+use crate::model::ConnectionId;
+
+pub use lingering::{LINGERING_MAX, PARTINGS_A_TICK};
+use lingering::{Lingering, Parting, What};
 
 /// Something to tell a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Announcement<'a> {
     /// A user became present.
-    Join(&'a str),
+    Join {
+        /// Who.
+        user: &'a str,
+        /// The room's version with it.
+        version: u64,
+    },
     /// A user is gone.
-    Leave(&'a str),
+    Leave {
+        /// Who.
+        user: &'a str,
+        /// The room's version with it.
+        version: u64,
+    },
     /// So many are present.
-    Count(usize),
+    Count {
+        /// How many.
+        count: usize,
+        /// The version of which that is true.
+        version: u64,
+    },
+    /// A user who is present says something else of himself.
+    Status {
+        /// Who.
+        user: &'a str,
+        /// What; `None`: nothing any more.
+        status: Option<&'a str>,
+    },
 }
 
 /// Presence with its announcements.
 #[derive(Debug)]
 pub struct Attendance {
     store: Arc<dyn Presence>,
+    linger_ms: u64,
+    lingering: Mutex<Lingering>,
     /// Rooms above the threshold: when they were last told their count, and whether it has changed since.
     large: Mutex<HashMap<Box<str>, Large, RandomState>>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Large {
-    told_ms: u64,
+    told: Millis,
     count: usize,
+    version: u64,
     changed: bool,
 }
 
 impl Attendance {
-    /// Presence kept in `store`.
-    pub fn new(store: Arc<dyn Presence>) -> Self {
-        Self { store, large: Mutex::default() }
+    /// Presence kept in `store`. A user whose connection broke stays present for `linger_ms`.
+    pub fn new(store: Arc<dyn Presence>, linger_ms: u64) -> Self {
+        Self { store, linger_ms, lingering: Mutex::default(), large: Mutex::default() }
     }
 
-    /// A session entered a room. `announce` is called at most once, in the order of the room's changes. `now_ms` here and
+    /// A session of `user` begins.
+    pub fn begin(&self, user: &Arc<str>) {
+        self.store.begin(user);
+    }
+
+    /// A session of `user` ends. His status is forgotten when he has none for longer than the linger.
+    pub fn end(&self, user: &Arc<str>, now: Millis) {
+        if self.store.end(user, now) {
+            self.put_off(What::Status, user, now, &mut |_, _| {});
+        }
+    }
+
+    /// A session entered a room. `announce` is called at most once, in the order of the room's changes. `now` here and
     /// below is monotonic: a clock that is set back must not silence large rooms.
-    pub fn enter(&self, row: Row<'_>, now_ms: u64, announce: &mut dyn FnMut(Announcement<'_>)) {
+    ///
+    /// # Errors
+    /// The user is in as many rooms as he may be.
+    pub fn enter(
+        &self,
+        row: Row<'_>,
+        now: Millis,
+        announce: &mut dyn FnMut(Announcement<'_>),
+    ) -> Result<(), TooManyRooms> {
         self.store.enter(row, &mut |change| {
-            self.tell(row.room, change, Announcement::Join(row.user), now_ms, announce);
-        });
+            self.tell(
+                row.room,
+                change,
+                Announcement::Join { user: row.user, version: change.version },
+                now,
+                announce,
+            );
+        })
     }
 
     /// A session left a room, likewise.
-    pub fn leave(&self, row: Row<'_>, now_ms: u64, announce: &mut dyn FnMut(Announcement<'_>)) {
+    pub fn leave(&self, row: Row<'_>, now: Millis, announce: &mut dyn FnMut(Announcement<'_>)) {
         self.store.leave(row, &mut |change| {
-            self.tell(row.room, change, Announcement::Leave(row.user), now_ms, announce);
+            self.tell(
+                row.room,
+                change,
+                Announcement::Leave { user: row.user, version: change.version },
+                now,
+                announce,
+            );
         });
     }
 
-    /// Users in the room, at most `count`, and how many there are.
-    pub fn members(&self, room: &str, count: usize) -> (Vec<Arc<str>>, usize) {
-        self.store.members(room, count)
+    /// The connection of a session broke: it leaves the room when its user has had time to come back. Who comes back adds
+    /// a row of his own before this one ends, which nobody hears.
+    pub fn lose(
+        &self,
+        room: Box<str>,
+        user: &Arc<str>,
+        session: ConnectionId,
+        now: Millis,
+        announce: &mut dyn FnMut(&str, Announcement<'_>),
+    ) {
+        self.put_off(What::Row { room, session }, user, now, announce);
+    }
+
+    /// Some of those in the room, see [`Presence::members`].
+    pub fn members(&self, room: &str, after: u64, count: usize) -> Members {
+        self.store.members(room, after, count)
+    }
+
+    /// A user says something of himself, or takes it back. `announce` is called for each room where he is present, unless
+    /// it is what he said before.
+    pub fn set_status(
+        &self,
+        user: &Arc<str>,
+        status: Option<Status>,
+        announce: &mut dyn FnMut(&str, Announcement<'_>),
+    ) {
+        let text = status.as_ref().map(|status| Arc::clone(&status.text));
+        let told = Announcement::Status { user, status: text.as_deref() };
+        self.store.set_status(user, status, &mut |room| announce(room, told));
     }
 
     /// Rooms where somebody is present.
@@ -65,24 +156,79 @@ impl Attendance {
         self.store.rooms()
     }
 
+    /// Users with a session.
+    pub fn online(&self) -> usize {
+        self.store.online()
+    }
+
+    /// Users who have said a status.
+    pub fn statuses(&self) -> usize {
+        self.store.statuses()
+    }
+
+    /// Rows and statuses of sessions that broke and may come back.
+    pub fn lingering(&self) -> usize {
+        self.lingering.lock().len()
+    }
+
     /// Rooms that are told counts.
     pub fn large_rooms(&self) -> usize {
         self.large.lock().len()
     }
 
-    /// Tells large rooms whose count has changed and that were last told a second ago. To be called several times a
-    /// second.
-    pub fn tick(&self, now_ms: u64, mut announce: impl FnMut(&str, Announcement<'_>)) {
+    /// Ends what has lingered long enough and what was said for a time, a bounded part of each; tells large rooms whose
+    /// count has changed and that were last told a second ago. To be called several times a second.
+    pub fn tick(&self, now: Millis, announce: &mut dyn FnMut(&str, Announcement<'_>)) {
+        let due = self.lingering.lock().take_due(now);
+        for parting in due {
+            self.finish(parting, now, announce);
+        }
+        self.store.fall_back(now, EVENTS_A_TICK, &mut |user, room| {
+            announce(room, Announcement::Status { user, status: None });
+        });
+        self.tell_counts(now, announce);
+    }
+
+    /// Ends it when its time has come; now if that is now, or too many wait already.
+    fn put_off(
+        &self,
+        what: What,
+        user: &Arc<str>,
+        now: Millis,
+        announce: &mut dyn FnMut(&str, Announcement<'_>),
+    ) {
+        let parting = Parting { due: now.after(self.linger_ms), user: Arc::clone(user), what };
+        if self.linger_ms == 0 {
+            return self.finish(parting, now, announce);
+        }
+        let pushed = self.lingering.lock().push(parting);
+        if let Err(parting) = pushed {
+            self.finish(parting, now, announce);
+        }
+    }
+
+    fn finish(&self, parting: Parting, now: Millis, announce: &mut dyn FnMut(&str, Announcement<'_>)) {
+        let Parting { due, user, what } = parting;
+        match what {
+            What::Row { room, session } => {
+                let row = Row { room: &room, user: &user, session };
+                self.leave(row, now, &mut |announcement| announce(&room, announcement));
+            }
+            What::Status => self.store.forget_status(&user, Millis(due.0.saturating_sub(self.linger_ms))),
+        }
+    }
+
+    fn tell_counts(&self, now: Millis, announce: &mut dyn FnMut(&str, Announcement<'_>)) {
         let mut due = Vec::new();
         self.large.lock().retain(|room, large| {
-            if large.changed && now_ms >= large.told_ms + COUNT_EVERY_MS {
-                due.push((room.clone(), large.count));
-                *large = Large { told_ms: now_ms, changed: false, ..*large };
+            if large.changed && now >= large.told.after(COUNT_EVERY_MS) {
+                due.push((room.clone(), large.count, large.version));
+                *large = Large { told: now, changed: false, ..*large };
             }
             large.changed || large.count > SINGLE_EVENTS_MAX
         });
-        for (room, count) in due {
-            announce(&room, Announcement::Count(count));
+        for (room, count, version) in due {
+            announce(&room, Announcement::Count { count, version });
         }
     }
 
@@ -91,32 +237,31 @@ impl Attendance {
         room: &str,
         change: Change,
         single: Announcement<'_>,
-        now_ms: u64,
+        now: Millis,
         announce: &mut dyn FnMut(Announcement<'_>),
     ) {
         if !change.user_changed {
             return;
         }
+        let Change { present: count, version, .. } = change;
         let mut large = self.large.lock();
-        if change.present <= SINGLE_EVENTS_MAX {
+        if count <= SINGLE_EVENTS_MAX {
             // Who heard counts until now hears a last one, too: he cannot tell what happened since the one before.
             if let Some(known) = large.get_mut(room) {
-                *known = Large { count: change.present, changed: true, ..*known };
+                *known = Large { count, version, changed: true, ..*known };
             }
             drop(large);
             announce(single);
             return;
         }
-        let known = large.get_mut(room);
-        match known {
-            Some(known) if now_ms < known.told_ms + COUNT_EVERY_MS => {
-                known.changed = true;
-                known.count = change.present;
+        match large.get_mut(room) {
+            Some(known) if now < known.told.after(COUNT_EVERY_MS) => {
+                *known = Large { count, version, changed: true, ..*known };
             }
             _ => {
-                large.insert(room.into(), Large { told_ms: now_ms, count: change.present, changed: false });
+                large.insert(room.into(), Large { told: now, count, version, changed: false });
                 drop(large);
-                announce(Announcement::Count(change.present));
+                announce(Announcement::Count { count, version });
             }
         }
     }
@@ -128,46 +273,8 @@ pub const SINGLE_EVENTS_MAX: usize = 200;
 /// A large room is told its count at most this often, milliseconds.
 pub const COUNT_EVERY_MS: u64 = 1_000;
 
+/// So many rooms, roughly, hear in one tick that somebody's status has fallen back; the others at the next.
+pub const EVENTS_A_TICK: usize = 1_000;
+
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::backend::memory::MemoryPresence;
-    use crate::model::{ConnectionId, WorkerId};
-
-    #[test]
-    fn a_room_that_is_large_no_more_hears_a_last_count_and_is_forgotten() {
-        let attendance = Attendance::new(Arc::new(MemoryPresence::new()));
-        let session = |slot| ConnectionId { worker: WorkerId(0), slot, serial: 0 };
-        let users: Vec<String> = (0..SINGLE_EVENTS_MAX + 2).map(|n| format!("u{n}")).collect();
-        for (n, user) in users.iter().enumerate() {
-            attendance.enter(Row { room: "42", user, session: session(n as u32) }, 5_000, &mut |_| {});
-        }
-        for (n, user) in users.iter().enumerate().skip(190) {
-            attendance.leave(Row { room: "42", user, session: session(n as u32) }, 5_100, &mut |_| {});
-        }
-        let mut counts = Vec::new();
-        attendance.tick(6_000, |_, a| counts.push(format!("{a:?}")));
-        assert_eq!(counts, ["Count(190)"]);
-        assert!(attendance.large.lock().is_empty());
-    }
-
-    #[test]
-    fn a_large_room_hears_a_count_at_most_once_a_second() {
-        let attendance = Attendance::new(Arc::new(MemoryPresence::new()));
-        let mut heard = Vec::new();
-        for n in 0..SINGLE_EVENTS_MAX as u32 + 50 {
-            let user = format!("u{n}");
-            let session = ConnectionId { worker: WorkerId(0), slot: n, serial: 0 };
-            attendance.enter(Row { room: "42", user: &user, session }, 5_000, &mut |a| {
-                heard.push(format!("{a:?}"))
-            });
-        }
-        assert_eq!(heard.len(), SINGLE_EVENTS_MAX + 1);
-        assert_eq!(heard[SINGLE_EVENTS_MAX], "Count(201)");
-        let mut counts = Vec::new();
-        for now_ms in [5_999, 6_000, 7_500] {
-            attendance.tick(now_ms, |room, a| counts.push((now_ms, room.to_owned(), format!("{a:?}"))));
-        }
-        assert_eq!(counts, [(6_000, "42".to_owned(), "Count(250)".to_owned())]);
-    }
-}
+mod tests;

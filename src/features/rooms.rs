@@ -1,5 +1,10 @@
 //! Chat rooms: which destinations are rooms, and what a chat message looks like.
 
+mod events;
+mod page;
+pub mod status;
+mod typing;
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -8,6 +13,10 @@ use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::model::{CloseReason, Destination, MessageId, Refusal};
+
+pub use events::{At, Event, members_answer};
+pub use page::{AFTER, LIMIT, Page};
+pub use typing::{TYPING_EVERY_MS, TYPING_ROOMS_MAX, Typing};
 
 /// Where events of a room are published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, Deserialize)]
@@ -35,6 +44,8 @@ pub struct Rooms {
 pub enum Verb {
     /// Publish a chat message.
     Send,
+    /// Say that one types.
+    Typing,
     /// Ask who is present.
     Members,
 }
@@ -70,11 +81,12 @@ impl Rooms {
         let (room, verb) = destination.strip_prefix(&*self.app_prefix)?.split_once('/')?;
         Some(match verb {
             "send" => Ok((room, Verb::Send)),
+            "typing" => Ok((room, Verb::Typing)),
             "members" => Ok((room, Verb::Members)),
             _ => Err(Refusal::new(
                 CloseReason::NoHandler,
                 format!(
-                    "a room takes {0}{{room}}/send and, in SUBSCRIBE, {0}{{room}}/members",
+                    "a room takes {0}{{room}}/send, {0}{{room}}/typing and, in SUBSCRIBE, {0}{{room}}/members",
                     self.app_prefix
                 ),
             )
@@ -147,26 +159,6 @@ pub fn enrich(body: &[u8], utterance: &Utterance<'_>) -> Result<Vec<u8>, Refusal
     }
     out.push(b'}');
     Ok(out)
-}
-
-/// The body of a JOIN or LEAVE event.
-pub fn presence_event(kind: &str, room: &str, user: &str, timestamp_ms: u64) -> Vec<u8> {
-    let event =
-        serde_json::json!({"type": kind, "chatRoomId": room, "userId": user, "timestamp": timestamp_ms});
-    event.to_string().into_bytes()
-}
-
-/// The body of a PRESENCE_COUNT event.
-pub fn count_event(room: &str, count: usize, timestamp_ms: u64) -> Vec<u8> {
-    let event = serde_json::json!({"type": "PRESENCE_COUNT", "chatRoomId": room, "count": count, "timestamp": timestamp_ms});
-    event.to_string().into_bytes()
-}
-
-/// The answer to a question for the members of a room.
-pub fn members_answer(room: &str, users: &[std::sync::Arc<str>], count: usize) -> Vec<u8> {
-    let members: Vec<_> =
-        users.iter().map(|user| serde_json::json!({"userId": &**user, "status": "online"})).collect();
-    serde_json::json!({"chatRoomId": room, "members": members, "count": count}).to_string().into_bytes()
 }
 
 /// The fields of a JSON object as they were written, borrowed from the body.
@@ -305,6 +297,7 @@ mod tests {
         assert_eq!(rooms.of_topic("/topic/chat/42/events"), None);
         assert_eq!(rooms.of_topic("/topic/other"), None);
         assert_eq!(rooms.of_command("/app/chat/42/send"), Some(Ok(("42", Verb::Send))));
+        assert_eq!(rooms.of_command("/app/chat/42/typing"), Some(Ok(("42", Verb::Typing))));
         assert_eq!(rooms.of_command("/app/orders"), None);
         assert!(matches!(rooms.of_command("/app/chat/42/dance"), Some(Err(_))));
         assert_eq!(rooms.events_topic("42").unwrap().as_str(), "/topic/chat/42/events");

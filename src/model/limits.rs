@@ -58,6 +58,8 @@ pub struct Limits {
     pub backlog_bytes_max: usize,
     /// Members listed in one answer.
     pub members_listed_max: usize,
+    /// Rooms in which one user is present, in all his sessions together.
+    pub user_rooms_max: usize,
 }
 
 /// `body_bytes_max` cannot be set higher: 64 MiB.
@@ -92,6 +94,7 @@ impl Default for Limits {
             inbox_bytes_max: 16 << 20,
             backlog_bytes_max: 32 << 20,
             members_listed_max: 1_000,
+            user_rooms_max: 1_000,
         }
     }
 }

@@ -41,6 +41,7 @@ pub(super) fn build(config: &Config) -> Result<Built, ServerError> {
             pong_ms: beat.pong_ms.into(),
             rules,
             rooms: Rooms::new(&config.rooms.topic_prefix, &config.rooms.app_prefix, config.rooms.events),
+            linger_ms: config.rooms.linger_ms,
             server_name: config.server.name.as_str().into(),
             memory_bytes_max: usize::try_from(config.memory.max.bytes()).unwrap_or(usize::MAX),
             limits,

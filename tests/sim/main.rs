@@ -5,6 +5,7 @@ mod flow;
 mod limits;
 mod line;
 mod person;
+mod presence;
 mod queues;
 mod reasons;
 mod rooms;

@@ -3,14 +3,14 @@
 //!
 //! Judged are the invariants that a client can see: nobody hears what he did not subscribe to; a subscription hears a
 //! message once; everybody hears the same order of a destination; after the RECEIPT of a SUBSCRIBE each accepted message
-//! arrives, unless the session or the subscription ended; each receipt comes once; presence equals the truth; nothing is
-//! left when all have gone.
+//! arrives, unless the session or the subscription ended; each receipt comes once; presence equals the truth, and its
+//! events are numbered without a gap; nothing is left when all have gone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use stompede::broker::Link;
 use stompede::model::{Destination, Pattern};
-use stompede_protocol::AckMode;
+use stompede_protocol::{AckMode, Frame};
 
 use crate::line::Heard;
 use crate::person::Person;
@@ -43,6 +43,18 @@ struct Account {
     heard: Vec<Told>,
     ended: bool,
     connected: bool,
+    /// DISCONNECT was sent.
+    left: bool,
+    /// The connection was cut.
+    cut: bool,
+    /// Its socket took nothing for a while: the broker may have given it up before anybody else knows.
+    stalled: bool,
+    /// When it was first seen to be gone.
+    gone_ms: Option<u64>,
+    /// By subscription, the last version that an event of the room carried.
+    versions: BTreeMap<String, u64>,
+    /// What was wrong with one of them.
+    astray: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -70,8 +82,10 @@ struct Walk {
     /// Destination and body of what was sent, oldest first, by the time of sending.
     log: Vec<(String, String)>,
     serial: usize,
+    linger_ms: u64,
 }
 
+const ROOM: &str = "/topic/chat/42";
 const TOPICS: [&str; 4] = ["/topic/a", "/topic/a/b", "/topic/c", "/topic/chat/42"];
 const NAMES: [&str; 7] =
     ["/topic/a", "/topic/a/b", "/topic/c", "/topic/chat/42", "/topic/*", "/topic/a/**", "/topic/**"];
@@ -81,14 +95,17 @@ impl Walk {
         let mut dice = Dice::new(seed);
         let inbox = dice.one_of(&[2, 5, 1_000]);
         let outbox = dice.one_of(&[2_000, 100_000]);
+        let linger_ms = dice.one_of(&[0, 1_000, 10_000]);
         let world = World::with(|setup| {
             setup.shards = 3;
             setup.limits.inbox_messages_max = inbox;
             setup.limits.outbox_bytes_max = outbox;
             setup.limits.user_connections_max = 0;
+            setup.linger_ms = linger_ms;
         });
         world.holds_still();
-        Self { world, dice, people: Vec::new(), sent: BTreeMap::new(), log: Vec::new(), serial: 0 }
+        let (people, sent, log) = (Vec::new(), BTreeMap::new(), Vec::new());
+        Self { world, dice, people, sent, log, serial: 0, linger_ms }
     }
 
     fn goes(&mut self, actions: usize) {
@@ -122,11 +139,23 @@ impl Walk {
             20..=23 | 0..=4 => self.subscribes(who),
             5 | 6 => self.unsubscribes(who),
             7..=14 => self.publishes(who),
-            15 => self.people[who].0.stalls(),
-            16 => self.people[who].0.takes(40),
+            15 => {
+                self.people[who].1.stalled = true;
+                self.people[who].0.stalls();
+            }
+            16 => {
+                self.people[who].1.stalled = true;
+                self.people[who].0.takes(40);
+            }
             17 => self.people[who].0.resumes(),
-            18 => self.people[who].0.leaves(),
-            _ => self.people[who].0.vanishes(),
+            18 => {
+                self.people[who].1.left = true;
+                self.people[who].0.leaves();
+            }
+            _ => {
+                self.people[who].1.cut = true;
+                self.people[who].0.vanishes();
+            }
         }
     }
 
@@ -181,12 +210,15 @@ impl Walk {
 
     /// Takes down what everybody heard.
     fn listens(&mut self) {
-        let published = self.log.len();
+        let (published, now_ms) = (self.log.len(), self.world.now_ms());
         for (person, account) in &mut self.people {
+            if person.is_gone() {
+                account.gone_ms.get_or_insert(now_ms);
+            }
             for heard in person.heard() {
                 match heard {
                     Heard::Connected(_) => account.connected = true,
-                    Heard::Message(frame) if frame.headers.get("event").is_some() => {}
+                    Heard::Message(frame) if frame.headers.get("event").is_some() => account.follows(&frame),
                     Heard::Message(frame) => account.heard.push(Told::Message {
                         subscription: frame.headers.get("subscription").unwrap_or("").to_owned(),
                         destination: frame.headers.get("destination").unwrap_or("").to_owned(),
@@ -207,36 +239,49 @@ impl Walk {
     fn judge(&self) -> Result<(), String> {
         let accounts: Vec<&Account> = self.people.iter().map(|(_, account)| account).collect();
         judge(&accounts, &self.sent, &self.log)?;
+        if let Some(astray) = accounts.iter().find_map(|account| account.astray.as_ref()) {
+            return Err(astray.clone());
+        }
         self.judge_presence()
     }
 
-    /// Present in the room is who has an open session that subscribed it.
+    /// Present in the room is who has an open session that subscribed it, or whose connection broke within the linger.
     fn judge_presence(&self) -> Result<(), String> {
-        let present: BTreeSet<&str> = self
-            .people
-            .iter()
-            .filter(|(person, _)| !person.is_gone())
-            .filter(|(_, account)| {
-                account.asked.iter().any(|asked| asked.name == "/topic/chat/42" && !asked.left)
-            })
-            .map(|(_, account)| &*account.user)
+        let now_ms = self.world.now_ms();
+        let members = self.members();
+        let all = self.people.iter().map(|(_, account)| account);
+        let surely: BTreeSet<&str> = all
+            .clone()
+            .filter(|a| a.is_here() || a.lingers(now_ms, self.linger_ms))
+            .map(|a| &*a.user)
             .collect();
+        let maybe: BTreeSet<&str> = all
+            .clone()
+            .filter(|a| a.is_here() || a.may_linger(now_ms, self.linger_ms))
+            .map(|a| &*a.user)
+            .collect();
+        let known: BTreeSet<&str> = members.iter().map(|user| &**user).collect();
+        if !surely.is_subset(&known) || !known.is_subset(&maybe) {
+            return Err(format!("present are {surely:?}, perhaps {maybe:?}, the room says {known:?}"));
+        }
+        self.world.runs_for(self.linger_ms + 2 * TICK_MS);
+        let open: BTreeSet<&str> = all.filter(|account| account.is_here()).map(|a| &*a.user).collect();
+        let members = self.members();
+        let known: BTreeSet<&str> = members.iter().map(|user| &**user).collect();
+        if known != open {
+            return Err(format!("open are the sessions of {open:?}, the room says {known:?}"));
+        }
+        Ok(())
+    }
+
+    fn members(&self) -> Vec<String> {
         let observer = self.world.connect_as("observer");
         observer.subscribes("/app/chat/42/members");
         let answer: serde_json::Value =
             serde_json::from_slice(&observer.message().body).expect("a list of members");
-        let members = answer["members"]
-            .as_array()
-            .expect("a list of members")
-            .iter()
-            .filter_map(|member| member["userId"].as_str());
-        let members: BTreeSet<&str> = members.collect();
         observer.leaves();
-        if members == present {
-            Ok(())
-        } else {
-            Err(format!("present are {present:?}, the room says {members:?}"))
-        }
+        let members = answer["members"].as_array().expect("a list of members").iter();
+        members.filter_map(|member| member["userId"].as_str()).map(str::to_owned).collect()
     }
 
     fn ends(self) {
@@ -246,8 +291,43 @@ impl Walk {
             }
             person.vanishes();
         }
-        self.world.runs_for(100);
+        self.world.runs_for(self.linger_ms + 2 * TICK_MS);
         self.world.is_deserted();
+    }
+}
+
+impl Account {
+    /// Its open session has subscribed to the room.
+    fn is_here(&self) -> bool {
+        self.gone_ms.is_none() && self.rooms().any(|asked| !asked.left)
+    }
+
+    /// It was in the room when its connection was cut, and that was less than the linger ago.
+    fn lingers(&self, now_ms: u64, linger_ms: u64) -> bool {
+        let was_here = self.rooms().any(|asked| !asked.left && asked.active_from.is_some());
+        let broken = self.cut && !self.left && !self.stalled;
+        broken && was_here && self.gone_ms.is_some_and(|gone_ms| now_ms < gone_ms + linger_ms)
+    }
+
+    /// Not known for sure: when a slow one was given up, or whether the last word of one who was cut was read.
+    fn may_linger(&self, now_ms: u64, linger_ms: u64) -> bool {
+        let recently = |gone_ms| now_ms <= gone_ms + linger_ms + TICK_MS;
+        self.gone_ms.is_some_and(recently) && linger_ms > 0 && self.rooms().next().is_some()
+    }
+
+    fn rooms(&self) -> impl Iterator<Item = &Asked> {
+        self.asked.iter().filter(|asked| asked.name == ROOM)
+    }
+
+    /// An event of the room: its version is one more than that of the one before.
+    fn follows(&mut self, event: &Frame) {
+        let body: serde_json::Value = serde_json::from_slice(&event.body).expect("JSON");
+        let version = body["version"].as_u64().expect("a version");
+        let subscription = event.headers.get("subscription").unwrap_or("").to_owned();
+        let before = self.versions.insert(subscription, version);
+        if before.is_some_and(|before| version != before + 1) {
+            self.astray = Some(format!("{} heard version {version} after {before:?}", self.name));
+        }
     }
 }
 
@@ -358,6 +438,9 @@ fn judge_order(accounts: &[&Account]) -> Result<(), String> {
     }
     Ok(())
 }
+
+/// The world's own: what comes due is noticed so much later at most.
+const TICK_MS: u64 = 100;
 
 fn matches(name: &str, destination: &str) -> bool {
     if !name.contains('*') {

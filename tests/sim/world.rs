@@ -37,6 +37,7 @@ pub(crate) struct Setup {
     pub(crate) guarded: bool,
     pub(crate) rules: DestinationRules,
     pub(crate) events: Events,
+    pub(crate) linger_ms: u64,
     pub(crate) memory_bytes_max: usize,
     pub(crate) heart_beat: HeartBeat,
     /// The broker's source of randomness fails when its numbers have come so far.
@@ -139,6 +140,7 @@ impl World {
             guarded: false,
             rules: DestinationRules::default(),
             events: Events::Topic,
+            linger_ms: 10_000,
             memory_bytes_max: usize::MAX,
             heart_beat: HeartBeat { send_ms: 10_000, receive_ms: 10_000 },
             random_fails_at: 0,
@@ -181,10 +183,22 @@ impl World {
         person
     }
 
+    /// CONNECT of somebody for whom the embedding program vouches.
+    #[track_caller]
+    pub(crate) fn connect_vouched(&self, principal: Principal) -> Person {
+        let at = self.core.borrow_mut().open(Link::Stream, None, Shown::Vouched(Box::new(principal)));
+        let person = Person::new(Rc::clone(&self.core), at);
+        person.says(|client| {
+            client.connect(&Introduction { versions: &Version::ALL, ..Introduction::default() });
+        });
+        person.hears(&["CONNECTED"]);
+        person
+    }
+
     /// A connection that has said nothing.
     pub(crate) fn stranger(&self, link: Link, shard: Option<usize>) -> Person {
         let mut core = self.core.borrow_mut();
-        let at = core.open(link, shard);
+        let at = core.open(link, shard, Shown::Credentials(Box::default()));
         drop(core);
         let person = Person::new(Rc::clone(&self.core), at);
         self.goes_on();
@@ -290,6 +304,11 @@ impl World {
         core.settle();
     }
 
+    /// The monotonic clock, milliseconds.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.core.borrow().now_ms
+    }
+
     /// Nobody is here and nothing of anybody is left.
     #[track_caller]
     pub(crate) fn is_deserted(&self) {
@@ -329,6 +348,7 @@ impl Core {
                 pong_ms: 10_000,
                 rules: setup.rules,
                 rooms: Rooms::new("/topic/chat/", "/app/chat/", setup.events),
+                linger_ms: setup.linger_ms,
                 server_name: "stompede/test".into(),
                 memory_bytes_max: setup.memory_bytes_max,
                 limits: setup.limits,
@@ -368,11 +388,11 @@ impl Core {
         both(self.now_ms)
     }
 
-    fn open(&mut self, link: Link, shard: Option<usize>) -> usize {
+    fn open(&mut self, link: Link, shard: Option<usize>, shown: Shown) -> usize {
         let shard = shard.unwrap_or(self.turn % self.shards.len());
         self.turn += 1;
         let now = self.now();
-        let id = self.shards[shard].open(link, Shown::Credentials(Box::default()), now);
+        let id = self.shards[shard].open(link, shown, now);
         let limits = &self.broker.settings().limits;
         let framing = ServerFraming::new(link, limits.unconnected_bytes_max);
         self.lines.push(Line::new(shard, id, link, framing, Client::new(limits.protocol())));

@@ -25,7 +25,8 @@ pub(crate) const HOMES: [(&str, &[&str]); 39] = [
     // Shared by workers: where it is, contention is. Everything else of routing belongs to one thread.
     ("dashmap", &["src/routing/"]),
     ("slab", &["src/routing/"]),
-    ("hashbrown", &["src/routing/"]),
+    // Tables of places in a list: presence keeps a million rows in them.
+    ("hashbrown", &["src/routing/", "src/backend/"]),
     ("arc_swap", &["src/routing/", "src/policy/"]),
     ("foldhash", &["src/model/", "src/routing/", "src/backend/", "src/policy/", "src/features/"]),
     ("parking_lot", &["src/routing/", "src/backend/", "src/policy/", "src/features/", "src/server/"]),

@@ -1,5 +1,6 @@
 //! The embedded default: everything in this process, nothing survives it.
 
+mod few;
 mod presence;
 mod queues;
 mod relay;
@@ -16,7 +17,7 @@ use crate::model::Limits;
 /// A backend in this process, which may hold `memory_bytes_max`.
 pub fn embedded(limits: &Limits, memory_bytes_max: usize) -> Backend {
     Backend {
-        presence: Arc::new(MemoryPresence::new()),
+        presence: Arc::new(MemoryPresence::new(limits.user_rooms_max)),
         queues: Arc::new(MemoryQueues::new(limits, memory_bytes_max / QUEUES_PART)),
         relay: Box::new(|sink| Arc::new(MemoryRelay::new(sink))),
     }

@@ -1,145 +1,173 @@
 //! Rooms and who is in them, in this process. A room without anybody is forgotten.
 
-use std::collections::{BTreeMap, HashMap};
+mod room;
+mod users;
+
+use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
+use stompede_protocol::Millis;
 
-use crate::backend::{Change, Presence, Row};
-use crate::model::ConnectionId;
+use super::few::Removed;
+use crate::backend::{Change, Member, Members, Presence, Row, Status, TooManyRooms};
+
+use room::Room;
+use users::{Users, give_back};
 
 /// Presence of one node.
+///
+/// Two kinds of locks: one for some rooms, one for some users. Whoever needs both takes the room's first, and the user's
+/// while it holds that.
 #[derive(Debug)]
 pub struct MemoryPresence {
-    shards: Box<[Mutex<Rooms>]>,
+    rooms: Box<[Mutex<Rooms>]>,
+    users: Box<[Mutex<Users>]>,
+    user_rooms_max: usize,
     hasher: RandomState,
 }
 
-type Rooms = HashMap<Box<str>, Room, RandomState>;
-
+/// Some of the rooms.
 #[derive(Debug, Default)]
-struct Room {
-    users: HashMap<Arc<str>, User, RandomState>,
-    /// The same users by arrival.
-    in_order: BTreeMap<u64, Arc<str>>,
-    arrivals: u64,
-}
-
-#[derive(Debug)]
-struct User {
-    arrival: u64,
-    sessions: Vec<ConnectionId>,
+struct Rooms {
+    by_name: HashMap<Arc<str>, Room, RandomState>,
+    /// The greatest version of those that are forgotten: new ones go on from there, so that none is used twice.
+    forgotten_version: u64,
 }
 
 impl MemoryPresence {
-    /// Nobody is anywhere.
-    pub fn new() -> Self {
-        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), hasher: RandomState::default() }
+    /// Nobody is anywhere; nobody will be in more than `user_rooms_max` rooms.
+    pub fn new(user_rooms_max: usize) -> Self {
+        Self {
+            rooms: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            users: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            user_rooms_max,
+            hasher: RandomState::default(),
+        }
     }
 
-    fn shard(&self, room: &str) -> &Mutex<Rooms> {
-        &self.shards[self.hasher.hash_one(room) as usize % SHARDS]
+    fn rooms_beside(&self, room: &str) -> &Mutex<Rooms> {
+        &self.rooms[self.hasher.hash_one(room) as usize % SHARDS]
     }
-}
 
-impl Default for MemoryPresence {
-    fn default() -> Self {
-        Self::new()
+    fn users_beside(&self, user: &str) -> &Mutex<Users> {
+        &self.users[self.hasher.hash_one(user) as usize % SHARDS]
     }
 }
 
 impl Presence for MemoryPresence {
-    fn enter(&self, row: Row<'_>, announce: &mut dyn FnMut(Change)) {
-        let mut rooms = self.shard(row.room).lock();
-        if !rooms.contains_key(row.room) {
-            rooms.insert(row.room.into(), Room::default());
+    fn begin(&self, user: &Arc<str>) {
+        self.users_beside(user).lock().begin(user);
+    }
+
+    fn end(&self, user: &str, now: Millis) -> bool {
+        self.users_beside(user).lock().end(user, now)
+    }
+
+    fn enter(&self, row: Row<'_>, announce: &mut dyn FnMut(Change)) -> Result<(), TooManyRooms> {
+        let mut rooms = self.rooms_beside(row.room).lock();
+        let Rooms { by_name, forgotten_version } = &mut *rooms;
+        if let Some(room) = by_name.get_mut(row.room)
+            && room.add_session(row.user, &self.hasher, row.session)
+        {
+            announce(Change { user_changed: false, present: room.present(), version: room.version });
+            return Ok(());
         }
-        let Some(room) = rooms.get_mut(row.room) else { return };
-        let user_changed = !room.users.contains_key(row.user);
-        if user_changed {
-            room.arrivals += 1;
-            let name: Arc<str> = row.user.into();
-            room.in_order.insert(room.arrivals, Arc::clone(&name));
-            room.users.insert(name, User { arrival: room.arrivals, sessions: Vec::new() });
+        // Held to the end: a change of status is announced to the room after its JOIN.
+        let mut users = self.users_beside(row.user).lock();
+        if users.rooms(row.user).len() >= self.user_rooms_max {
+            return Err(TooManyRooms(self.user_rooms_max));
         }
-        if let Some(user) = room.users.get_mut(row.user) {
-            user.sessions.push(row.session);
-        }
-        let present = room.users.len();
-        announce(Change { user_changed, present });
+        let name = by_name.get_key_value(row.room).map(|(name, _)| Arc::clone(name));
+        let name = name.unwrap_or_else(|| row.room.into());
+        users.enter(row.user, &name);
+        let room = by_name.entry(name).or_insert_with(|| Room::new(*forgotten_version));
+        room.seat(row.user, &self.hasher, row.session);
+        announce(Change { user_changed: true, present: room.present(), version: room.version });
+        Ok(())
     }
 
     fn leave(&self, row: Row<'_>, announce: &mut dyn FnMut(Change)) {
-        let mut rooms = self.shard(row.room).lock();
-        let Some(room) = rooms.get_mut(row.room) else { return };
-        let Some(user) = room.users.get_mut(row.user) else { return };
-        let Some(place) = user.sessions.iter().position(|session| *session == row.session) else { return };
-        user.sessions.swap_remove(place);
-        let user_changed = user.sessions.is_empty();
-        if user_changed {
-            let arrival = user.arrival;
-            room.in_order.remove(&arrival);
-            room.users.remove(row.user);
+        let mut rooms = self.rooms_beside(row.room).lock();
+        let Rooms { by_name, forgotten_version } = &mut *rooms;
+        let Some(room) = by_name.get_mut(row.room) else { return };
+        let removed = room.remove(row.user, &self.hasher, row.session);
+        let change = |user_changed| Change { user_changed, present: room.present(), version: room.version };
+        match removed {
+            Removed::Nothing => {}
+            Removed::One => announce(change(false)),
+            Removed::Last => {
+                let change = change(true);
+                if let Some((name, _)) = by_name.get_key_value(row.room) {
+                    self.users_beside(row.user).lock().leave(row.user, name);
+                }
+                if change.present == 0 {
+                    *forgotten_version = change.version.max(*forgotten_version);
+                    by_name.remove(row.room);
+                    give_back(by_name);
+                }
+                announce(change);
+            }
         }
-        let present = room.users.len();
-        if present == 0 {
-            rooms.remove(row.room);
+    }
+
+    fn members(&self, room: &str, after: u64, count: usize) -> Members {
+        let rooms = self.rooms_beside(room).lock();
+        let Some(room) = rooms.by_name.get(room) else {
+            return Members { version: rooms.forgotten_version, ..Members::default() };
+        };
+        let mut seats = room.after(after);
+        let listed = seats.by_ref().take(count).map(|(user, seat)| Member {
+            user: Arc::clone(user),
+            status: self.users_beside(user).lock().status(user),
+            arrival: seat.arrival,
+        });
+        let listed = listed.collect();
+        Members { listed, count: room.present(), version: room.version, more: seats.next().is_some() }
+    }
+
+    fn set_status(&self, user: &Arc<str>, status: Option<Status>, announce: &mut dyn FnMut(&str)) {
+        let mut users = self.users_beside(user).lock();
+        if users.set_status(user, status) {
+            users.rooms(user).iter().for_each(|room| announce(room));
         }
-        announce(Change { user_changed, present });
+    }
+
+    fn forget_status(&self, user: &str, since: Millis) {
+        self.users_beside(user).lock().forget_status(user, since);
+    }
+
+    fn fall_back(&self, now: Millis, events: usize, announce: &mut dyn FnMut(&str, &str)) {
+        let mut announced = 0;
+        for users in &self.users {
+            let mut users = users.lock();
+            while announced < events
+                && let Some(user) = users.fall_back(now)
+            {
+                // Who is nowhere costs a little, too.
+                announced += 1 + users.rooms(&user).len();
+                users.rooms(&user).iter().for_each(|room| announce(&user, room));
+            }
+        }
     }
 
     fn rooms(&self) -> usize {
-        self.shards.iter().map(|rooms| rooms.lock().len()).sum()
+        self.rooms.iter().map(|rooms| rooms.lock().by_name.len()).sum()
     }
 
-    fn members(&self, room: &str, count: usize) -> (Vec<Arc<str>>, usize) {
-        let rooms = self.shard(room).lock();
-        let Some(room) = rooms.get(room) else { return (Vec::new(), 0) };
-        (room.in_order.values().take(count).map(Arc::clone).collect(), room.users.len())
+    fn online(&self) -> usize {
+        self.users.iter().map(|users| users.lock().online()).sum()
+    }
+
+    fn statuses(&self) -> usize {
+        self.users.iter().map(|users| users.lock().statuses()).sum()
     }
 }
 
-/// Rooms are spread over so many locks.
+/// Rooms, and users, are spread over so many locks.
 const SHARDS: usize = 64;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::WorkerId;
-
-    fn row(user: &str, slot: u32) -> Row<'_> {
-        Row { room: "42", user, session: ConnectionId { worker: WorkerId(0), slot, serial: 0 } }
-    }
-
-    fn enter(presence: &MemoryPresence, user: &str, slot: u32) -> Change {
-        let mut seen = None;
-        presence.enter(row(user, slot), &mut |change| seen = Some(change));
-        seen.unwrap()
-    }
-
-    fn leave(presence: &MemoryPresence, user: &str, slot: u32) -> Option<Change> {
-        let mut seen = None;
-        presence.leave(row(user, slot), &mut |change| seen = Some(change));
-        seen
-    }
-
-    #[test]
-    fn a_user_is_present_from_the_first_session_to_the_last() {
-        let presence = MemoryPresence::new();
-        assert_eq!(enter(&presence, "alice", 1), Change { user_changed: true, present: 1 });
-        assert_eq!(enter(&presence, "alice", 2), Change { user_changed: false, present: 1 });
-        assert_eq!(enter(&presence, "bob", 3), Change { user_changed: true, present: 2 });
-        assert_eq!(presence.members("42", 10), (vec!["alice".into(), "bob".into()], 2));
-        assert_eq!(presence.members("42", 1), (vec!["alice".into()], 2));
-        assert_eq!(leave(&presence, "alice", 1), Some(Change { user_changed: false, present: 2 }));
-        assert_eq!(leave(&presence, "alice", 1), None);
-        assert_eq!(leave(&presence, "alice", 2), Some(Change { user_changed: true, present: 1 }));
-        assert_eq!(enter(&presence, "alice", 1), Change { user_changed: true, present: 2 });
-        assert_eq!(presence.members("42", 10), (vec!["bob".into(), "alice".into()], 2));
-        assert_eq!(leave(&presence, "alice", 1), Some(Change { user_changed: true, present: 1 }));
-        assert_eq!(leave(&presence, "bob", 3), Some(Change { user_changed: true, present: 0 }));
-        assert!(presence.shards.iter().all(|rooms| rooms.lock().is_empty()));
-    }
-}
+mod tests;

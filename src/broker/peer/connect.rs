@@ -5,6 +5,7 @@ use std::sync::Arc;
 use stompede_protocol::{Accepted, Connect};
 
 use crate::broker::door::Broker;
+use crate::features::rooms::Typing;
 use crate::model::{CloseReason, Principal, Refusal};
 use crate::policy::Credentials;
 use crate::policy::quota::{UserGuard, UserRate};
@@ -35,6 +36,8 @@ pub(super) struct Member {
     pub(super) session: Box<str>,
     pub(super) replies: ReplyBook,
     pub(super) rate: Option<UserRate>,
+    /// Absent on connections that have never typed.
+    pub(super) typing: Option<Box<Typing>>,
     /// Counts the connection as the user's while it lives.
     _counted: Option<UserGuard>,
 }
@@ -88,6 +91,7 @@ impl Peer {
             session: session.into(),
             replies: ReplyBook::default(),
             rate,
+            typing: None,
             _counted: counted,
         })
     }
@@ -108,6 +112,7 @@ impl Peer {
             "session opened"
         );
         self.identity = Identity::Known(Box::new(member));
+        self.go_online(env);
         env.broker.counters().sessions_opened.add(1);
         self.transmit(env);
     }

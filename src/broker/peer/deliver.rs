@@ -7,6 +7,7 @@ use stompede_protocol::{AckId, AckMode, Millis, SubscriptionKey};
 use crate::model::{Delivery, Message, Overflow};
 use crate::routing::{Item, Listener, Pushed};
 
+use super::presence::Departure;
 use super::{Env, Listening, Peer, Unwritten};
 
 impl Peer {
@@ -124,7 +125,7 @@ impl Peer {
     pub(in crate::broker) fn lose_socket(&mut self, env: &mut Env<'_>) {
         let written = env.lanes.lane(self.id.slot).map_or(0, |lane| lane.outbox.written_total());
         self.lose_unwritten(env, written);
-        self.release(env);
+        self.release(env, Departure::Broken);
     }
 
     /// An answer to a request of this session.

@@ -10,6 +10,7 @@
 mod connect;
 mod deliver;
 mod live;
+mod presence;
 mod refuse;
 mod replies;
 mod send;
@@ -35,6 +36,7 @@ use super::settings::Now;
 use connect::Member;
 pub use connect::{Call, CallAnswer};
 use live::{Listening, Live, QueueShare, Unwritten};
+use presence::Departure;
 use send::Held;
 
 /// How a client reached us.
@@ -92,6 +94,8 @@ pub struct Peer {
     closing: Option<Closing>,
     /// The transport's close frame has been pushed.
     goodbye_said: bool,
+    /// The session counts as one of its user's.
+    online: bool,
 }
 
 /// Who it is.
@@ -143,6 +147,7 @@ impl Peer {
             scheduled: Millis(u64::MAX),
             closing: None,
             goodbye_said: false,
+            online: false,
         }
     }
 
@@ -264,7 +269,7 @@ impl Peer {
         self.complete(receipt);
         self.session.end();
         self.transmit(env);
-        self.leave(env, NORMAL_CLOSURE, "");
+        self.leave(env, NORMAL_CLOSURE, "", Departure::Meant);
     }
 
     /// Nothing more is tried: the connection is closed at its next timeout.
@@ -276,13 +281,13 @@ impl Peer {
     pub(super) fn hang_up(&mut self, env: &mut Env<'_>) {
         if !self.is_closing() {
             self.session.end();
-            self.leave(env, NORMAL_CLOSURE, "");
+            self.leave(env, NORMAL_CLOSURE, "", Departure::Broken);
         }
     }
 
     /// Ends the connection once what waits is written: takes it out of everything, and says goodbye on the transport.
-    fn leave(&mut self, env: &mut Env<'_>, code: u16, text: &str) {
-        self.release(env);
+    fn leave(&mut self, env: &mut Env<'_>, code: u16, text: &str, departure: Departure) {
+        self.release(env, departure);
         let goodbye =
             env.broker.parts.encoders.of(self.kind).close(code, text).filter(|_| !self.goodbye_said);
         if let Some(frame) = goodbye {
@@ -295,13 +300,14 @@ impl Peer {
     }
 
     /// Takes the connection out of everything that could reach it.
-    pub(super) fn release(&mut self, env: &mut Env<'_>) {
+    fn release(&mut self, env: &mut Env<'_>, departure: Departure) {
         self.finish_begun(env);
         for live in mem::take(&mut self.live) {
             self.session.cancel_subscription(live.key);
-            self.end_listening(env, live);
+            self.end_listening(env, live, departure);
         }
         self.forget_replies(env);
+        self.go_offline(env);
     }
 }
 

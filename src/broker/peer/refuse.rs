@@ -6,6 +6,7 @@ use crate::broker::door::JSON;
 use crate::features::users;
 use crate::model::{CloseReason, Destination, Refusal};
 
+use super::presence::Departure;
 use super::{Env, Listening, Live, Peer};
 
 impl Peer {
@@ -76,7 +77,8 @@ impl Peer {
             body: &[],
         });
         self.transmit(env);
-        self.leave(env, refusal.websocket_code(), refusal.reason.code());
+        let departure = Departure::of(refusal.reason);
+        self.leave(env, refusal.websocket_code(), refusal.reason.code(), departure);
     }
 
     /// The outbox is full: what has not begun to leave is dropped, so that the reason can be told.

@@ -320,7 +320,8 @@ impl Peer {
         };
         let Some(member) = self.member() else { return Err(CloseReason::Internal.into()) };
         let sender = Sender { principal: &member.principal, session: &member.session };
-        env.broker.admit(sender, send, address, reply_to.as_deref(), own_reply, env.now)
+        let letter = env.broker.admit(sender, send, address, reply_to.as_deref(), own_reply, env.now)?;
+        Ok(self.quieten(env, letter))
     }
 }
 

@@ -7,11 +7,13 @@ use stompede_protocol::{AckMode, Receipt, Subscribe, SubscriptionKey, Unsubscrib
 use crate::broker::door::JSON;
 use crate::broker::letters::Letter;
 use crate::broker::routes::Route;
+use crate::features::rooms::Page;
 use crate::features::{Consumer, rooms, users};
 use crate::model::{Address, CloseReason, Destination, Refusal};
 use crate::policy::access::Action;
 use crate::routing::{Interest, Listener, ReplyRoute, Subscriber, SubscriberId, Topic};
 
+use super::presence::Departure;
 use super::send::{Stage, Work};
 use super::{Env, Listening, Live, Peer, QueueShare};
 
@@ -53,9 +55,12 @@ impl Peer {
         match route {
             Route::Topic { topic, room, own, errors } => {
                 let subscriber = self.listen(env, subscribe, &topic, own);
-                self.add(subscribe.key, Listening::Topic { subscriber, room: room.clone(), errors });
-                if let (Some(room), Some(member)) = (room, self.member()) {
-                    env.broker.enter_room(&room, member.principal.name(), self.id, env.now);
+                self.add(subscribe.key, Listening::Topic { subscriber, room: None, errors });
+                if let Some(entered) = room {
+                    self.enter_room(env, &entered)?;
+                    if let Some(Live { what: Listening::Topic { room, .. }, .. }) = self.live.last_mut() {
+                        *room = Some(entered);
+                    }
                 }
             }
             Route::Queue(queue) => self.consume(env, subscribe, &queue)?,
@@ -63,9 +68,9 @@ impl Peer {
                 self.reply_token(env, &name)?;
                 self.add(subscribe.key, Listening::Temp(name));
             }
-            Route::Members(room) => {
+            Route::Members(room, page) => {
                 self.add(subscribe.key, Listening::Request(None));
-                self.answer_members(env, subscribe, &room);
+                self.answer_members(env, subscribe, &room, page);
             }
             Route::Request(destination) => return self.request(env, subscribe, destination).map(Some),
         }
@@ -121,10 +126,9 @@ impl Peer {
         Ok(())
     }
 
-    fn answer_members(&mut self, env: &mut Env<'_>, subscribe: &Subscribe, room: &str) {
-        let listed_max = env.broker.settings().limits.members_listed_max;
-        let (users, count) = env.broker.attendance.members(room, listed_max);
-        let body = rooms::members_answer(room, &users, count);
+    fn answer_members(&mut self, env: &mut Env<'_>, subscribe: &Subscribe, room: &str, page: Page) {
+        let members = env.broker.attendance.members(room, page.after, page.count);
+        let body = rooms::members_answer(room, &members);
         let mut headers = stompede_protocol::Headers::new();
         headers.push("content-type", JSON);
         let destination = Destination::internal(&subscribe.destination);
@@ -184,13 +188,13 @@ impl Peer {
     fn end_subscription(&mut self, env: &mut Env<'_>, key: SubscriptionKey) {
         if let Some(place) = self.live.iter().position(|live| live.key == key) {
             let live = self.live.swap_remove(place);
-            self.end_listening(env, live);
+            self.end_listening(env, live, Departure::Meant);
         }
     }
 
     /// Takes a subscription out of whatever could deliver to it. What it has not acknowledged goes back to its queue; what
     /// waits in the outbox and will not be acknowledged stays, for it may still be written.
-    pub(super) fn end_listening(&mut self, env: &mut Env<'_>, live: Live) {
+    pub(super) fn end_listening(&mut self, env: &mut Env<'_>, live: Live, departure: Departure) {
         match live.what {
             Listening::Topic { subscriber, room, .. } => {
                 let (topic, interest) = env.table.remove(subscriber);
@@ -204,8 +208,8 @@ impl Peer {
                         }
                     }
                 }
-                if let (Some(room), Some(member)) = (room, self.member()) {
-                    env.broker.leave_room(&room, member.principal.name(), self.id, env.now);
+                if let Some(room) = room {
+                    self.leave_room(env, room, departure);
                 }
             }
             Listening::Queue(share) => {
@@ -224,6 +228,7 @@ impl Peer {
     pub(super) fn recheck(&mut self, env: &mut Env<'_>) -> Result<(), Refusal> {
         let Some(member) = self.member() else { return Ok(()) };
         let access = &env.broker.parts.access;
+        let mut lost: Vec<(SubscriptionKey, Box<str>)> = Vec::new();
         for subscription in self.session.subscriptions() {
             let name = &*subscription.destination;
             let works =
@@ -242,11 +247,17 @@ impl Peer {
                         _ => access.may(&member.principal, Action::Subscribe, name),
                     };
             if !allowed {
-                let text = format!("the fresh token no longer allows the subscription to {name}");
-                return Err(Refusal::new(CloseReason::Forbidden, text).at(name));
+                lost.push((subscription.key, name.into()));
             }
         }
-        Ok(())
+        let Some((_, name)) = lost.first() else { return Ok(()) };
+        let text = format!("the fresh token no longer allows the subscription to {name}");
+        let refusal = Refusal::new(CloseReason::Forbidden, text).at(name);
+        // The session's end is its connection's, for the rooms; these it leaves now.
+        for (key, _) in lost {
+            self.drop_subscription(env, key);
+        }
+        Err(refusal)
     }
 
     pub(super) fn consumer(&self, key: SubscriptionKey) -> Consumer {

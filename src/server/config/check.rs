@@ -84,6 +84,7 @@ impl Config {
             ("inbox_bytes_max", limits.inbox_bytes_max, 64 << 10, usize::MAX),
             ("backlog_bytes_max", limits.backlog_bytes_max, 64 << 10, usize::MAX),
             ("members_listed_max", limits.members_listed_max, 1, 1 << 20),
+            ("user_rooms_max", limits.user_rooms_max, 1, 1 << 20),
         ];
         for (key, value, min, max) in ranges {
             if (min..=max).contains(&value) {
@@ -111,6 +112,10 @@ impl Config {
             ("limits.connect_ms_max", self.limits.connect_ms_max),
             ("limits.write_ms_max", self.limits.write_ms_max),
         ];
+        if self.rooms.linger_ms > LINGER_MS_CEILING {
+            let fault = format!("{} must be at most {LINGER_MS_CEILING} milliseconds", self.rooms.linger_ms);
+            problems.push(Problem::new("rooms.linger_ms", fault));
+        }
         for (key, ms) in waits.into_iter().filter(|(_, ms)| *ms < WAIT_MS_MIN) {
             problems.push(Problem::new(key, format!("{ms} must be at least {WAIT_MS_MIN} milliseconds")));
         }
@@ -124,6 +129,9 @@ fn unreadable(key: &str, path: &Path) -> Option<Problem> {
 
 /// As in the protocol: shorter intervals cost more than they tell.
 const HEART_BEAT_MS_MIN: u32 = 1_000;
+
+/// Whoever has not come back after ten minutes is not expected by the others any more.
+const LINGER_MS_CEILING: u64 = 600_000;
 
 /// Anything shorter would end healthy connections.
 const WAIT_MS_MIN: u64 = 100;

@@ -125,14 +125,19 @@ pub struct Rooms {
     pub app_prefix: String,
     /// Where JOIN, LEAVE and the like appear.
     pub events: Events,
+    /// How long a user whose connection broke stays present, milliseconds; 0 = not at all.
+    pub linger_ms: u64,
 }
 
 impl Default for Rooms {
     fn default() -> Self {
         let (topic_prefix, app_prefix) = ("/topic/chat/".to_owned(), "/app/chat/".to_owned());
-        Self { topic_prefix, app_prefix, events: Events::Topic }
+        Self { topic_prefix, app_prefix, events: Events::Topic, linger_ms: LINGER_MS }
     }
 }
+
+/// stompjs comes back after 5 s.
+const LINGER_MS: u64 = 10_000;
 
 /// What is written to standard error.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,0 +1,112 @@
+//! Presence at the door: who enters and leaves, what he says of himself, and telling it to the rooms.
+
+use std::sync::Arc;
+
+use stompede_protocol::Headers;
+
+use crate::backend::{Row, TooManyRooms};
+use crate::features::presence::Announcement;
+use crate::features::rooms::status::{DESTINATION, Wish};
+use crate::features::rooms::{At, Event};
+use crate::model::{CloseReason, ConnectionId, Message, Principal, Refusal};
+
+use super::door::{Broker, JSON};
+use super::letters::Letter;
+use super::settings::Now;
+
+impl Broker {
+    /// A session of the user begins.
+    pub(super) fn begin_session(&self, user: &Arc<str>) {
+        self.attendance.begin(user);
+    }
+
+    /// A session of the user ends; its rooms it has left before.
+    pub(super) fn end_session(&self, user: &Arc<str>, now: Now) {
+        self.attendance.end(user, now.mono);
+    }
+
+    /// The user has a live subscription to the room on this connection.
+    pub(super) fn enter_room(
+        &self,
+        room: &str,
+        user: &Arc<str>,
+        session: ConnectionId,
+        now: Now,
+    ) -> Result<(), Refusal> {
+        let row = Row { room, user, session };
+        let entered =
+            self.attendance.enter(row, now.mono, &mut |announcement| self.announce(room, announcement, now));
+        entered
+            .map_err(|error: TooManyRooms| Refusal::new(CloseReason::TooManySubscriptions, error.to_string()))
+    }
+
+    /// That subscription ended.
+    pub(super) fn leave_room(&self, room: &str, user: &Arc<str>, session: ConnectionId, now: Now) {
+        let row = Row { room, user, session };
+        self.attendance.leave(row, now.mono, &mut |announcement| self.announce(room, announcement, now));
+    }
+
+    /// The connection with that subscription broke.
+    pub(super) fn lose_from_room(&self, room: Box<str>, user: &Arc<str>, session: ConnectionId, now: Now) {
+        self.attendance.lose(room, user, session, now.mono, &mut |room, announcement| {
+            self.announce(room, announcement, now);
+        });
+    }
+
+    /// A user says something of himself.
+    pub(super) fn set_status(&self, user: &Arc<str>, wish: &Wish, now: Now) {
+        self.attendance.set_status(user, wish.at(now.mono), &mut |room, announcement| {
+            self.announce(room, announcement, now);
+        });
+    }
+
+    /// What comes due in rooms with time.
+    pub(super) fn tick_rooms(&self, now: Now) {
+        self.attendance.tick(now.mono, &mut |room, announcement| self.announce(room, announcement, now));
+    }
+
+    /// SEND to [`DESTINATION`].
+    pub(super) fn status_letter(&self, principal: &Principal, body: &[u8]) -> Result<Letter, Refusal> {
+        let user = principal.user.as_ref();
+        let user = user.ok_or_else(|| nobody("only a signed-in user has a status").at(DESTINATION))?;
+        Ok(Letter::Status(Arc::clone(user), Box::new(Wish::parse(body)?)))
+    }
+
+    /// SEND to `/app/chat/<room>/typing`, whatever its body.
+    pub(super) fn typing_letter(
+        &self,
+        principal: &Principal,
+        room: &str,
+        now: Now,
+    ) -> Result<Letter, Refusal> {
+        let user = principal.user.as_ref().ok_or_else(|| nobody("only a signed-in user can type"))?;
+        let event = Event::typing(At { room, timestamp_ms: now.wall_ms }, user);
+        Ok(self.event_message(room, event, now).map_or(Letter::Nothing, Letter::Typing))
+    }
+
+    fn announce(&self, room: &str, announcement: Announcement<'_>, now: Now) {
+        let at = At { room, timestamp_ms: now.wall_ms };
+        let event = match announcement {
+            Announcement::Join { user, version } => Event::join(at, user, version),
+            Announcement::Leave { user, version } => Event::leave(at, user, version),
+            Announcement::Count { count, version } => Event::count(at, count, version),
+            Announcement::Status { user, status } => Event::status(at, user, status),
+        };
+        if let Some(message) = self.event_message(room, event, now) {
+            self.relay.announce(&message);
+        }
+    }
+
+    /// The event as a message, if events appear anywhere.
+    fn event_message(&self, room: &str, event: Event, now: Now) -> Option<Arc<Message>> {
+        let topic = self.parts.settings.rooms.events_topic(room)?;
+        let mut headers = Headers::new();
+        headers.push("content-type", JSON);
+        headers.push("event", event.kind);
+        Some(Arc::new(self.message(topic, None, headers, event.body.into(), now)))
+    }
+}
+
+fn nobody(text: &'static str) -> Refusal {
+    Refusal::new(CloseReason::Forbidden, text)
+}
