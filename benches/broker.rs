@@ -30,7 +30,7 @@ use room::{BEAT_MS, CHAT, Room, Scene, TOPIC, utterance};
 criterion_group! {
     name = benches;
     config = Criterion::default().warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(4));
-    targets = route, sessions, encode, deflate, outbox, trie, chat
+    targets = route, sessions, encode, deflate, outbox, trie, chat, presence
 }
 criterion_main!(benches);
 
@@ -231,6 +231,16 @@ fn chat(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// A crowd enters one room, from the bytes of their SUBSCRIBEs to what each hears of the others.
+fn presence(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("presence");
+    group.sample_size(10).throughput(Throughput::Elements(CROWD as u64));
+    group.bench_function("join", |bencher| {
+        bencher.iter_batched_ref(|| Room::of_strangers(CROWD), Room::join, BatchSize::PerIteration);
+    });
+    group.finish();
+}
+
 fn message() -> Message {
     let mut headers = Headers::new();
     headers.push("content-type", "application/json");
@@ -253,3 +263,5 @@ fn destination(text: &str) -> Destination {
 }
 
 const RECEIVERS: usize = 1_000;
+
+const CROWD: usize = 10_000;

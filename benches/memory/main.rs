@@ -2,9 +2,11 @@
 //! adapter, signed in, with one subscription, and with nothing on the other end that would cost memory itself.
 //!
 //! `cargo bench --bench memory -- [CONNECTIONS]`; a million by default. Prints bytes for each, after all of them came,
-//! went, and came again.
+//! went, and came again; before that, what presence in rooms costs. With 0 connections only that.
 
 #![allow(clippy::unwrap_used, reason = "a program for measuring, not a library")]
+
+mod presence;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,6 +28,10 @@ static ALLOCATED: PeakAlloc = PeakAlloc;
 fn main() {
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
     let connections = arguments.next().map_or(1_000_000, |count| count.parse().unwrap());
+    presence::measure(|| ALLOCATED.current_usage());
+    if connections == 0 {
+        return;
+    }
     let config = Config { http_port: 0, stomp_port: 0, workers: 1, ..Config::default() };
     let running = Server::new(config).unwrap().start().unwrap();
     let broker = running.broker();
