@@ -170,6 +170,9 @@ pub trait Presence: Send + Sync + Debug {
     /// The user is in no more rooms than he may; another row in a room where he is present changes nothing in that.
     fn enter(&self, row: Row<'_>, announce: &mut dyn FnMut(Change)) -> Result<(), TooManyRooms>;
 
+    /// The connection of a row broke. It stays until it is removed, or its user enters the room again.
+    fn lose(&self, row: Row<'_>);
+
     /// Removes a row; nothing happens where there is none.
     fn leave(&self, row: Row<'_>, announce: &mut dyn FnMut(Change));
 

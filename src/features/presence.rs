@@ -120,8 +120,8 @@ impl Attendance {
         });
     }
 
-    /// The connection of a session broke: it leaves the room when its user has had time to come back. Who comes back adds
-    /// a row of his own before this one ends, which nobody hears.
+    /// The connection of a session broke: it leaves the room when its user has had time to come back. When he does, the row
+    /// ends unheard, and what was put off finds none.
     pub fn lose(
         &self,
         room: Box<str>,
@@ -130,6 +130,7 @@ impl Attendance {
         now: Millis,
         announce: &mut dyn FnMut(&str, Announcement<'_>),
     ) {
+        self.store.lose(Row { room: &room, user, session });
         self.put_off(What::Row { room, session }, user, now, announce);
     }
 

@@ -68,6 +68,29 @@ fn who_is_back_before_the_linger_is_over_was_never_away() {
 }
 
 #[test]
+fn who_came_back_and_means_to_go_leaves_at_once() {
+    let world = World::guarded();
+    let watcher = watcher(&world);
+    let alice = world.connect(member("alice"));
+    [ROOM, ROOM].iter().for_each(|room| drop(alice.subscribes(room)));
+    alice.vanishes();
+    let again = world.connect(member("alice"));
+    again.subscribes(ROOM);
+    again.leaves();
+    watcher.hears(&["/topic/chat/42 JOIN alice", "/topic/chat/42 LEAVE alice"]);
+    // A tab that was there before lingers for itself.
+    let [first, second] = ["bob", "bob"].map(|name| world.connect(member(name)));
+    [&first, &second].iter().for_each(|tab| drop(tab.subscribes(ROOM)));
+    first.vanishes();
+    second.leaves();
+    watcher.hears(&["/topic/chat/42 JOIN bob"]);
+    world.runs_for(10_100);
+    watcher.hears(&["/topic/chat/42 LEAVE bob"]);
+    watcher.leaves();
+    world.is_deserted();
+}
+
+#[test]
 fn whoever_means_to_go_leaves_at_once() {
     let world = World::guarded();
     let watcher = watcher(&world);

@@ -65,6 +65,8 @@ struct Asked {
     left: bool,
     /// Its MESSAGEs heard before the RECEIPT do not matter; how much was published everywhere when that came.
     active_from: Option<usize>,
+    /// When SUBSCRIBE was sent.
+    at_ms: u64,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -178,7 +180,8 @@ impl Walk {
         // Ids and receipts alike: `s1`, `s2`, ...
         let id = format!("s{}", account.asked.len() + 1);
         person.subscribes_with(name, ack, &[("receipt", &id)]);
-        account.asked.push(Asked { id, name: name.to_owned(), left: false, active_from: None });
+        let at_ms = self.world.now_ms();
+        account.asked.push(Asked { id, name: name.to_owned(), left: false, active_from: None, at_ms });
     }
 
     fn unsubscribes(&mut self, who: usize) {
@@ -252,7 +255,7 @@ impl Walk {
         let all = self.people.iter().map(|(_, account)| account);
         let surely: BTreeSet<&str> = all
             .clone()
-            .filter(|a| a.is_here() || a.lingers(now_ms, self.linger_ms))
+            .filter(|a| a.is_here() || a.lingers(now_ms, self.linger_ms) && !self.is_back(a))
             .map(|a| &*a.user)
             .collect();
         let maybe: BTreeSet<&str> = all
@@ -272,6 +275,15 @@ impl Walk {
             return Err(format!("open are the sessions of {open:?}, the room says {known:?}"));
         }
         Ok(())
+    }
+
+    /// Another session of the user may have entered the room after this one was gone: whether he is there is for that
+    /// one to say.
+    fn is_back(&self, account: &Account) -> bool {
+        let others = self.people.iter().map(|(_, other)| other).filter(|other| other.user == account.user);
+        let mut entered =
+            others.flat_map(Account::rooms).filter_map(|asked| account.gone_ms.map(|gone| (asked, gone)));
+        entered.any(|(asked, gone_ms)| asked.at_ms + TICK_MS >= gone_ms)
     }
 
     fn members(&self) -> Vec<String> {
@@ -488,6 +500,7 @@ fn the_judge_sees_each_broken_promise() {
             name: "/topic/*".to_owned(),
             left: false,
             active_from: Some(0),
+            at_ms: 0,
         }],
         heard,
         ..Account::default()

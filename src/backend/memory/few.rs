@@ -25,6 +25,17 @@ impl<T: PartialEq + Clone> Few<T> {
         }
     }
 
+    /// Puts `other` in the place of one that is equal to `wanted`, if there is any.
+    pub(super) fn replace(&mut self, wanted: &T, other: T) {
+        let found = match self {
+            Self::One(one) => Some(one),
+            Self::Many(many) => many.iter_mut().find(|one| *one == wanted),
+        };
+        if let Some(one) = found.filter(|one| *one == wanted) {
+            *one = other;
+        }
+    }
+
     /// Takes one out that is equal to `wanted`, whatever the order of the others.
     pub(super) fn remove(&mut self, wanted: &T) -> Removed {
         let Self::Many(many) = self else {
@@ -65,6 +76,10 @@ mod tests {
         assert_eq!(few.remove(&3), Removed::Nothing);
         assert_eq!([few.remove(&1), few.remove(&1)], [Removed::One; 2]);
         assert_eq!(few, Few::One(2));
+        few.replace(&1, 5);
+        few.replace(&2, 3);
+        assert_eq!(few, Few::One(3));
+        few.replace(&3, 2);
         assert_eq!(few.remove(&2), Removed::Last);
     }
 }

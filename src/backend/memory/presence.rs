@@ -89,6 +89,13 @@ impl Presence for MemoryPresence {
         Ok(())
     }
 
+    fn lose(&self, row: Row<'_>) {
+        let mut rooms = self.rooms_beside(row.room).lock();
+        if let Some(room) = rooms.by_name.get_mut(row.room) {
+            room.lose(row.user, &self.hasher, row.session);
+        }
+    }
+
     fn leave(&self, row: Row<'_>, announce: &mut dyn FnMut(Change)) {
         let mut rooms = self.rooms_beside(row.room).lock();
         let Rooms { by_name, forgotten_version } = &mut *rooms;

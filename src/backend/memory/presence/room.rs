@@ -28,7 +28,25 @@ pub(super) struct Seat {
     user: Option<Arc<str>>,
     /// The room's version with which the user came: never used twice.
     pub(super) arrival: u64,
-    sessions: Few<ConnectionId>,
+    sessions: Few<Session>,
+}
+
+/// A session of a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Session {
+    id: ConnectionId,
+    /// Its connection is gone; it is here until it is clear that its user does not come back.
+    is_broken: bool,
+}
+
+impl Session {
+    fn open(id: ConnectionId) -> Self {
+        Self { id, is_broken: false }
+    }
+
+    fn broken(id: ConnectionId) -> Self {
+        Self { id, is_broken: true }
+    }
 }
 
 impl Room {
@@ -42,11 +60,21 @@ impl Room {
         self.seats.len() - self.gaps
     }
 
-    /// Another session of a user who is present; `false` when he is not.
+    /// Another session of a user who is present; `false` when he is not. With it he is back: what broke is over.
     pub(super) fn add_session(&mut self, user: &str, hasher: &RandomState, session: ConnectionId) -> bool {
         let Some(place) = self.place(user, hasher) else { return false };
-        self.seats[place].sessions.push(session);
+        let sessions = &mut self.seats[place].sessions;
+        sessions.push(Session::open(session));
+        while let Some(broken) = sessions.as_slice().iter().find(|session| session.is_broken).copied() {
+            sessions.remove(&broken);
+        }
         true
+    }
+
+    /// The connection of a session broke.
+    pub(super) fn lose(&mut self, user: &str, hasher: &RandomState, session: ConnectionId) {
+        let Some(place) = self.place(user, hasher) else { return };
+        self.seats[place].sessions.replace(&Session::open(session), Session::broken(session));
     }
 
     /// The first session of a user.
@@ -56,7 +84,11 @@ impl Room {
             // A quarter more, not as much again: most of a crowd's memory is here.
             self.seats.reserve_exact((self.seats.len() / 4).max(SEATS_MIN));
         }
-        let seat = Seat { user: Some(Arc::clone(user)), arrival: self.version, sessions: Few::One(session) };
+        let seat = Seat {
+            user: Some(Arc::clone(user)),
+            arrival: self.version,
+            sessions: Few::One(Session::open(session)),
+        };
         let place = self.seats.len() as u32;
         self.seats.push(seat);
         let seats = &self.seats;
@@ -66,7 +98,11 @@ impl Room {
     /// A session ends; [`Removed::Last`] when the user is gone with it.
     pub(super) fn remove(&mut self, user: &str, hasher: &RandomState, session: ConnectionId) -> Removed {
         let Some(place) = self.place(user, hasher) else { return Removed::Nothing };
-        let removed = self.seats[place].sessions.remove(&session);
+        let sessions = &mut self.seats[place].sessions;
+        let removed = match sessions.remove(&Session::open(session)) {
+            Removed::Nothing => sessions.remove(&Session::broken(session)),
+            removed => removed,
+        };
         if removed == Removed::Last {
             self.version += 1;
             self.vacate(user, place, hasher);
