@@ -30,9 +30,14 @@ impl Destination {
         self.0[1..].split('/')
     }
 
+    /// Whether it is a user's queue.
+    pub fn is_of_user(&self) -> bool {
+        self.0.starts_with(USER_PREFIX)
+    }
+
     /// The user's id, encoded, and the path, if this is a user's queue.
     pub fn user_queue(&self) -> Option<(&str, &str)> {
-        self.0.strip_prefix("/user/")?.split_once("/queue/")
+        self.0.strip_prefix(USER_PREFIX)?.split_once("/queue/")
     }
 
     /// The own queue of a user, as routed: `/user/<id>/queue/<path>` with `%` and `/` of the id percent-encoded.
@@ -55,6 +60,8 @@ impl fmt::Display for Destination {
         f.write_str(&self.0)
     }
 }
+
+const USER_PREFIX: &str = "/user/";
 
 /// What a client wrote in `destination`, told apart by its first segment.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -54,13 +54,15 @@ impl DestinationRules {
 
     /// What is kept of a destination, if anything.
     pub fn history(&self, destination: &Destination) -> Option<&Retention> {
-        let retention = match destination.user_queue() {
-            Some(_) if !self.has_offline => None,
-            Some((_, path)) => {
-                let as_subscribed = Destination::internal(&format!("/user/queue/{path}"));
-                self.find(&as_subscribed, |rule| rule.offline.as_ref())
+        let retention = if destination.is_of_user() {
+            if !self.has_offline {
+                return None;
             }
-            None => self.find(destination, |rule| rule.history.as_ref()),
+            let (_, path) = destination.user_queue()?;
+            let as_subscribed = Destination::internal(&format!("/user/queue/{path}"));
+            self.find(&as_subscribed, |rule| rule.offline.as_ref())
+        } else {
+            self.find(destination, |rule| rule.history.as_ref())
         };
         retention.filter(|retention| retention.messages_max > 0)
     }
