@@ -5,6 +5,7 @@ use stompede_protocol::{AckMode, Frame};
 
 use crate::line::Heard;
 use crate::person::Person;
+use crate::store::Fault;
 use crate::walk::Dice;
 use crate::world::{Guest, Setup, World};
 
@@ -403,18 +404,28 @@ fn the_hand_over_has_no_hole_and_no_double() {
         Err(_) => (0..250).collect(),
     };
     for seed in seeds {
-        let outcome = std::panic::catch_unwind(|| hands_over(seed));
+        let outcome = std::panic::catch_unwind(|| hands_over(seed, None));
         assert!(outcome.is_ok(), "seed {seed} breaks a promise; run it alone with STOMPEDE_SEED={seed}");
     }
 }
 
-fn hands_over(seed: u64) {
+/// A store that breaks the rules of the hand-over is found out.
+#[test]
+fn a_store_with_a_fault_breaks_the_hand_over() {
+    for fault in [Fault::LatePage, Fault::Hole, Fault::Double] {
+        let broken = |seed| std::panic::catch_unwind(|| hands_over(seed, Some(fault))).is_err();
+        assert!((0..40).any(broken), "{fault:?} goes unnoticed");
+    }
+}
+
+fn hands_over(seed: u64, fault: Option<Fault>) {
     let mut dice = Dice::new(seed);
     let late_store = dice.below(2) == 0;
     let outbox = dice.one_of(&[700, 5_000, 1 << 20]);
     let world = World::with(|setup| {
         keeping(100_000)(setup);
-        setup.late_store = late_store;
+        setup.late_store = late_store && fault.is_none();
+        setup.fault = fault;
         setup.limits.outbox_bytes_max = outbox;
         setup.limits.backlog_bytes_max = 1 << 20;
     });

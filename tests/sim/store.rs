@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use stompede::backend::memory::MemoryHistory;
-use stompede::backend::{Appended, Bus, History, Patience, Question, Sink, Unappended};
-use stompede::model::{Answer, Destination, Message, Retention, StoreError, Ticket};
+use stompede::backend::{Appended, Bus, BusMaker, History, Inbound, Patience, Question, Sink, Unappended};
+use stompede::model::{Answer, Destination, Full, Message, Retention, StoreError, Ticket};
 
 /// Orders wait in line and are done in their order, as by a thread that writes to a disk.
 #[derive(Debug)]
@@ -30,10 +30,7 @@ impl LateHistory {
     }
 
     /// Makes the bus late; returns where the store will be found.
-    pub(crate) fn in_place_of(
-        bus: stompede::backend::BusMaker,
-        found: Arc<std::sync::OnceLock<Arc<LateHistory>>>,
-    ) -> stompede::backend::BusMaker {
+    pub(crate) fn in_place_of(bus: BusMaker, found: Arc<std::sync::OnceLock<Arc<LateHistory>>>) -> BusMaker {
         Box::new(move |sink| {
             let late = Arc::new(Self::new(Arc::clone(&sink)));
             let _ = found.set(Arc::clone(&late));
@@ -121,3 +118,78 @@ impl History for LateHistory {
 }
 
 const LINE_MAX: usize = 32;
+
+/// What a store does wrong on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// A page comes behind a message that was published after it was read.
+    LatePage,
+    /// A page lacks a message.
+    Hole,
+    /// A page has a message that comes live, too.
+    Double,
+}
+
+/// Between a store and the broker, where faults are made.
+#[derive(Debug)]
+pub(crate) struct FaultySink {
+    inner: Arc<dyn Sink>,
+    fault: Fault,
+    page: Mutex<Option<(Ticket, Answer)>>,
+    last: Mutex<Option<Arc<Message>>>,
+}
+
+impl FaultySink {
+    pub(crate) fn in_front_of(bus: BusMaker, fault: Fault) -> BusMaker {
+        Box::new(move |sink| {
+            let (page, last) = (Mutex::default(), Mutex::default());
+            bus(Arc::new(Self { inner: sink, fault, page, last }))
+        })
+    }
+
+    fn release_page(&self) {
+        if let Some((ticket, answer)) = self.page.lock().expect("nobody panicked").take() {
+            self.inner.answer(ticket, answer);
+        }
+    }
+}
+
+impl Sink for FaultySink {
+    fn accept(&self, inbound: Inbound<'_>) -> Result<(), Full> {
+        let Inbound { destination, cost_bytes, from, make } = inbound;
+        let mut make = || {
+            let message = make();
+            *self.last.lock().expect("nobody panicked") = Some(Arc::clone(&message));
+            message
+        };
+        let accepted = self.inner.accept(Inbound { destination, cost_bytes, from, make: &mut make });
+        self.release_page();
+        accepted
+    }
+
+    fn force(&self, message: &Arc<Message>) {
+        *self.last.lock().expect("nobody panicked") = Some(Arc::clone(message));
+        self.inner.force(message);
+        self.release_page();
+    }
+
+    fn answer(&self, ticket: Ticket, mut answer: Answer) {
+        if let Answer::Page(Ok(page)) = &mut answer {
+            match self.fault {
+                Fault::LatePage => {
+                    self.release_page();
+                    *self.page.lock().expect("nobody panicked") = Some((ticket, answer));
+                    return;
+                }
+                Fault::Hole if page.messages.len() > 1 => drop(page.messages.remove(0)),
+                Fault::Double if page.joined => {
+                    let last = self.last.lock().expect("nobody panicked").clone();
+                    let kept = |message: &Arc<Message>| message.position.is_some();
+                    page.messages.extend(last.filter(kept));
+                }
+                Fault::Hole | Fault::Double => {}
+            }
+        }
+        self.inner.answer(ticket, answer);
+    }
+}

@@ -27,7 +27,7 @@ use stompede_protocol::{Client, HeartBeat, Introduction, Millis, Version};
 
 use crate::line::{Heard, Line};
 use crate::person::Person;
-use crate::store::LateHistory;
+use crate::store::{Fault, FaultySink, LateHistory};
 use crate::wire::ServerFraming;
 
 /// The world's own settings; tests change what they are about.
@@ -47,6 +47,8 @@ pub(crate) struct Setup {
     pub(crate) accounts: Vec<AccountConfig>,
     /// What is kept is written by somebody who takes his time: he gets turns like others, see [`World::holds_still`].
     pub(crate) late_store: bool,
+    /// What the store does wrong.
+    pub(crate) fault: Option<Fault>,
     /// SUBSCRIBE to a room marks as read what is there.
     pub(crate) marks_read: bool,
 }
@@ -152,6 +154,7 @@ impl World {
             random_fails_at: 0,
             accounts: Vec::new(),
             late_store: false,
+            fault: None,
             marks_read: false,
         };
         change(&mut setup);
@@ -354,6 +357,9 @@ impl Core {
             u128::from(mixed(turn)) << 64 | 7
         };
         let mut backend = embedded(&setup.limits, setup.memory_bytes_max);
+        if let Some(fault) = setup.fault {
+            backend.bus = FaultySink::in_front_of(backend.bus, fault);
+        }
         let late = Arc::<OnceLock<Arc<LateHistory>>>::default();
         if setup.late_store {
             backend.bus = LateHistory::in_place_of(backend.bus, Arc::clone(&late));
