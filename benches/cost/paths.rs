@@ -35,7 +35,7 @@ impl Path {
 }
 
 /// Every path that is watched.
-pub(crate) const PATHS: [Path; 21] = [
+pub(crate) const PATHS: [Path; 22] = [
     Path { name: "decode", rounds: 2_000, set_up: || decode(SEND_BYTES) },
     Path { name: "decode-in-two-pieces", rounds: 2_000, set_up: || decode(60) },
     Path { name: "encode", rounds: 2_000, set_up: encode_message },
@@ -65,6 +65,18 @@ pub(crate) const PATHS: [Path; 21] = [
             route(&Scene {
                 listens: "/topic/chat/4711",
                 says: "/app/chat/4711/send",
+                ..topic(Link::WebSocket, 10)
+            })
+        },
+    },
+    Path {
+        name: "chat-kept-10",
+        rounds: 500,
+        set_up: || {
+            route(&Scene {
+                listens: "/topic/chat/4711",
+                says: "/app/chat/4711/send",
+                keeps: 100,
                 ..topic(Link::WebSocket, 10)
             })
         },

@@ -8,7 +8,9 @@ use stompede::backend::memory::embedded;
 use stompede::broker::{Broker, Link, Now, Parts, Settings, Shard, Shown};
 use stompede::features::Rooms;
 use stompede::features::rooms::{Events, Utterance};
-use stompede::model::{DestinationRules, Limits, MessageId, Principal, WorkerId};
+use stompede::model::{
+    DestinationRule, DestinationRules, Limits, MessageId, Pattern, Principal, Retention, WorkerId,
+};
 use stompede::policy::authenticator::Mode;
 use stompede::policy::quota::ConnectionLimits;
 use stompede::policy::{Access, Accounts, Authenticator, Connections, UserRates};
@@ -29,6 +31,8 @@ pub(crate) struct Scene<'a> {
     /// Where the publisher sends.
     pub(crate) says: &'a str,
     pub(crate) body: &'a [u8],
+    /// Messages that are kept of each topic.
+    pub(crate) keeps: usize,
 }
 
 impl Default for Scene<'_> {
@@ -41,6 +45,7 @@ impl Default for Scene<'_> {
             ack: "auto",
             says: TOPIC,
             body: CHAT,
+            keeps: 0,
         }
     }
 }
@@ -71,7 +76,7 @@ pub(crate) struct Room {
 impl Room {
     /// Everybody has subscribed, and has heard one message.
     pub(crate) fn of(scene: &Scene<'_>) -> Self {
-        let broker = Arc::new(Broker::new(parts(), embedded(&Limits::default(), usize::MAX)));
+        let broker = Arc::new(Broker::new(parts(scene.keeps), embedded(&Limits::default(), usize::MAX)));
         let shard = Shard::new(WorkerId(0), broker, NOW);
         let head = format!("SEND\ndestination:{}\ncontent-length:{}\n\n", scene.says, scene.body.len());
         let send = [head.as_bytes(), scene.body, b"\0"].concat();
@@ -203,7 +208,11 @@ impl Room {
     }
 }
 
-fn parts() -> Parts {
+fn parts(keeps: usize) -> Parts {
+    let history = Some(Retention { messages_max: keeps, bytes_max: usize::MAX, age_ms_max: u64::MAX });
+    let pattern = Pattern::parse("/topic/**").expect("a pattern");
+    let rule = DestinationRule { pattern, overflow: None, history, offline: None };
+    let rules = if keeps == 0 { Vec::new() } else { vec![rule] };
     let limits = Limits { sends_per_second: 0, ..Limits::default() };
     Parts {
         settings: Settings {
@@ -211,7 +220,7 @@ fn parts() -> Parts {
             heart_beat: HeartBeat { send_ms: BEAT_MS, receive_ms: BEAT_MS },
             websocket_ping_ms: 25_000,
             pong_ms: 10_000,
-            rules: DestinationRules::default(),
+            rules: DestinationRules::new(rules),
             rooms: Rooms::new("/topic/chat/", "/app/chat/", Events::Topic),
             linger_ms: 10_000,
             mark_read_on_subscribe: false,
