@@ -2,10 +2,12 @@
 //! adapter, signed in, with one subscription, and with nothing on the other end that would cost memory itself.
 //!
 //! `cargo bench --bench memory -- [CONNECTIONS]`; a million by default. Prints bytes for each, after all of them came,
-//! went, and came again; before that, what presence in rooms costs. With 0 connections only that.
+//! went, and came again; before that, what presence in rooms and history cost. With 0 connections only
+//! that.
 
 #![allow(clippy::unwrap_used, reason = "a program for measuring, not a library")]
 
+mod history;
 mod presence;
 
 use std::pin::Pin;
@@ -29,6 +31,7 @@ fn main() {
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
     let connections = arguments.next().map_or(1_000_000, |count| count.parse().unwrap());
     presence::measure(|| ALLOCATED.current_usage());
+    history::measure(|| ALLOCATED.current_usage());
     if connections == 0 {
         return;
     }
