@@ -1,0 +1,23 @@
+// Up to where others have read.
+
+export class Readers {
+  /** User id to offset. */
+  readonly #offsets = new Map<string, number>();
+
+  read(userId: string, offset: number): void {
+    this.#offsets.set(userId, Math.max(offset, this.#offsets.get(userId) ?? 0));
+    const [oldest] = this.#offsets.keys();
+    if (this.#offsets.size > READERS_MAX && oldest !== undefined) this.#offsets.delete(oldest);
+  }
+
+  /** Who has read the message with this offset. */
+  of(offset: number): string[] {
+    return [...this.#offsets].filter(([, read]) => read >= offset).map(([userId]) => userId);
+  }
+
+  clear(): void {
+    this.#offsets.clear();
+  }
+}
+
+const READERS_MAX = 1_000;
