@@ -83,6 +83,7 @@ export class Chat {
 
   /** Sends `text` to the room in sight, now or as soon as there is a connection. */
   say(text: string): void {
+    this.rooms.room.typing.cancel();
     this.rooms.room.write(crypto.randomUUID(), text, Date.now());
     this.#save();
     this.#flush();
@@ -96,7 +97,8 @@ export class Chat {
 
   /** Tells others that I type in the room in sight. */
   type(): void {
-    if (this.isOnline && this.rooms.room.typing.admits(Date.now())) this.#session?.typing(this.rooms.current);
+    const { room, current } = this.rooms;
+    room.typing.run(() => this.isOnline && this.rooms.room === room && this.#session?.typing(current));
   }
 
   setStatus(status: string): void {

@@ -100,7 +100,10 @@ export class Roster {
 
   #go(userId: string): boolean {
     const was = this.members.delete(userId);
-    if (this.count !== undefined) this.count -= 1;
+    if (this.count === undefined) return was;
+    this.count -= 1;
+    // Of those who are not listed some could be by now.
+    if (this.members.size < Math.min(this.count, LISTED_MAX / 2)) this.#wants ??= 'soon';
     return was;
   }
 }

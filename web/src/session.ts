@@ -1,7 +1,7 @@
 // One connection to the broker: stompjs, a subscription for each room, and what concerns me alone. It is used once;
 // reconnecting makes a new one.
 
-import { Client, type IFrame, type IMessage } from '@stomp/stompjs';
+import { Client, type IFrame, type IMessage, type IPublishParams } from '@stomp/stompjs';
 import { isFinal, type End } from './connection.ts';
 import { Entrance, type Entered } from './entrance.ts';
 import { endOf, readError, readRefusal, type Refusal } from './refusal.ts';
@@ -68,6 +68,7 @@ export class Session {
 
   /** Subscribes the room: what came after `position`, or the last so many, then what comes. */
   enter(room: string, position: string | undefined): void {
+    if (!this.#isOpen) return;
     const receipt = () => this.#nextReceipt('enter');
     const heard = (frame: RoomFrame, envelope: Envelope) => !this.#over && this.#listener.frame(room, frame, envelope);
     this.#entrances.set(room, new Entrance(this.#client, room, position, receipt, heard));
@@ -75,6 +76,7 @@ export class Session {
 
   /** Ends presence and membership there. */
   leave(room: string): void {
+    if (!this.#isOpen) return;
     this.#send(`/app/chat/${room}/leave`, '');
     const entrance = this.#entrances.get(room);
     entrance?.close();
@@ -83,7 +85,7 @@ export class Session {
 
   /** Sends a message of the room; `key` is its receipt too. */
   say(room: string, key: string, text: string): void {
-    this.#client.publish({
+    this.#publish({
       destination: `/app/chat/${room}/send`,
       headers: { 'content-type': JSON_TYPE, receipt: key, 'idempotency-key': key },
       body: outgoingBody(text, key),
@@ -102,7 +104,7 @@ export class Session {
   /** Says `online`, `away`, ... of me; a refusal is told. */
   setStatus(status: string): void {
     const headers = { 'content-type': JSON_TYPE, receipt: STATUS_RECEIPT };
-    this.#client.publish({ destination: STATUS, headers, body: JSON.stringify({ status }) });
+    this.#publish({ destination: STATUS, headers, body: JSON.stringify({ status }) });
   }
 
   askMembers(room: string): void {
@@ -147,19 +149,29 @@ export class Session {
     }, ASK_MS);
   }
 
+  /** On a socket that is closing, of which stompjs does not know yet, nothing can be sent. */
+  get #isOpen(): boolean {
+    return this.#client.connected && this.#client.webSocket?.readyState === WebSocket.OPEN;
+  }
+
+  #publish(send: IPublishParams): void {
+    if (this.#isOpen) this.#client.publish(send);
+  }
+
   /** A SEND that may as well be refused. */
   #send(destination: string, body: string): void {
     const receipt = this.#nextReceipt('send');
     this.#dispensable.set(receipt, () => {});
-    this.#client.publish({ destination, headers: { 'content-type': JSON_TYPE, receipt }, body });
+    this.#publish({ destination, headers: { 'content-type': JSON_TYPE, receipt }, body });
   }
 
   /** A SUBSCRIBE that is one question, with one answer. */
   #ask(destination: string, headers: Record<string, string>, tell: (body: string) => void, refused: () => void): void {
+    if (!this.#isOpen) return;
     const receipt = this.#nextReceipt('ask');
     this.#dispensable.set(receipt, refused);
     const answer = (message: IMessage) => {
-      question.unsubscribe();
+      if (this.#isOpen) question.unsubscribe();
       if (!this.#over) tell(message.body);
     };
     const question = this.#client.subscribe(destination, answer, { ...headers, receipt });

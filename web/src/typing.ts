@@ -21,24 +21,42 @@ export class Typists {
   }
 }
 
-/** Lets something through once in a while. */
+/** Lets something through once in a while: at once, or when it is time. */
 export class Pace {
   #next = 0;
+  #due: ReturnType<typeof setTimeout> | undefined;
   readonly #everyMs: number;
 
   constructor(everyMs: number) {
     this.#everyMs = everyMs;
   }
 
-  admits(now: number): boolean {
-    if (now < this.#next) return false;
-    this.#next = now + this.#everyMs;
-    return true;
+  /** Does it, unless it is to be done already. */
+  run(act: () => void): void {
+    if (this.#due !== undefined) return;
+    const waitMs = this.#next - Date.now();
+    if (waitMs > 0) {
+      this.#due = setTimeout(() => this.#act(act), waitMs);
+    } else {
+      this.#act(act);
+    }
+  }
+
+  /** What waits is not to be done any more. */
+  cancel(): void {
+    clearTimeout(this.#due);
+    this.#due = undefined;
+  }
+
+  #act(act: () => void): void {
+    this.#due = undefined;
+    this.#next = Date.now() + this.#everyMs;
+    act();
   }
 }
 
 /** So long somebody counts as typing, in milliseconds. */
 export const SHOWN_MS = 3_000;
 
-/** The broker passes on no more. */
-export const TYPING_EVERY_MS = 1_000;
+/** The broker passes on one in a second; a little more, so that what comes early on its way is not the one that it drops. */
+export const TYPING_EVERY_MS = 1_200;

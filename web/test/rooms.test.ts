@@ -66,7 +66,23 @@ test('names are a sentence', () => {
   assert.equal(listed(['bob', 'carol', 'dave', 'erin']), 'bob, carol and 2 others');
 });
 
-test('a pace lets something through once in its time', () => {
+test('a pace lets something through at once, and then when it is time', (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout', 'Date'], now: 5 });
   const pace = new Pace(1_000);
-  assert.deepEqual([5, 6, 1_004, 1_005, 1_500].map((now) => pace.admits(now)), [true, false, false, true, false]);
+  const at: number[] = [];
+  const run = () => pace.run(() => at.push(Date.now()));
+  run();
+  t.mock.timers.tick(1);
+  run();
+  run();
+  t.mock.timers.tick(998);
+  assert.deepEqual(at, [5]);
+  t.mock.timers.tick(1);
+  assert.deepEqual(at, [5, 1_005]);
+  run();
+  pace.cancel();
+  t.mock.timers.tick(5_000);
+  assert.deepEqual(at, [5, 1_005]);
+  run();
+  assert.deepEqual(at, [5, 1_005, 6_005]);
 });

@@ -88,6 +88,16 @@ test('where more are there than listed they are counted', () => {
   assert.equal(roster.count, 181);
 });
 
+test('when most of those who are listed have gone it asks for the others', () => {
+  const roster = new Roster();
+  roster.renew();
+  roster.asked();
+  roster.seat({ members: online('alice', 'bob'), count: 60, version: 9 });
+  roster.change({ kind: 'leave', userId: 'bob', version: 10 });
+  assert.equal(roster.count, 59);
+  assert.equal(roster.wants, 'soon');
+});
+
 test('what the broker does not tell is not asked for until the next connection', () => {
   const roster = new Roster();
   roster.renew();

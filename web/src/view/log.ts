@@ -57,7 +57,7 @@ export class Log {
 
   show(room: Room, online: boolean): void {
     if (room !== this.#room) this.#turnTo(room);
-    this.#empty.hidden = !online || room.entries.some((entry) => entry.kind === 'message');
+    this.#empty.hidden = !online || !isQuiet(room.entries);
     if (room.entries !== this.#shown) this.#showEntries(room.entries);
     this.#showReaders(room);
     if (this.#following) this.#toEnd();
@@ -147,6 +147,11 @@ export class Log {
   }
 }
 
+/** Nobody has said anything, and few came or went. */
+function isQuiet(entries: Entry[]): boolean {
+  return entries.length <= QUIET_ENTRIES && entries.every((entry) => entry.kind === 'note');
+}
+
 function messageItem(entry: MessageEntry): HTMLLIElement {
   const item = make('li');
   const body = make('p', 'body', entry.text);
@@ -183,6 +188,8 @@ function timeOf(at: number): HTMLTimeElement {
 
 /** So near to the end counts as reading the latest. */
 const NEAR_END_PX = 80;
+
+const QUIET_ENTRIES = 5;
 
 /** A room that has just come into sight is not read out for so long, in milliseconds. */
 const QUIET_MS = 1_000;

@@ -20,7 +20,8 @@ export class MembersList {
 
   show(room: Room, online: boolean): void {
     const { hidden, count, members } = room.roster;
-    const people = hidden ? [] : [...members].sort(([a], [b]) => Number(b === room.me) - Number(a === room.me) || a.localeCompare(b));
+    const isMe = (userId: string) => Number(userId === room.me);
+    const people = hidden ? [] : [...members].sort(([a], [b]) => isMe(b) - isMe(a) || a.localeCompare(b));
     const key = JSON.stringify([people, hidden, count, room.me, online]);
     if (key === this.#shown) return;
     this.#shown = key;
@@ -29,9 +30,14 @@ export class MembersList {
     const items = people.map(([userId, status]) => memberItem(userId, status, userId === room.me));
     const more = (count ?? people.length) - people.length;
     if (more > 0 && !hidden) items.push(make('li', 'more', `and ${more} more`));
-    if (items.length === 0) items.push(make('li', 'more', hidden ? 'The broker does not tell you.' : online ? 'Nobody yet' : 'Known when online'));
+    if (items.length === 0) items.push(make('li', 'more', nobody(hidden, online)));
     this.#list.replaceChildren(...items);
   }
+}
+
+function nobody(hidden: boolean, online: boolean): string {
+  if (hidden) return 'The broker does not tell you.';
+  return online ? 'Nobody yet' : 'Known when online';
 }
 
 function memberItem(userId: string, status: string, isMe: boolean): HTMLLIElement {
