@@ -93,9 +93,8 @@ test('a speaker who is cut off five times is heard once with each of 300 message
 });
 
 test('what is not kept any more is told', async (t) => {
-  const small = '[[destination]]\npattern = "/topic/chat/**"\nhistory = { messages_max = 5, bytes_max = 65536, age_s_max = 3600 }\n';
   const kept = broker;
-  broker = await Broker.start({ config: small });
+  broker = await Broker.start({ config: FEW_KEPT });
   t.after(async () => {
     await broker.stop();
     broker = kept;
@@ -112,6 +111,13 @@ test('what is not kept any more is told', async (t) => {
   assert.deepEqual(await listener.shown.bodies(5), numbered(12).slice(7));
   assert.equal(listener.reloads, 1);
 });
+
+/** Little is kept of what was said. */
+const FEW_KEPT = `
+[[destination]]
+pattern = "/topic/chat/**"
+history = { messages_max = 5, bytes_max = 65536, age_s_max = 3600 }
+`;
 
 /** How many more the listener gets, up to one that is sent now. */
 async function later({ say, shown }) {
