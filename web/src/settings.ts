@@ -61,12 +61,16 @@ export function faultsOf(settings: Settings): Faults {
   } else if (/\s/.test(settings.token)) {
     faults.token = 'A token has no spaces.';
   }
-  if (settings.room === '') faults.room = 'Choose a room.';
-  else if (settings.room.length > NAME_MAX) faults.room = `At most ${NAME_MAX} characters.`;
-  else if (CONTROL.test(settings.room) || /[/*#>{}%]/.test(settings.room)) {
-    faults.room = 'Without / * # > { } %, please.';
-  }
+  const room = faultOfRoom(settings.room);
+  if (room !== undefined) faults.room = room;
   return faults;
+}
+
+/** What is wrong with the name of a room, if anything is. */
+export function faultOfRoom(room: string): string | undefined {
+  if (room === '') return 'Choose a room.';
+  if (room.length > NAME_MAX) return `At most ${NAME_MAX} characters.`;
+  return CONTROL.test(room) || /[/*#>{}%]/.test(room) ? 'Without / * # > { } %, please.' : undefined;
 }
 
 /** The broker's WebSocket endpoint, seen from the page it served. */

@@ -7,12 +7,13 @@ const PAIRS = [
   ['ink', 'ground'], ['ink', 'surface'], ['ink', 'raised'], ['ink', 'accent-soft'], ['ink', 'bad-soft'],
   ['muted', 'ground'], ['muted', 'surface'], ['muted', 'raised'],
   ['accent', 'accent-soft'], ['on-accent', 'accent'],
-  ['warn', 'warn-soft'], ['bad', 'bad-soft'], ['bad', 'surface'], ['bad', 'ground'],
+  ['warn', 'warn-soft'], ['warn', 'surface'], ['bad', 'bad-soft'], ['bad', 'surface'], ['bad', 'ground'],
   ['code-ink', 'code-ground'],
 ] as const;
 
 /** What is not text, but must be seen: the edge of a field, the ring of the focus. */
 const EDGES = [
+  ['accent', 'surface'], ['bad', 'surface'],
   ['field-line', 'surface'], ['field-line', 'raised'], ['ring', 'surface'], ['ring', 'ground'],
 ] as const;
 

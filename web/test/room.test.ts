@@ -9,7 +9,7 @@ function message(senderId: string, text: string, clientMessageId?: string): Room
   const named = clientMessageId === undefined ? {} : { clientMessageId };
   return { kind: 'message', message: { messageId: `m-${serial}`, senderId, text, at: serial, ...named } };
 }
-const texts = (room: Room) => room.entries.map((entry) => entry.text);
+const texts = (room: Room) => room.entries.map((entry) => (entry.kind === 'gap' ? '---' : entry.text));
 const states = (room: Room) => room.entries.map((entry) => (entry as MessageEntry).state);
 
 test('messages stand in the order in which they came', () => {
@@ -114,7 +114,7 @@ test('people come and go once, however often it is said', () => {
 test('the answer of who is here replaces what was known', () => {
   const room = new Room('alice');
   room.receive({ kind: 'join', userId: 'gone', at: 1 });
-  room.seat([{ userId: 'bob', status: 'online' }]);
+  room.roster.seat({ members: [{ userId: 'bob', status: 'online' }] });
   assert.deepEqual([...room.members.keys()], ['bob']);
   room.receive({ kind: 'join', userId: 'bob', at: 2 });
   assert.deepEqual(texts(room), ['gone joined']);
@@ -140,7 +140,7 @@ test('a thousand messages stay a thousand', () => {
   const room = new Room('alice');
   for (let n = 0; n < 2_500; n += 1) room.receive(message('bob', String(n)));
   assert.equal(room.entries.length, 1_000);
-  assert.equal(room.entries.at(-1)?.text, '2499');
+  assert.equal(texts(room).at(-1), '2499');
 });
 
 test('a group ends with the sender, a note or a pause', () => {
@@ -152,4 +152,81 @@ test('a group ends with the sender, a note or a pause', () => {
   assert.equal(startsGroup(from('a', 0), from('b', 1_000)), true);
   assert.equal(startsGroup(from('a', 0), from('a', 6 * 60_000)), true);
   assert.equal(startsGroup(note, from('a', 0)), true);
+});
+
+test('where messages are missing there is a mark, once, and none before the first message', () => {
+  const room = new Room('alice');
+  room.entered({ recovered: false });
+  room.receive(message('bob', 'one'), { recovered: false, position: 'p1' });
+  assert.deepEqual(texts(room), ['one']);
+  room.disconnected();
+  room.entered({ recovered: false, position: 'q4' });
+  room.receive(message('bob', 'five'), { recovered: false, position: 'q5' });
+  assert.deepEqual(texts(room), ['one', '---', 'five']);
+  assert.equal(room.position, 'q5');
+  room.receive(message('bob', 'nine'), { recovered: false, position: 'q9' });
+  assert.deepEqual(texts(room), ['one', '---', 'five', '---', 'nine']);
+});
+
+test('a room goes on after the last message it has seen, or from where it was entered', () => {
+  const room = new Room('alice');
+  room.entered({ recovered: true, position: 'p0' });
+  assert.equal(room.position, 'p0');
+  room.receive(message('bob', 'one'), { position: 'p1' });
+  room.receive({ kind: 'typing', userId: 'bob' });
+  assert.equal(room.position, 'p1');
+  room.entered({ recovered: true, position: 'p1' });
+  room.entered({ recovered: false, position: 'q0' });
+  assert.equal(room.position, 'q0');
+});
+
+/** A message at an offset. */
+function at(offset: number, senderId: string): RoomFrame {
+  const frame = message(senderId, `at ${offset}`);
+  return frame.kind === 'message' ? { ...frame, message: { ...frame.message, offset } } : frame;
+}
+
+test('under my last message stands who has read it, until the broker counts anew', () => {
+  const room = new Room('alice');
+  room.receive(at(1, 'alice'));
+  room.receive({ kind: 'read', userId: 'bob', offset: 1 });
+  room.receive({ kind: 'read', userId: 'alice', offset: 1 });
+  assert.deepEqual(room.readOfMine()?.readers, ['bob']);
+  room.receive(at(2, 'alice'));
+  assert.equal(room.readOfMine(), undefined);
+  room.receive({ kind: 'read', userId: 'carol', offset: 3 });
+  assert.deepEqual(room.readOfMine()?.readers, ['carol']);
+  room.entered({ recovered: false, position: 'q0' });
+  room.receive({ kind: 'read', userId: 'bob', offset: 7 });
+  assert.equal(room.readOfMine(), undefined);
+});
+
+test('what others wrote is to be marked as read, once on each connection', () => {
+  const room = new Room('alice');
+  room.receive(at(1, 'alice'));
+  assert.equal(room.toMark(), undefined);
+  room.receive(at(2, 'bob'));
+  room.receive(at(3, 'alice'));
+  assert.equal(room.toMark(), 2);
+  room.marked = 2;
+  assert.equal(room.toMark(), undefined);
+  room.entered({ recovered: true });
+  assert.equal(room.toMark(), 2);
+});
+
+test('who has sent or left does not type any more', () => {
+  const room = new Room('alice');
+  for (const userId of ['alice', 'bob', 'carol', 'dave']) room.receive({ kind: 'typing', userId }, {}, 1_000);
+  assert.deepEqual(room.typists.who(1_000), ['bob', 'carol', 'dave']);
+  room.receive(message('bob', 'typed'));
+  room.receive({ kind: 'leave', userId: 'carol', at: 1 });
+  assert.deepEqual(room.typists.who(3_999), ['dave']);
+  assert.deepEqual(room.typists.who(4_000), []);
+});
+
+test('what was said before I wrote stands before what still waits', () => {
+  const room = new Room('alice');
+  room.restore([{ id: 'k1', text: 'unsent', at: 1e12 }]);
+  room.receive(message('bob', 'earlier'));
+  assert.deepEqual(texts(room), ['earlier', 'unsent']);
 });

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { outgoingBody, readError, readMembers, readRefusal, readRoomFrame } from '../src/wire.ts';
+import { readError, readRefusal } from '../src/refusal.ts';
+import { outgoingBody, readEnvelope, readMembers, readRoomFrame, readUnread } from '../src/wire.ts';
 
 const NOW = 5;
 
@@ -9,7 +10,7 @@ test('a chat message is read with its sender, time and the name its page gave it
     messageId: 'm1', chatRoomId: '42', senderId: 'alice', type: 'TEXT', content: 'hi', timestamp: 1_700, offset: 3,
     clientMessageId: 'k1',
   });
-  const message = { messageId: 'm1', senderId: 'alice', text: 'hi', at: 1_700, clientMessageId: 'k1' };
+  const message = { messageId: 'm1', senderId: 'alice', text: 'hi', at: 1_700, offset: 3, clientMessageId: 'k1' };
   assert.deepEqual(readRoomFrame(body, NOW), { kind: 'message', message });
 });
 
@@ -35,6 +36,10 @@ test('events are read by their type', () => {
   assert.deepEqual(read({ type: 'LEAVE', userId: 7 }), { kind: 'leave', userId: '7', at: NOW });
   assert.deepEqual(read({ type: 'STATUS', userId: 'bob', status: 'away' }), { kind: 'status', userId: 'bob', status: 'away' });
   assert.deepEqual(read({ type: 'PRESENCE_COUNT', count: 900 }), { kind: 'count', count: 900 });
+  assert.deepEqual(read({ type: 'JOIN', userId: 'bob', version: 4, timestamp: 9 }), { kind: 'join', userId: 'bob', at: 9, version: 4 });
+  assert.deepEqual(read({ type: 'PRESENCE_COUNT', count: 900, version: 950 }), { kind: 'count', count: 900, version: 950 });
+  assert.deepEqual(read({ type: 'TYPING', userId: 'bob' }), { kind: 'typing', userId: 'bob' });
+  assert.deepEqual(read({ type: 'READ', userId: 'bob', messageId: 'm', offset: 3 }), { kind: 'read', userId: 'bob', offset: 3 });
 });
 
 test('what the page does not know or cannot read is passed over', () => {
@@ -45,10 +50,13 @@ test('what the page does not know or cannot read is passed over', () => {
 
 test('members are read, and broken ones left out', () => {
   const body = '{"chatRoomId":"42","members":[{"userId":"alice","status":"online"},{"userId":"bob"},{},7,null]}';
-  assert.deepEqual(readMembers(body), [
-    { userId: 'alice', status: 'online' },
-    { userId: 'bob', status: 'online' },
-  ]);
+  assert.deepEqual(readMembers(body), {
+    members: [
+      { userId: 'alice', status: 'online' },
+      { userId: 'bob', status: 'online' },
+    ],
+  });
+  assert.deepEqual(readMembers('{"members":[],"count":7,"version":9,"next":"a"}'), { members: [], count: 7, version: 9 });
   assert.equal(readMembers('{"members":"all"}'), undefined);
 });
 
@@ -74,4 +82,19 @@ test('an outgoing body is what the room expects', () => {
   assert.deepEqual(JSON.parse(outgoingBody('a "quoted" line\n', 'k1')), {
     type: 'TEXT', content: 'a "quoted" line\n', clientMessageId: 'k1',
   });
+});
+
+test('headers say where a message stands and whether some are missing before it', () => {
+  assert.deepEqual(readEnvelope({ 'stompede-position': 'ab-1', 'stompede-recovered': 'false' }), { position: 'ab-1', recovered: false });
+  assert.deepEqual(readEnvelope({ 'stompede-recovered': 'true' }), { recovered: true });
+  assert.deepEqual(readEnvelope({ 'stompede-recovered': 'perhaps' }), {});
+});
+
+test('unread counts are read, and broken ones left out', () => {
+  const body = '{"rooms":[{"chatRoomId":"42","unread":3},{"chatRoomId":"43","unread":1000,"more":true},{"unread":1},{"chatRoomId":"x","unread":-1},7]}';
+  assert.deepEqual(readUnread(body), [
+    { room: '42', count: 3, more: false },
+    { room: '43', count: 1_000, more: true },
+  ]);
+  assert.equal(readUnread('{}'), undefined);
 });

@@ -98,6 +98,51 @@ export class Person {
     assert.deepEqual(listed.sort(), names.sort());
   }
 
+  /** Waits until somebody is listed with this status. */
+  async seesStatus(name, status) {
+    const member = this.page.locator('#members li').filter({ has: this.page.getByText(name, { exact: true }) });
+    await member.getByText(status, { exact: true }).waitFor({ state: 'attached' });
+  }
+
+  /** Joins a further room. */
+  async joins(room) {
+    await this.page.getByLabel('Join another').fill(room);
+    await this.page.getByLabel('Join another').press('Enter');
+  }
+
+  /** Puts a room in sight. */
+  async turnsTo(room) {
+    await this.page.locator(`#rooms button[title="${room}"]`).click();
+    await this.page.locator('#room-name').getByText(room, { exact: true }).waitFor();
+  }
+
+  /** Names of the rooms in the list. */
+  rooms() {
+    return this.page.locator('#rooms .room-label').allTextContents();
+  }
+
+  /** Waits until so many messages of a room are unread; `''`: none. */
+  async seesUnread(room, count) {
+    const badge = this.page.locator(`#rooms button[title="${room}"] .badge`);
+    if (count === '') await badge.waitFor({ state: 'hidden' });
+    else await badge.getByText(count, { exact: true }).waitFor();
+  }
+
+  /** Another window comes before this one. */
+  looksAway() {
+    return this.page.evaluate(() => {
+      document.hasFocus = () => false;
+      window.dispatchEvent(new Event('blur'));
+    });
+  }
+
+  looksBack() {
+    return this.page.evaluate(() => {
+      document.hasFocus = () => true;
+      window.dispatchEvent(new Event('focus'));
+    });
+  }
+
   /** Texts of all messages, in order. */
   messages() {
     return this.page.locator('li.message .body').allTextContents();
@@ -118,6 +163,9 @@ export const DEADLINE_MS = 12_000;
 
 /** The browser says so itself while the broker is down. */
 export const BROKER_DOWN = /WebSocket connection to .* failed/;
+
+/** The browser says so of what was still on its way when the test cut the line. */
+export const LINE_DOWN = /Data frame received after close/;
 
 /** The browser ends a process that it kept in reserve when it likes. */
 function signal(id, name) {

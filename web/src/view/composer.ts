@@ -1,4 +1,4 @@
-// Where I write. Enter sends, Shift+Enter is a new line; a draft survives a reload.
+// Where I write. Enter sends, Shift+Enter is a new line; each room has a draft, which survives a reload.
 
 import type { Keep } from '../settings.ts';
 import { element } from './dom.ts';
@@ -7,12 +7,16 @@ export class Composer {
   readonly #field = element<HTMLTextAreaElement>('say');
   readonly #keep: Keep;
   readonly #send: (text: string) => void;
+  #room = '';
 
-  constructor(keep: Keep, send: (text: string) => void) {
+  /** `typed` is called while something is being written. */
+  constructor(keep: Keep, send: (text: string) => void, typed: () => void) {
     this.#keep = keep;
     this.#send = send;
-    this.#field.value = keep.getItem('draft') ?? '';
-    this.#field.addEventListener('input', () => keep.setItem('draft', this.#field.value));
+    this.#field.addEventListener('input', () => {
+      keep.setItem(this.#draft(), this.#field.value);
+      if (this.#field.value.trim() !== '') typed();
+    });
     this.#field.addEventListener('keydown', (event) => {
       // While an input method composes, Enter chooses a word.
       if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
@@ -26,6 +30,12 @@ export class Composer {
     });
   }
 
+  /** Goes on with what was begun in this room. */
+  turnTo(room: string): void {
+    this.#room = room;
+    this.#field.value = this.#keep.getItem(this.#draft()) ?? '';
+  }
+
   /** Without moving the page: the composer is in sight where the page begins. */
   focus(): void {
     this.#field.focus({ preventScroll: true });
@@ -35,7 +45,11 @@ export class Composer {
     const text = this.#field.value.trim();
     if (text === '') return;
     this.#field.value = '';
-    this.#keep.removeItem('draft');
+    this.#keep.removeItem(this.#draft());
     this.#send(text);
+  }
+
+  #draft(): string {
+    return `draft ${this.#room}`;
   }
 }

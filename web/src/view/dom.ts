@@ -45,12 +45,13 @@ export function avatar(userId: string): HTMLElement {
   return disc;
 }
 
-/** 14:05 in the reader's way of writing it. */
+/** 14:05 in the reader's way of writing it; with the day, unless that is today's. */
 export function clock(at: number): string {
-  return CLOCK.format(at);
+  return (new Date(at).toDateString() === new Date().toDateString() ? CLOCK : CALENDAR).format(at);
 }
 
 const CLOCK = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
+const CALENDAR = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit' });
 
 function hueOf(userId: string): number {
   let mixed = 2_166_136_261;

@@ -1,7 +1,8 @@
 // The messages. Entries are immutable, so a row is painted again only when its entry, or whether it begins a group, differs.
 
-import { startsGroup, type Entry, type MessageEntry } from '../room.ts';
-import { avatar, clock, element, make } from './dom.ts';
+import { listed } from '../names.ts';
+import { startsGroup, type Entry, type MessageEntry, type Room } from '../room.ts';
+import { avatar, clock, element, make, setText } from './dom.ts';
 
 interface Row {
   entry: Entry;
@@ -16,15 +17,23 @@ export class Log {
   readonly #empty = element('empty');
   readonly #retry: (id: string) => void;
   #rows = new Map<string, Row>();
+  #room: Room | undefined;
   #shown: Entry[] = [];
   #following = true;
+  readonly #readers = make('p', 'readers');
 
-  constructor(retry: (id: string) => void) {
+  /** `moved` is called when the end comes into sight or leaves it. */
+  constructor(retry: (id: string) => void, moved: () => void) {
     this.#retry = retry;
+    // For the eye: who has read something is not worth an interruption.
+    this.#readers.setAttribute('aria-live', 'off');
     this.#scroll.addEventListener('scroll', () => {
       const below = this.#scroll.scrollHeight - this.#scroll.scrollTop - this.#scroll.clientHeight;
-      this.#following = below < NEAR_END_PX;
-      if (this.#following) this.#latest.hidden = true;
+      const following = below < NEAR_END_PX;
+      if (following === this.#following) return;
+      this.#following = following;
+      if (following) this.#latest.hidden = true;
+      moved();
     });
     this.#latest.addEventListener('click', () => {
       this.follow();
@@ -41,9 +50,28 @@ export class Log {
     this.#toEnd();
   }
 
-  show(entries: Entry[], online: boolean): void {
-    this.#empty.hidden = !online || entries.some((entry) => entry.kind === 'message');
-    if (entries === this.#shown) return;
+  /** Whether the latest message is in sight. */
+  get isAtEnd(): boolean {
+    return this.#following;
+  }
+
+  show(room: Room, online: boolean): void {
+    if (room !== this.#room) this.#turnTo(room);
+    this.#empty.hidden = !online || !isQuiet(room.entries);
+    if (room.entries !== this.#shown) this.#showEntries(room.entries);
+    this.#showReaders(room);
+    if (this.#following) this.#toEnd();
+  }
+
+  /** Another room: what was said there is not read out. */
+  #turnTo(room: Room): void {
+    this.#room = room;
+    this.#scroll.setAttribute('aria-live', 'off');
+    setTimeout(() => this.#scroll.setAttribute('aria-live', 'polite'), QUIET_MS);
+    this.follow();
+  }
+
+  #showEntries(entries: Entry[]): void {
     const news = entries.at(-1)?.id !== this.#shown.at(-1)?.id;
     this.#shown = entries;
     const rows = new Map(
@@ -52,8 +80,16 @@ export class Log {
     for (const { entry, item } of this.#rows.values()) if (rows.get(entry.id)?.item !== item) item.remove();
     this.#rows = rows;
     this.#arrange([...rows.values()].map(({ item }) => item));
-    if (this.#following) this.#toEnd();
-    else if (news) this.#latest.hidden = false;
+    if (news && !this.#following) this.#latest.hidden = false;
+  }
+
+  /** Under my last message stands who has read it. */
+  #showReaders(room: Room): void {
+    const read = room.readOfMine();
+    const item = read && this.#rows.get(read.id)?.item;
+    if (!read || !item) return this.#readers.remove();
+    setText(this.#readers, `Read by ${listed(read.readers)}`);
+    if (this.#readers.parentElement !== item) item.append(this.#readers);
   }
 
   /** Puts the items in order. Entries move towards the end only, so what stands too early is passed by, not around. */
@@ -73,6 +109,7 @@ export class Log {
     const old = this.#rows.get(entry.id);
     if (old?.entry === entry && old.first === first) return old;
     if (entry.kind === 'note') return { entry, first, item: noteItem(entry.text, entry.at) };
+    if (entry.kind === 'gap') return { entry, first, item: gapItem() };
     const item = old?.item ?? messageItem(entry);
     this.#paint(item, entry, first);
     return { entry, first, item };
@@ -110,6 +147,11 @@ export class Log {
   }
 }
 
+/** Nobody has said anything, and few came or went. */
+function isQuiet(entries: Entry[]): boolean {
+  return entries.length <= QUIET_ENTRIES && entries.every((entry) => entry.kind === 'note');
+}
+
 function messageItem(entry: MessageEntry): HTMLLIElement {
   const item = make('li');
   const body = make('p', 'body', entry.text);
@@ -132,6 +174,12 @@ function noteItem(text: string, at: number): HTMLLIElement {
   return item;
 }
 
+function gapItem(): HTMLLIElement {
+  const item = make('li', 'gap');
+  item.append(make('span', '', 'Some messages are missing here'));
+  return item;
+}
+
 function timeOf(at: number): HTMLTimeElement {
   const time = make('time', '', clock(at));
   time.dateTime = new Date(at).toISOString();
@@ -140,3 +188,8 @@ function timeOf(at: number): HTMLTimeElement {
 
 /** So near to the end counts as reading the latest. */
 const NEAR_END_PX = 80;
+
+const QUIET_ENTRIES = 5;
+
+/** A room that has just come into sight is not read out for so long, in milliseconds. */
+const QUIET_MS = 1_000;

@@ -1,4 +1,4 @@
-// Who is here.
+// Who is here, and what each says of himself.
 
 import type { Room } from '../room.ts';
 import { avatar, element, make, setText } from './dom.ts';
@@ -19,24 +19,36 @@ export class MembersList {
   }
 
   show(room: Room, online: boolean): void {
-    const people = [...room.members].sort(([a], [b]) => Number(b === room.me) - Number(a === room.me) || a.localeCompare(b));
-    const key = JSON.stringify([people, room.count, room.me, online]);
+    const { hidden, count, members } = room.roster;
+    const isMe = (userId: string) => Number(userId === room.me);
+    const people = hidden ? [] : [...members].sort(([a], [b]) => isMe(b) - isMe(a) || a.localeCompare(b));
+    const key = JSON.stringify([people, hidden, count, room.me, online]);
     if (key === this.#shown) return;
     this.#shown = key;
-    setText(this.#count, String(room.count ?? people.length));
+    setText(this.#count, hidden ? '?' : String(count ?? people.length));
     setText(this.#title, online ? 'Who is here' : 'Who was here');
-    const listed = people.slice(0, LISTED_MAX).map(([userId, status]) => {
-      const item = make('li');
-      item.append(avatar(userId), make('span', 'who-name', userId));
-      if (userId === room.me) item.append(make('span', 'tag', 'you'));
-      if (status !== 'online') item.append(make('span', 'tag', status));
-      return item;
-    });
-    const more = (room.count ?? people.length) - listed.length;
-    if (more > 0) listed.push(make('li', 'more', `and ${more} more`));
-    if (listed.length === 0) listed.push(make('li', 'more', online ? 'Nobody yet' : 'Known when online'));
-    this.#list.replaceChildren(...listed);
+    const items = people.map(([userId, status]) => memberItem(userId, status, userId === room.me));
+    const more = (count ?? people.length) - people.length;
+    if (more > 0 && !hidden) items.push(make('li', 'more', `and ${more} more`));
+    if (items.length === 0) items.push(make('li', 'more', nobody(hidden, online)));
+    this.#list.replaceChildren(...items);
   }
 }
 
-const LISTED_MAX = 100;
+function nobody(hidden: boolean, online: boolean): string {
+  if (hidden) return 'The broker does not tell you.';
+  return online ? 'Nobody yet' : 'Known when online';
+}
+
+function memberItem(userId: string, status: string, isMe: boolean): HTMLLIElement {
+  const item = make('li');
+  const disc = make('span', 'disc');
+  const dot = make('span', 'presence');
+  dot.dataset.status = status;
+  disc.append(avatar(userId), dot);
+  item.append(disc, make('span', 'who-name', userId));
+  if (isMe) item.append(make('span', 'tag', 'you'));
+  // What everybody is need not be read, only heard.
+  item.append(make('span', status === 'online' ? 'sr' : 'says', status));
+  return item;
+}
