@@ -153,10 +153,11 @@ impl Shard {
         self.with(slot, now, |peer, env| peer.hang_up(env));
     }
 
-    /// The transport's own goodbye is in the outbox already.
+    /// The transport's own goodbye is in the outbox already; nothing follows it.
     pub fn said_goodbye(&mut self, slot: u32) {
         if let Some(Some(peer)) = self.peers.get_mut(slot as usize) {
             peer.said_goodbye();
+            self.lanes.seal(slot);
         }
     }
 

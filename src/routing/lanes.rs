@@ -30,6 +30,8 @@ pub struct Lane {
     consumes: bool,
     /// Somebody wants to hear when bytes have left.
     heeded: bool,
+    /// Its last word has been pushed: nothing may follow.
+    sealed: bool,
     /// When the socket last took bytes.
     wrote: Millis,
     /// Since when the socket has taken no byte although some waited.
@@ -117,10 +119,23 @@ impl Lanes {
 
     /// Adds the broker's own frame.
     pub fn push_control(&mut self, slot: u32, frame: Bytes) {
+        if self.is_sealed(slot) {
+            return;
+        }
         let before = self.lanes[slot as usize].outbox.bytes();
         self.lanes[slot as usize].outbox.push_control(frame);
         self.changed(slot, before);
         self.soil(slot);
+    }
+
+    /// What is pushed from now on is thrown away: a WebSocket's close frame is the last that may be sent (RFC 6455, 5.5.1).
+    pub fn seal(&mut self, slot: u32) {
+        self.lanes[slot as usize].sealed = true;
+    }
+
+    /// Whether nothing that is pushed will be sent.
+    pub fn is_sealed(&self, slot: u32) -> bool {
+        self.lanes.get(slot as usize).is_none_or(|lane| lane.sealed)
     }
 
     /// Adds a delivery.
@@ -133,6 +148,9 @@ impl Lanes {
         bytes_max: usize,
     ) -> Pushed {
         let lane = &self.lanes[slot as usize];
+        if lane.sealed {
+            return Pushed::Taken;
+        }
         let (before, wanted) = (lane.outbox.bytes(), head.len() + tail.as_ref().map_or(0, Bytes::len));
         // Without a refusing socket the limit would blame the consumer for the worker's own delay.
         let mut limit = if lane.blocked.is_some() { bytes_max } else { usize::MAX };

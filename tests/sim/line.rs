@@ -33,6 +33,8 @@ pub(crate) struct Line {
     connected: bool,
     hung_up: bool,
     client_closed: bool,
+    /// The server has sent its close frame.
+    server_closed: bool,
     /// The client does nothing by itself: no heart-beat, no pong.
     pub(crate) frozen: bool,
     /// The client answers pings and forgets its own heart-beat, as a tab in the background.
@@ -76,6 +78,7 @@ impl Line {
             connected: false,
             hung_up: false,
             client_closed: false,
+            server_closed: false,
             frozen: false,
             sleepy: false,
             now: Millis(0),
@@ -132,6 +135,12 @@ impl Line {
     pub(crate) fn closes(&mut self) {
         self.client_closed = true;
         self.woken.raise();
+    }
+
+    /// The client says goodbye in the WebSocket's own words, without DISCONNECT.
+    pub(crate) fn says_goodbye(&mut self) {
+        let close = self.wire.close();
+        self.writes(&close);
     }
 
     /// The connection breaks: neither side can read or write any more.
@@ -209,6 +218,7 @@ impl Line {
 
     fn reads_from_server(&mut self, bytes: &[u8]) {
         for found in self.wire.receive(bytes) {
+            assert!(!self.server_closed, "the server wrote after its close frame");
             match found {
                 Found::Stomp(stomp) => self.understands(&stomp),
                 Found::Ping if self.frozen => {}
@@ -216,7 +226,10 @@ impl Line {
                     let pong = self.wire.pong();
                     self.writes(&pong);
                 }
-                Found::Close(code) => self.heard.push(Heard::End(Some(code))),
+                Found::Close(code) => {
+                    self.server_closed = true;
+                    self.heard.push(Heard::End(Some(code)));
+                }
             }
         }
     }
@@ -257,6 +270,7 @@ impl Line {
         if let Err(error) = taken {
             shard.end(slot, &Refusal::new(error.reason(), error.to_string()), now);
         } else if closed {
+            shard.said_goodbye(slot);
             self.hung_up = true;
         }
         shard.drain(now);

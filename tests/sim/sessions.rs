@@ -608,3 +608,38 @@ fn a_version_is_spoken_to_its_end() {
         alice.hears(&["RECEIPT bye", "END"]);
     }
 }
+
+#[test]
+fn nothing_follows_the_close_frame_of_a_websocket() {
+    for seed in 0..50 {
+        let mut dice = crate::walk::Dice::new(seed);
+        let world = World::new();
+        let bob = world.connect(Guest { link: Link::WebSocket, ..Guest::named("bob") });
+        let alice = world.connect_as("alice");
+        bob.subscribes("/topic/a");
+        bob.subscribes("/queue/a");
+        bob.heard();
+        world.holds_still();
+        for n in 0..20 {
+            if n == 10 {
+                bob.line(crate::line::Line::says_goodbye);
+            }
+            alice.sends("/topic/a", "x");
+            alice.sends("/queue/a", &n.to_string());
+            let choice = dice.below(100);
+            for _ in 0..dice.below(4) {
+                world.steps(choice);
+            }
+        }
+        world.moves_again();
+        let heard = bob.heard();
+        // The client's framing would have panicked at data behind it.
+        assert!(matches!(heard.last(), Some(Heard::End(Some(1000)))), "{:?}", heard.last());
+        // What the queue had for him is not lost with it.
+        let taken = |heard: &Heard| matches!(heard, Heard::Message(frame) if frame.headers.get("destination") == Some("/queue/a"));
+        let taken = heard.iter().filter(|heard| taken(heard)).count();
+        let carol = world.connect_as("carol");
+        carol.subscribes("/queue/a");
+        assert_eq!(taken + carol.messages().len(), 20, "seed {seed}");
+    }
+}

@@ -83,6 +83,11 @@ impl ClientFraming {
         }
     }
 
+    /// The client's own goodbye.
+    pub(crate) fn close(&self) -> Vec<u8> {
+        client_frame(0x8, &1000_u16.to_be_bytes())
+    }
+
     /// The answer to a ping.
     pub(crate) fn pong(&self) -> Vec<u8> {
         client_frame(0xa, &[])

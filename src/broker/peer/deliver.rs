@@ -28,7 +28,8 @@ impl Peer {
         };
         share.arrived += 1;
         let outbox_bytes = env.lanes.lane(self.id.slot).map_or(0, |lane| lane.outbox.bytes());
-        if share.paused || outbox_bytes > env.broker.settings().limits.outbox_bytes_max {
+        let has_room = outbox_bytes <= env.broker.settings().limits.outbox_bytes_max;
+        if share.paused || !has_room || env.lanes.is_sealed(self.id.slot) {
             share.paused = true;
             env.lanes.heed(self.id.slot, true);
             env.broker.queues.pause(&share.queue, consumer, tag, env.now);

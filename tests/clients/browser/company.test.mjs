@@ -5,7 +5,7 @@ import { after, before, test } from 'node:test';
 import { Broker } from '../broker.mjs';
 import { connect } from '../node/peer.mjs';
 import { Line } from './line.mjs';
-import { launch, LINE_DOWN, Person } from './person.mjs';
+import { launch, Person } from './person.mjs';
 import { numbered, sendAll } from './talk.mjs';
 
 let browser;
@@ -72,7 +72,7 @@ test('a list that missed an event is asked for again', async (t) => {
 
 test('after a broken connection the list is what it is then', async (t) => {
   const line = new Line();
-  const alice = await Person.join(t, browser, broker, 'alice', 'broken', { prepare: line.prepare, mayFail: LINE_DOWN });
+  const alice = await Person.join(t, browser, broker, 'alice', 'broken', { prepare: line.prepare });
   const bob = await connect(t, broker, { login: 'bob' });
   await bob.subscribe('/topic/chat/broken');
   await alice.seesMembers('alice', 'bob');

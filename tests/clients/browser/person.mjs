@@ -164,9 +164,6 @@ export const DEADLINE_MS = 12_000;
 /** The browser says so itself while the broker is down. */
 export const BROKER_DOWN = /WebSocket connection to .* failed/;
 
-/** The browser says so of what was still on its way when the test cut the line. */
-export const LINE_DOWN = /Data frame received after close/;
-
 /** The browser ends a process that it kept in reserve when it likes. */
 function signal(id, name) {
   try {

@@ -5,7 +5,7 @@ import { after, before, describe, test } from 'node:test';
 import { Broker, WITH_TOKENS } from '../broker.mjs';
 import { connect } from '../node/peer.mjs';
 import { Line } from './line.mjs';
-import { launch, LINE_DOWN, Person } from './person.mjs';
+import { launch, Person } from './person.mjs';
 import { numbered, sendAll, text } from './talk.mjs';
 
 let browser;
@@ -95,7 +95,7 @@ describe('with a broker that stays', () => {
   test('after a broken connection nothing is missing and nothing is there twice', async (t) => {
     const line = new Line();
     const bob = await connect(t, broker, { login: 'bob' });
-    const alice = await Person.join(t, browser, broker, 'alice', 'gap', { prepare: line.prepare, mayFail: LINE_DOWN });
+    const alice = await Person.join(t, browser, broker, 'alice', 'gap', { prepare: line.prepare });
     await alice.joins('gap-2');
     await alice.turnsTo('gap');
     let sent = 0;
@@ -153,7 +153,7 @@ test('where more is missing than is kept there is a mark', async (t) => {
   t.after(() => broker.stop());
   const line = new Line();
   const bob = await connect(t, broker, { login: 'bob' });
-  const options = { prepare: line.prepare, mayFail: LINE_DOWN, colorScheme: 'dark' };
+  const options = { prepare: line.prepare, colorScheme: 'dark' };
   const alice = await Person.join(t, browser, broker, 'alice', 'short', options);
   await sendAll(bob, 'short', numbered(1, 2));
   await alice.sees('number 2');
@@ -204,7 +204,7 @@ test('where the broker allows nothing but talk the page talks', async (t) => {
     await person.is('online');
     return person;
   };
-  const [alice, bob] = [await joined('alice', { prepare: line.prepare, mayFail: LINE_DOWN }), await joined('bob')];
+  const [alice, bob] = [await joined('alice', { prepare: line.prepare }), await joined('bob')];
   await alice.say('one');
   await bob.sees('one');
   await bob.page.locator('#say').pressSequentially('two');
