@@ -33,7 +33,7 @@ impl Peer {
             return Ok(Begun::Live);
         };
         let subscriber = self.listen(env, subscribe, &topic, own);
-        let signals = subscribe.headers.get("stompede-signals") == Some("message");
+        let signals = (subscribe.headers.get("stompede-signals") == Some("message")).then_some(0);
         if unread {
             self.listen_unread(env, subscribe.key);
         }

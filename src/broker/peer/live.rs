@@ -31,8 +31,8 @@ pub(super) enum Listening {
         room: Option<Box<str>>,
         /// It hears of refusals.
         errors: bool,
-        /// It hears of gaps at once.
-        signals: bool,
+        /// It hears of gaps at once, each time after the outbox has been written up to here.
+        signals: Option<u64>,
         /// What is kept is still to be read; until then it hears nothing else.
         replay: Option<Box<Replay>>,
         /// It is a queue that keeps messages while its user is away.

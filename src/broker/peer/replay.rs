@@ -10,7 +10,7 @@ use stompede_protocol::{AckId, AckMode, SubscriptionKey};
 use crate::backend::{Question, Read};
 use crate::broker::post::store_refusal;
 use crate::model::{Answer, Delivery, Destination, Message, Overflow, Page, Refusal, Start, StoreError};
-use crate::routing::{Note, SubscriberId};
+use crate::routing::Note;
 
 use super::calls::Asked;
 use super::membership::Entry;
@@ -159,6 +159,7 @@ impl Peer {
 
     /// Deliveries to this connection were dropped: whoever listens to what is kept hears that something is missing.
     pub(in crate::broker) fn lost_deliveries(&mut self, env: &mut Env<'_>) {
+        let written = env.lanes.lane(self.id.slot).map_or(0, |lane| lane.outbox.written_total());
         let mut told = Vec::new();
         for live in &self.live {
             let Listening::Topic { subscriber, replay: None, signals, .. } = &live.what else { continue };
@@ -167,27 +168,27 @@ impl Peer {
             if env.broker.settings().rules.history(&destination).is_none() {
                 continue;
             }
-            if env.table.note(*subscriber, Note::Say(false)) != Note::Say(false) && *signals {
-                told.push((live.key, *subscriber, destination));
+            env.table.note(*subscriber, Note::Say(false));
+            // While one signal waits another would say nothing new, and they would fill what they tell of.
+            if signals.is_some_and(|until| written >= until) {
+                told.push((live.key, destination));
             }
         }
-        for (key, subscriber, destination) in told {
-            self.signal_gap(env, key, subscriber, destination);
+        for (key, destination) in told {
+            self.signal_gap(env, key, destination);
         }
     }
 
-    fn signal_gap(
-        &mut self,
-        env: &mut Env<'_>,
-        key: SubscriptionKey,
-        subscriber: SubscriberId,
-        destination: Destination,
-    ) {
+    fn signal_gap(&mut self, env: &mut Env<'_>, key: SubscriptionKey, destination: Destination) {
         let mut headers = stompede_protocol::Headers::new();
         headers.push("stompede-event", "gap");
         let message = env.broker.message(destination, None, headers, bytes::Bytes::new(), env.now);
-        env.table.note(subscriber, Note::None);
         self.deliver_kept(env, key, &message, Some(false));
+        let end = env.lanes.lane(self.id.slot).map(|lane| lane.outbox.pushed_total());
+        let live = self.live.iter_mut().find(|live| live.key == key);
+        if let Some(Listening::Topic { signals, .. }) = live.map(|live| &mut live.what) {
+            *signals = end;
+        }
     }
 
     pub(super) fn unreadable(&self, key: SubscriptionKey, error: StoreError) -> Refusal {
