@@ -5,25 +5,14 @@ use stompede_protocol::Millis;
 use super::{Lane, Lanes};
 
 impl Lane {
-    /// For how long it has not caught up.
-    fn lag_ms(&self, now: Millis) -> u64 {
-        self.lagging.map_or(0, |since| now.since(since))
-    }
-
-    /// Whether the socket takes more than a trickle: a good part of the limit for each second that a reader is given.
-    fn takes_much(&self, outbox_bytes_max: usize, now: Millis) -> bool {
-        let ms = self.lag_ms(now).clamp(PROGRESS_MS, MUCH_MS_MAX);
-        self.takes(outbox_bytes_max / MUCH_PART, ms)
+    /// Whether the socket has taken a good part of the limit since it began to lag.
+    fn takes_much(&self, outbox_bytes_max: usize) -> bool {
+        self.taken as usize >= outbox_bytes_max / MUCH_PART
     }
 
     /// Whether it takes enough to have caught up within about a second, were there nothing new.
-    fn takes_fast(&self, outbox_bytes_max: usize, now: Millis) -> bool {
-        self.takes(outbox_bytes_max, self.lag_ms(now))
-    }
-
-    /// Whether it has taken `bytes` for each second of `ms` since it began to lag.
-    fn takes(&self, bytes: usize, ms: u64) -> bool {
-        u64::from(self.taken) * PROGRESS_MS >= bytes as u64 * ms
+    fn takes_fast(&self, outbox_bytes_max: usize, lag_ms: u64) -> bool {
+        u64::from(self.taken) * PROGRESS_MS >= outbox_bytes_max as u64 * lag_ms
     }
 }
 
@@ -56,7 +45,7 @@ impl Lanes {
         }
         let lane = &self.lanes[slot as usize];
         let progress_ms = self.progress_ms(outbox_bytes_max);
-        let lag_ms_max = match lane.takes_much(outbox_bytes_max, self.now) {
+        let lag_ms_max = match lane.takes_much(outbox_bytes_max) {
             true if self.is_pressed() => COMMON_LAG_MS_MAX,
             true => LAG_MS_MAX,
             false => progress_ms,
@@ -81,7 +70,8 @@ impl Lanes {
     /// many need long, who goes on reading fast is excused again.
     fn is_excused(&mut self, slot: u32, outbox_bytes_max: usize) -> bool {
         let lane = &self.lanes[slot as usize];
-        let reads_on = self.is_pressed() && lane.takes_fast(outbox_bytes_max, self.now);
+        let lag_ms = lane.lagging.map_or(0, |since| self.now.since(since));
+        let reads_on = self.is_pressed() && lane.takes_fast(outbox_bytes_max, lag_ms);
         if !lane.excused || reads_on && !self.is_patient() {
             let patience_ms = self.patience_ms();
             let keeps_up = reads_on || self.is_of_late(lane.lagging, PROGRESS_MS.max(patience_ms));
@@ -163,14 +153,12 @@ impl Lanes {
         let reading = |(_, lane): &(usize, &Lane)| self.is_of_late(lane.blocked, progress_ms);
         for (_, lane) in self.lanes.iter().filter(reading) {
             consumers += usize::from(lane.consumes && self.now.since(lane.wrote) <= LAG_MS_MAX);
-            let lags = lane.lagging.is_some() && lane.outbox.bytes() > bytes_min;
-            if !lags || !lane.takes_much(outbox_bytes_max, self.now) {
-                continue;
-            }
-            let lag_ms = lane.lag_ms(self.now);
+            let lags = lane.outbox.bytes() > bytes_min && lane.takes_much(outbox_bytes_max);
+            let Some(since) = lane.lagging.filter(|_| lags) else { continue };
+            let lag_ms = self.now.since(since);
             all += usize::from(lag_ms <= COMMON_LAG_MS_MAX);
             lately += usize::from(lag_ms <= LAG_MS_MAX);
-            fast += usize::from(lane.takes_fast(outbox_bytes_max, self.now));
+            fast += usize::from(lane.takes_fast(outbox_bytes_max, lag_ms));
         }
         let many =
             all >= MANY_MIN && (all * 2 >= self.lanes.len() || lately * MANY_SHARE >= self.lanes.len());
@@ -196,11 +184,8 @@ const PATIENCE_MS_MAX: u64 = 5_000;
 /// Who has been blocked for so many times as long as is common among those that came back may not come back.
 const TIMES_COMMON: u64 = 8;
 
-/// Who takes this part of the limit a second does read.
+/// Who has taken this part of the limit since it began to lag does read.
 const MUCH_PART: usize = 16;
-
-/// That is counted over so long at most, milliseconds: who resumes after an outage begins with nothing taken.
-const MUCH_MS_MAX: u64 = 2 * PROGRESS_MS;
 
 /// A consumer that reads but lags since lately may have so many times the limit waiting.
 pub(super) const LENIENCY: usize = 8;

@@ -75,24 +75,6 @@ fn a_trickle_is_given_room_for_a_second_only() {
 }
 
 #[test]
-fn what_was_taken_is_held_against_the_time_that_it_took() {
-    let mut lanes = Lanes::default();
-    let slots: Vec<u32> = (0..20).map(|_| lanes.open()).collect();
-    for (slot, takes) in slots.iter().zip([1, 7]) {
-        lanes.tick(Millis(0), 100);
-        push(&mut lanes, *slot, 150);
-        lanes.set_blocked(*slot, Some(Millis(0)));
-        for second in 1..=6 {
-            lanes.tick(Millis(second * 1_000), 100);
-            lanes.advance(*slot, takes, Millis(second * 1_000));
-            lanes.set_blocked(*slot, Some(Millis(second * 1_000)));
-        }
-    }
-    assert_eq!(push(&mut lanes, slots[0], 20), Pushed::Full);
-    assert_eq!(push(&mut lanes, slots[1], 20), Pushed::Taken);
-}
-
-#[test]
 fn who_has_taken_all_that_waited_begins_to_lag_anew() {
     for (taken, expected) in [(LENIENCY * 100, Pushed::Taken), (LENIENCY * 100 - 1, Pushed::Full)] {
         let mut lanes = Lanes::default();
