@@ -87,10 +87,7 @@ impl Broker {
 
     /// A user has read up to a message.
     pub(super) fn tell_read(&self, room: &str, user: &Arc<str>, place: Place, now: Now) {
-        let event = Event::read(At { room, timestamp_ms: now.wall_ms }, user, place);
-        if let Some(message) = self.event_message(room, event, now) {
-            self.relay.announce(&message);
-        }
+        self.tell_event(room, Event::read(At { room, timestamp_ms: now.wall_ms }, user, place), now);
         self.tell_membership(room, user, now);
     }
 
@@ -116,6 +113,10 @@ impl Broker {
             Announcement::Count { count, version } => Event::count(at, count, version),
             Announcement::Status { user, status } => Event::status(at, user, status),
         };
+        self.tell_event(room, event, now);
+    }
+
+    fn tell_event(&self, room: &str, event: Event, now: Now) {
         if let Some(message) = self.event_message(room, event, now) {
             self.relay.announce(&message);
         }
@@ -131,6 +132,7 @@ impl Broker {
     }
 }
 
-fn nobody(text: &'static str) -> Refusal {
+/// For what only a signed-in user has.
+pub(super) fn nobody(text: &'static str) -> Refusal {
     Refusal::new(CloseReason::Forbidden, text)
 }

@@ -12,6 +12,7 @@ use crate::model::{Address, CloseReason, Destination, Message, Principal, Refusa
 use crate::policy::access::Action;
 use crate::routing::ReplyRoute;
 
+use super::attendance::nobody;
 use super::door::{Broker, JSON};
 use super::settings::Now;
 
@@ -221,8 +222,8 @@ fn asked_only(name: &str) -> Refusal {
 
 /// SEND to `/app/chat/<room>/read` and `/app/chat/<room>/leave`.
 fn member_letter(principal: &Principal, room: &str, verb: Verb, body: &[u8]) -> Result<Letter, Refusal> {
-    let nobody = || Refusal::new(CloseReason::Forbidden, "only a signed-in user is member of rooms");
-    let user = principal.user.as_ref().ok_or_else(nobody)?;
+    let user = principal.user.as_ref();
+    let user = user.ok_or_else(|| nobody("only a signed-in user is member of rooms"))?;
     match verb {
         Verb::Read => Ok(Letter::Mark(Mark { room: room.into(), which: rooms::read::which(body)? })),
         _ => Ok(Letter::Leave(Arc::clone(user), room.into())),

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::ids::ConnectionId;
-use super::message::{Message, MessageId};
+use super::message::{Message, MessageId, written_as};
 
 /// Where a message stands in what is kept of its destination. Opaque to clients, and never given to two messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,11 +30,7 @@ impl FromStr for Position {
     type Err = NoPosition;
 
     fn from_str(text: &str) -> Result<Self, NoPosition> {
-        let (epoch, offset) = text.split_once('-').ok_or(NoPosition)?;
-        let epoch = u64::from_str_radix(epoch, 16).map_err(|_| NoPosition)?;
-        let position = Self { epoch, offset: offset.parse().map_err(|_| NoPosition)? };
-        // Just as we write it: no sign, no other case, no zeros before it.
-        if position.to_string() == text { Ok(position) } else { Err(NoPosition) }
+        written_as(text, |epoch, offset| Self { epoch, offset }).ok_or(NoPosition)
     }
 }
 

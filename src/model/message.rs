@@ -33,12 +33,16 @@ impl FromStr for MessageId {
     type Err = NoMessageId;
 
     fn from_str(text: &str) -> Result<Self, NoMessageId> {
-        let (node, number) = text.split_once('-').ok_or(NoMessageId)?;
-        let node = u64::from_str_radix(node, 16).map_err(|_| NoMessageId)?;
-        let id = Self { node, number: number.parse().map_err(|_| NoMessageId)? };
-        // Just as it is written.
-        if id.to_string() == text { Ok(id) } else { Err(NoMessageId) }
+        written_as(text, |node, number| Self { node, number }).ok_or(NoMessageId)
     }
+}
+
+/// What is made of the hexadecimal and the decimal number of `text`, a dash between them, if it is written just so: without
+/// a sign, in no other case, and with no other zeros before it.
+pub(super) fn written_as<T: fmt::Display>(text: &str, make: impl Fn(u64, u64) -> T) -> Option<T> {
+    let (hexadecimal, decimal) = text.split_once('-')?;
+    let made = make(u64::from_str_radix(hexadecimal, 16).ok()?, decimal.parse().ok()?);
+    (made.to_string() == text).then_some(made)
 }
 
 /// A message as it is routed. What differs between receivers is not in here.

@@ -72,7 +72,7 @@ impl Peer {
     }
 
     /// Half of the outbox is left to everything else: who looks at a long queue is not slow.
-    fn has_room(&self, env: &Env<'_>) -> bool {
+    pub(super) fn has_room(&self, env: &Env<'_>) -> bool {
         let outbox_bytes = env.lanes.lane(self.id.slot).map_or(0, |lane| lane.outbox.bytes());
         outbox_bytes * 2 <= env.broker.settings().limits.outbox_bytes_max
     }

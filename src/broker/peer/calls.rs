@@ -82,13 +82,16 @@ impl Calls {
         }
     }
 
-    fn note(&mut self, call: u32, answer: Answer) -> bool {
-        let Some(open) = &mut self.0 else { return false };
-        let Some(waiting) = open.waiting.iter_mut().find(|waiting| waiting.call == call) else {
-            return false;
-        };
-        waiting.answer = Some(answer);
-        true
+    /// Keeps the answer to a question of the line; one to another is given back.
+    fn note(&mut self, call: u32, answer: Answer) -> Option<Answer> {
+        let mut waiting = self.0.iter_mut().flat_map(|open| &mut open.waiting);
+        match waiting.find(|waiting| waiting.call == call) {
+            Some(waiting) => {
+                waiting.answer = Some(answer);
+                None
+            }
+            None => Some(answer),
+        }
     }
 
     /// The oldest question, if it is answered.
@@ -114,11 +117,10 @@ impl Peer {
         if self.is_closing() {
             return;
         }
-        if !self.calls.note(call, answer.clone()) {
-            return match answer {
-                Answer::Unread(counts) => self.counted(env, call, counts),
-                answer => self.read_page(env, call, answer),
-            };
+        match self.calls.note(call, answer) {
+            None => {}
+            Some(Answer::Unread(counts)) => return self.counted(env, call, counts),
+            Some(answer) => return self.read_page(env, call, answer),
         }
         while let Some(waiting) = self.calls.next_answered() {
             self.conclude(env, waiting);

@@ -134,8 +134,7 @@ impl Peer {
 
     /// Reads on for all subscriptions that are not live yet, if the outbox has room.
     pub(super) fn read_further(&mut self, env: &mut Env<'_>) {
-        let outbox_bytes = env.lanes.lane(self.id.slot).map_or(0, |lane| lane.outbox.bytes());
-        if outbox_bytes * 2 > env.broker.settings().limits.outbox_bytes_max {
+        if !self.has_room(env) {
             return env.lanes.heed(self.id.slot, true);
         }
         let waiting: SmallVec<[SubscriptionKey; 2]> =
