@@ -22,6 +22,12 @@ impl Sink for Nobody {
 
     fn force(&self, _: &Arc<Message>) {}
 
+    fn room_for(&self, _: &Destination, _: usize, _: WorkerId) -> Result<(), Full> {
+        Ok(())
+    }
+
+    fn tell_room(&self, _: WorkerId) {}
+
     fn answer(&self, _: Ticket, _: Answer) {}
 }
 

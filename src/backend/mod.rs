@@ -11,6 +11,7 @@ use crate::model::{Answer, ConnectionId, Destination, Full, Message, Ticket, Wor
 
 pub mod cursors;
 pub mod history;
+mod journal;
 pub mod memberships;
 pub mod memory;
 mod queues;
@@ -20,6 +21,7 @@ pub use queues::{Due, QueueError, Queued, Queues};
 
 pub use cursors::Cursors;
 pub use history::{Appended, History, Patience, Question, Read, UNREAD_MAX, Unappended};
+pub use journal::{Journal, Kept, KnownKey, Unkept};
 pub use memberships::{Membership, MembershipError, Memberships};
 
 /// Makes what publishes, once it is known where messages go.
@@ -44,6 +46,10 @@ pub struct Backend {
     pub memberships: Arc<dyn Memberships>,
     /// Work queues.
     pub queues: Arc<dyn Queues>,
+    /// When what is done is safe.
+    pub journal: Arc<dyn Journal>,
+    /// Idempotency keys of what was accepted before this process began.
+    pub known_keys: Vec<KnownKey>,
     /// Makes the bus.
     pub bus: BusMaker,
 }
@@ -76,6 +82,12 @@ pub trait Sink: Send + Sync + Debug {
 
     /// Hands a message to every interested worker, room or not: for what is bounded elsewhere.
     fn force(&self, message: &Arc<Message>);
+
+    /// Whether a message that is to be handed over later would have room now; otherwise the worker is told when it has.
+    fn room_for(&self, destination: &Destination, cost_bytes: usize, from: WorkerId) -> Result<(), Full>;
+
+    /// A store that was too busy for a worker takes messages again.
+    fn tell_room(&self, worker: WorkerId);
 
     /// Hands the answer to whoever asked, behind everything that his worker was handed before.
     fn answer(&self, ticket: Ticket, answer: Answer);

@@ -16,7 +16,9 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use crate::model::{Destination, Message, expiry};
+use crate::model::{Destination, Message, StoreError, Ticket, expiry};
+
+use super::Kept;
 
 /// A message in a queue.
 #[derive(Debug, Clone)]
@@ -62,6 +64,12 @@ pub enum QueueError {
     /// All queues together would exceed the named number of bytes.
     #[error("all queues together would hold more than {0} bytes, their limit")]
     Store(usize),
+    /// The store's own line has no room now; whoever asked is told when it has.
+    #[error("there is no room now")]
+    Busy,
+    /// It will not be kept.
+    #[error(transparent)]
+    Unkept(StoreError),
 }
 
 /// Work queues: messages wait, are taken by one, and come back unless settled. `tests/backends` judges every adapter.
@@ -72,11 +80,12 @@ pub trait Queues: Send + Sync + Debug {
     /// Whether so many more messages of so many bytes in all have room.
     fn admit(&self, queue: &Destination, messages: usize, bytes: usize) -> Result<(), QueueError>;
 
-    /// Adds a message at the end.
-    fn put(&self, queue: &Destination, message: Arc<Message>) -> Result<(), QueueError>;
+    /// Adds a message at the end. With [`Kept::Later`] it is ready, and can be taken, when the store has answered with
+    /// [`Answer::Queued`](crate::model::Answer::Queued).
+    fn put(&self, queue: &Destination, message: Arc<Message>, ticket: Ticket) -> Result<Kept, QueueError>;
 
-    /// Adds a message at the end, room or not: what has begun is finished.
-    fn force(&self, queue: &Destination, message: Arc<Message>);
+    /// As [`Queues::put`], room or not: what has begun is finished.
+    fn force(&self, queue: &Destination, message: Arc<Message>, ticket: Ticket) -> Kept;
 
     /// Takes the oldest message that is ready, expired or not, and counts it as handed out.
     fn take(&self, queue: &Destination) -> Option<Queued>;

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use stompede_protocol::Headers;
 
-use crate::backend::{Backend, Bus, Cursors, History, Memberships, Queues, Relay};
+use crate::backend::{Backend, Bus, Cursors, History, Journal, KnownKey, Memberships, Queues, Relay};
 use crate::features::{Attendance, Dispatcher, Idempotency};
 use crate::model::{Destination, Message, MessageId, WorkerId};
 use crate::routing::{Directory, Inboxes, Replies};
@@ -32,6 +32,7 @@ pub struct Broker {
     pub(super) queues: Dispatcher,
     pub(super) idempotency: Arc<Idempotency>,
     queue_store: Arc<dyn Queues>,
+    pub(super) journal: Arc<dyn Journal>,
     counters: Counters,
     next_message: AtomicU64,
     worker_loads: Box<[Load]>,
@@ -52,7 +53,11 @@ impl Broker {
             inboxes: Arc::clone(&inboxes),
             idempotency: Arc::clone(&idempotency),
         };
-        let Backend { presence, memberships, cursors, queues: queue_store, bus } = backend;
+        let Backend { presence, memberships, cursors, queues: queue_store, journal, known_keys, bus } =
+            backend;
+        for KnownKey { destination, user, key } in known_keys {
+            idempotency.recall(&destination, &user, &key);
+        }
         let Bus { relay, history } = bus(Arc::new(sink));
         let counters = Counters::default();
         let queues = Dispatcher::new(
@@ -70,6 +75,7 @@ impl Broker {
             attendance: Attendance::new(presence, parts.settings.linger_ms),
             queues,
             queue_store,
+            journal,
             idempotency,
             replies: Replies::default(),
             counters,
@@ -129,6 +135,14 @@ impl Broker {
             metered_users: self.parts.user_rates.len(),
             inbox_items: self.inboxes.workers().map(|worker| self.inboxes.of(worker).len()).sum(),
         }
+    }
+
+    /// Whether the stores take messages.
+    ///
+    /// # Errors
+    /// Why not, in words for an operator.
+    pub fn health(&self) -> Result<(), String> {
+        self.journal.health()
     }
 
     /// No new session is accepted from now on.
@@ -207,6 +221,7 @@ impl Broker {
     pub(super) fn tick(&self, now: Now) {
         self.queues.tick(now);
         self.idempotency.tick(now.mono);
+        self.journal.tick(now.wall_ms);
         self.history.tick(now.wall_ms);
         self.cursors.tick(now.wall_ms.saturating_sub(DEVICE_AGE_MS_MAX));
         self.tick_rooms(now);

@@ -62,7 +62,9 @@ impl Letter {
     /// Where it is kept, if its destination is.
     pub(super) fn kept_at(&self) -> Option<&Destination> {
         match self {
-            Self::Topic(message) => Some(&message.destination),
+            Self::Topic(message) | Self::Queue(message) | Self::Handler(message) => {
+                Some(&message.destination)
+            }
             _ => None,
         }
     }

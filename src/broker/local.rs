@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::backend::{Inbound, Sink};
 use crate::features::Idempotency;
-use crate::model::{Answer, Full, Message, Ticket};
+use crate::model::{Answer, Destination, Full, Message, Ticket, WorkerId};
 use crate::routing::{Directory, Inboxes, Item};
 
 /// The node's own side of the bus.
@@ -29,10 +29,23 @@ impl Sink for LocalSink {
         }
     }
 
+    fn room_for(&self, destination: &Destination, cost_bytes: usize, from: WorkerId) -> Result<(), Full> {
+        self.inboxes.check(self.directory.interested(destination), cost_bytes, from)
+    }
+
+    fn tell_room(&self, worker: WorkerId) {
+        self.inboxes.force(worker, Item::Room);
+    }
+
     fn answer(&self, ticket: Ticket, answer: Answer) {
-        if let (Answer::Stored(stored), true) = (&answer, ticket.key != 0) {
+        let accepted = match &answer {
+            Answer::Stored(stored) => Some(stored.is_ok()),
+            Answer::Queued(_, queued) => Some(queued.is_ok()),
+            _ => None,
+        };
+        if let Some(is_accepted) = accepted.filter(|_| ticket.key != 0) {
             // Here, for whoever sent it may be gone.
-            self.idempotency.settle(ticket.key, stored.is_ok());
+            self.idempotency.settle(ticket.key, is_accepted);
         }
         self.inboxes.force(ticket.connection.worker, Item::Answer { ticket, answer });
     }

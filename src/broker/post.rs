@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::backend::{Appended, Patience, QueueError, Unappended};
+use crate::backend::{Appended, Kept, Patience, QueueError, Unappended};
 use crate::features::idempotency::Seen;
 use crate::model::{CloseReason, Destination, Full, Message, Refusal, StoreError, Ticket};
 use crate::routing::Item;
@@ -14,10 +14,13 @@ use super::letters::Letter;
 use super::settings::Now;
 
 /// What became of a letter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Posted {
     /// It is on its way.
+    #[default]
     Now,
+    /// It is done, but not yet safe.
+    Unsafe,
     /// A store will answer.
     Later,
 }
@@ -63,7 +66,7 @@ impl Broker {
         }
         let mut rooms = queued.into_iter();
         rooms.try_for_each(|(queue, messages, bytes)| {
-            self.queues.admit(queue, messages, bytes).map_err(|error| queue_full(queue, &error))
+            self.queues.admit(queue, messages, bytes).map_err(|error| unqueued(queue, &error))
         })
     }
 
@@ -79,7 +82,7 @@ impl Broker {
                 None => self.relay.announce(message),
             },
             Letter::Queue(message) | Letter::Handler(message) => {
-                self.queues.publish_anyway(&message.destination, Arc::clone(message), now);
+                self.queues.publish_anyway(&message.destination, Arc::clone(message), ticket, now);
             }
             Letter::Reply(route, message) => {
                 let item = Item::Reply { route: route.clone(), message: Arc::clone(message) };
@@ -91,10 +94,13 @@ impl Broker {
         }
     }
 
-    /// Whether a store keeps what is posted by this letter.
+    /// Whether a store keeps what is posted by this letter, and answers when it has.
     pub(super) fn keeps(&self, letter: &Letter) -> bool {
-        let rules = &self.parts.settings.rules;
-        letter.kept_at().is_some_and(|destination| rules.history(destination).is_some())
+        match letter {
+            Letter::Topic(message) => self.parts.settings.rules.history(&message.destination).is_some(),
+            Letter::Queue(_) | Letter::Handler(_) => self.journal.is_late(),
+            _ => false,
+        }
     }
 
     /// Puts a letter on its way, unless it is there already. `begun`: its transaction has, so no limit of a queue may
@@ -142,27 +148,31 @@ impl Broker {
                 }
                 None => self.relay.publish(message, Some(from))?,
             },
-            Letter::Queue(message) | Letter::Handler(message) if begun => {
-                self.queues.publish_anyway(&message.destination, Arc::clone(message), now);
+            Letter::Queue(message) | Letter::Handler(message) => {
+                let queue = &message.destination;
+                let kept = if begun {
+                    self.queues.publish_anyway(queue, Arc::clone(message), ticket, now)
+                } else {
+                    let queued = self.queues.publish(queue, Arc::clone(message), ticket, now);
+                    queued.map_err(|error| unqueued(queue, &error))?
+                };
+                return Ok(if kept == Kept::Later { Posted::Later } else { Posted::Now });
             }
-            Letter::Queue(message) | Letter::Handler(message) => self.enqueue(message, now)?,
             Letter::Reply(route, message) => {
                 let item = Item::Reply { route: route.clone(), message: Arc::clone(message) };
                 self.inboxes.offer(route.connection.worker, item, Some(from))?;
             }
             Letter::Typing(message) => self.relay.publish(message, Some(from))?,
             Letter::Status(user, wish) => self.set_status(user, wish, now),
-            Letter::Leave(user, room) => self.end_membership(room, user, now),
+            Letter::Leave(user, room) => {
+                self.end_membership(room, user, now);
+                return Ok(Posted::Unsafe);
+            }
             // The session's own business.
             Letter::Refresh(_) | Letter::Mark(_) | Letter::Nothing => {}
             Letter::Expired => self.counters().sends_expired.add(1),
         }
         Ok(Posted::Now)
-    }
-
-    fn enqueue(&self, message: &Arc<Message>, now: Now) -> Result<(), Unposted> {
-        let queued = self.queues.publish(&message.destination, Arc::clone(message), now);
-        queued.map_err(|error| queue_full(&message.destination, &error))
     }
 }
 
@@ -182,8 +192,10 @@ pub(super) fn store_refusal(destination: &Destination, error: StoreError) -> Ref
     Refusal::new(reason, error.to_string()).at(destination.as_str())
 }
 
-fn queue_full(queue: &Destination, error: &QueueError) -> Unposted {
+fn unqueued(queue: &Destination, error: &QueueError) -> Unposted {
     let reason = match error {
+        QueueError::Busy => return Unposted::Full,
+        QueueError::Unkept(error) => return Unposted::Refused(store_refusal(queue, *error)),
         QueueError::Store(_) => CloseReason::StoreFull,
         QueueError::Messages(_) | QueueError::Bytes(_) | QueueError::Queues(_) => CloseReason::QueueFull,
     };

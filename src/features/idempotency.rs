@@ -74,6 +74,14 @@ impl Idempotency {
         Seen::Never
     }
 
+    /// A SEND with this key was accepted before this process began.
+    pub fn recall(&self, destination: &Destination, user: &str, key: &str) {
+        let hash = self.hash(destination, user, key);
+        if self.check(destination, hash, Millis(0)) == Seen::Never {
+            self.accepted(destination, hash);
+        }
+    }
+
     /// The SEND of a key was accepted.
     pub fn accepted(&self, destination: &Destination, hash: u64) {
         let mut windows = self.windows.lock();

@@ -7,8 +7,8 @@ use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use stompede_protocol::SubscriptionKey;
 
-use crate::backend::{QueueError, Queued, Queues};
-use crate::model::{ConnectionId, Destination, Message, Now};
+use crate::backend::{Kept, QueueError, Queued, Queues};
+use crate::model::{ConnectionId, Destination, Message, Now, Ticket};
 use crate::routing::{Inboxes, Item};
 
 use dead_letters::{Reason, Undertaker};
@@ -81,16 +81,29 @@ impl Dispatcher {
     }
 
     /// Puts a message into the queue and hands out what can be.
-    pub fn publish(&self, queue: &Destination, message: Arc<Message>, now: Now) -> Result<(), QueueError> {
-        self.store.put(queue, message)?;
-        self.hand_out(queue, now);
-        Ok(())
+    pub fn publish(
+        &self,
+        queue: &Destination,
+        message: Arc<Message>,
+        ticket: Ticket,
+        now: Now,
+    ) -> Result<Kept, QueueError> {
+        let kept = self.store.put(queue, message, ticket)?;
+        self.hand_out_kept(queue, kept, now);
+        Ok(kept)
     }
 
     /// As [`Dispatcher::publish`], room or not: for the rest of a transaction that has begun.
-    pub fn publish_anyway(&self, queue: &Destination, message: Arc<Message>, now: Now) {
-        self.store.force(queue, message);
-        self.hand_out(queue, now);
+    pub fn publish_anyway(
+        &self,
+        queue: &Destination,
+        message: Arc<Message>,
+        ticket: Ticket,
+        now: Now,
+    ) -> Kept {
+        let kept = self.store.force(queue, message, ticket);
+        self.hand_out_kept(queue, kept, now);
+        kept
     }
 
     /// Adds a consumer that may have `credit` messages at once.
@@ -203,7 +216,14 @@ impl Dispatcher {
         }
     }
 
-    fn hand_out(&self, queue: &Destination, now: Now) {
+    fn hand_out_kept(&self, queue: &Destination, kept: Kept, now: Now) {
+        if kept == Kept::Now {
+            self.hand_out(queue, now);
+        }
+    }
+
+    /// Hands out what can be: something is ready in the queue.
+    pub fn hand_out(&self, queue: &Destination, now: Now) {
         let Some(group) = self.group(queue) else { return };
         let buried = self.pump(queue, &mut group.lock(), now);
         if buried {

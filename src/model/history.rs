@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::destination::Destination;
 use super::ids::ConnectionId;
 use super::message::{Message, MessageId, written_as};
 
@@ -88,6 +89,10 @@ pub struct Page {
 pub enum Answer {
     /// The message is stored there, and on its way to the subscribers.
     Stored(Result<Position, StoreError>),
+    /// The message is stored in this queue, and ready there.
+    Queued(Destination, Result<(), StoreError>),
+    /// Everything that was done before the question is safe.
+    Synced(Result<(), StoreError>),
     /// What was read.
     Page(Result<Page, StoreError>),
     /// Where it stands.
@@ -131,7 +136,12 @@ impl Answer {
         match self {
             Self::Page(Ok(page)) => page.messages.iter().map(|message| message.cost_bytes()).sum(),
             Self::Unread(Ok(counts)) => size_of_val::<[u32]>(counts),
-            Self::Stored(_) | Self::Found(_) | Self::Page(Err(_)) | Self::Unread(Err(_)) => 0,
+            Self::Stored(_)
+            | Self::Queued(..)
+            | Self::Synced(_)
+            | Self::Found(_)
+            | Self::Page(Err(_))
+            | Self::Unread(Err(_)) => 0,
         }
     }
 }

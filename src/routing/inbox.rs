@@ -52,7 +52,7 @@ pub enum Item {
         /// The answer.
         answer: Answer,
     },
-    /// An inbox that was full when this worker wanted to publish has room again.
+    /// An inbox or a store that was full when this worker wanted to publish has room again.
     Room,
 }
 
@@ -209,6 +209,19 @@ impl Inboxes {
         }
         drop(states);
         wakers.into_iter().for_each(Waker::wake);
+        Ok(())
+    }
+
+    /// Whether a message of `cost_bytes` has room in all of `workers`; if not, `from` is told when it has.
+    pub fn check(&self, workers: WorkerSet, cost_bytes: usize, from: WorkerId) -> Result<(), Full> {
+        for worker in workers.iter() {
+            let inbox = self.of(worker);
+            let mut state = inbox.state.lock();
+            if !inbox.has_room(&state, size_of::<Item>() + cost_bytes) {
+                state.waiting = state.waiting.with(from);
+                return Err(Full);
+            }
+        }
         Ok(())
     }
 

@@ -6,8 +6,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use stompede::backend::{QueueError, Queued, Queues};
-use stompede::model::{Address, Destination, Limits, Message, MessageId};
+use stompede::model::{Address, ConnectionId, Destination, Limits, Message, MessageId, Ticket, WorkerId};
 use stompede_protocol::Headers;
+
+pub(crate) const TICKET: Ticket =
+    Ticket { connection: ConnectionId { worker: WorkerId(0), slot: 0, serial: 0 }, call: 1, key: 0 };
 
 /// Makes an empty store within limits and so many bytes in all.
 pub(crate) type Maker = fn(&Limits, usize) -> Arc<dyn Queues>;
@@ -60,6 +63,10 @@ fn name(queue: &str) -> Destination {
     }
 }
 
+fn put(queues: &dyn Queues, queue: &Destination, message: Arc<Message>) -> Result<(), QueueError> {
+    queues.put(queue, message, TICKET).map(drop)
+}
+
 fn message(number: u64) -> Arc<Message> {
     good_until(number, "0")
 }
@@ -82,7 +89,7 @@ fn good_until(number: u64, expires: &str) -> Arc<Message> {
 /// With messages 1 to `count` in `/queue/a`.
 fn filled(queues: &dyn Queues, count: u64) -> Destination {
     let a = name("/queue/a");
-    (1..=count).for_each(|number| queues.put(&a, message(number)).unwrap());
+    (1..=count).for_each(|number| put(queues, &a, message(number)).unwrap());
     a
 }
 
@@ -173,43 +180,43 @@ pub(crate) fn a_full_queue_refuses_and_so_does_one_queue_too_many(make: Maker) {
     let limits = Limits { queue_messages_max: 3, queues_max: 1, ..Limits::default() };
     let queues = make(&limits, usize::MAX);
     let (a, b) = (filled(&*queues, 3), name("/queue/b"));
-    assert_eq!(queues.put(&a, message(4)), Err(QueueError::Messages(3)));
+    assert_eq!(put(&*queues, &a, message(4)), Err(QueueError::Messages(3)));
     assert_eq!(queues.admit(&a, 1, 1), Err(QueueError::Messages(3)));
-    assert_eq!(queues.put(&b, message(4)), Err(QueueError::Queues(1)));
+    assert_eq!(put(&*queues, &b, message(4)), Err(QueueError::Queues(1)));
     let tag = tag(&*queues, &a);
     queues.settle(&a, tag);
     assert_eq!(queues.admit(&a, 1, 1), Ok(()));
     assert_eq!(queues.admit(&a, 2, 1), Err(QueueError::Messages(3)));
-    queues.put(&a, message(4)).unwrap();
+    put(&*queues, &a, message(4)).unwrap();
     for queued in take_all(&*queues, &a) {
         queues.settle(&a, queued.tag);
     }
-    queues.put(&b, message(5)).unwrap();
+    put(&*queues, &b, message(5)).unwrap();
 }
 
 pub(crate) fn bytes_are_bounded_too_but_one_message_always_fits(make: Maker) {
     let queues = make(&Limits { queue_bytes_max: 1, ..Limits::default() }, usize::MAX);
     let a = filled(&*queues, 1);
-    assert_eq!(queues.put(&a, message(2)), Err(QueueError::Bytes(1)));
+    assert_eq!(put(&*queues, &a, message(2)), Err(QueueError::Bytes(1)));
 }
 
 pub(crate) fn all_queues_together_are_bounded(make: Maker) {
     let room = 2 * message(1).cost_bytes();
     let queues = make(&Limits::default(), room);
     let (a, b) = (filled(&*queues, 1), name("/queue/b"));
-    queues.put(&b, message(2)).unwrap();
-    assert_eq!(queues.put(&a, message(3)), Err(QueueError::Store(room)));
+    put(&*queues, &b, message(2)).unwrap();
+    assert_eq!(put(&*queues, &a, message(3)), Err(QueueError::Store(room)));
     assert_eq!(queues.admit(&name("/queue/c"), 1, 1), Err(QueueError::Store(room)));
     let tag = tag(&*queues, &b);
     queues.settle(&b, tag);
-    queues.put(&a, message(3)).unwrap();
+    put(&*queues, &a, message(3)).unwrap();
 }
 
 pub(crate) fn what_has_begun_is_finished_past_every_limit(make: Maker) {
     let limits = Limits { queue_messages_max: 1, queues_max: 1, queue_bytes_max: 1, ..Limits::default() };
     let queues = make(&limits, 1);
     for queue in ["/queue/a", "/queue/a", "/queue/b"] {
-        queues.force(&name(queue), message(1));
+        queues.force(&name(queue), message(1), TICKET);
     }
     assert_eq!(queues.len(), 2);
     assert_eq!(take_all(&*queues, &name("/queue/a")).len(), 2);
@@ -222,7 +229,7 @@ pub(crate) fn what_is_out_or_postponed_counts_towards_the_limits(make: Maker) {
     let [first, _] = [(); 2].map(|()| tag(&*queues, &a));
     queues.postpone(&a, first, 1_000);
     assert_eq!(queues.bytes(), bytes);
-    assert_eq!(queues.put(&a, message(3)), Err(QueueError::Messages(2)));
+    assert_eq!(put(&*queues, &a, message(3)), Err(QueueError::Messages(2)));
 }
 
 pub(crate) fn a_postponed_message_is_ready_when_it_is_due_and_stands_where_it_stood(make: Maker) {
@@ -235,7 +242,7 @@ pub(crate) fn a_postponed_message_is_ready_when_it_is_due_and_stands_where_it_st
     assert_eq!(numbers(&take_all(&*queues, &a)), [3]);
     assert_eq!(queues.sweep(1_000, 10).ready, std::slice::from_ref(&a));
     assert!(queues.sweep(1_000, 10).ready.is_empty());
-    queues.put(&a, message(4)).unwrap();
+    put(&*queues, &a, message(4)).unwrap();
     assert_eq!(queues.sweep(5_000, 10).ready, std::slice::from_ref(&a));
     assert_eq!(numbers(&take_all(&*queues, &a)), [1, 2, 4]);
 }
@@ -243,8 +250,8 @@ pub(crate) fn a_postponed_message_is_ready_when_it_is_due_and_stands_where_it_st
 pub(crate) fn what_expires_is_handed_over_once_it_is_past_its_time(make: Maker) {
     let queues = roomy(make);
     let (a, b) = (filled(&*queues, 1), name("/queue/b"));
-    queues.put(&a, good_until(2, "1000")).unwrap();
-    queues.put(&b, good_until(3, "500")).unwrap();
+    put(&*queues, &a, good_until(2, "1000")).unwrap();
+    put(&*queues, &b, good_until(3, "500")).unwrap();
     assert!(queues.sweep(500, 10).expired.is_empty(), "the last millisecond is still good");
     let expired = queues.sweep(1_001, 10).expired;
     let found: Vec<_> = expired.iter().map(|(queue, queued)| (queue, queued.message.id.number)).collect();
@@ -261,7 +268,7 @@ pub(crate) fn what_expires_is_handed_over_once_it_is_past_its_time(make: Maker) 
 pub(crate) fn what_is_taken_does_not_expire_until_it_comes_back(make: Maker) {
     let queues = roomy(make);
     let a = name("/queue/a");
-    queues.put(&a, good_until(1, "1000")).unwrap();
+    put(&*queues, &a, good_until(1, "1000")).unwrap();
     let taken = queues.take(&a).unwrap();
     assert_eq!(taken.expires_ms, Some(1_000));
     assert!(queues.sweep(2_000, 10).expired.is_empty());
@@ -277,8 +284,8 @@ pub(crate) fn what_is_taken_does_not_expire_until_it_comes_back(make: Maker) {
 pub(crate) fn a_postponed_message_may_expire_before_it_is_due(make: Maker) {
     let queues = roomy(make);
     let a = name("/queue/a");
-    queues.put(&a, good_until(1, "1000")).unwrap();
-    queues.put(&a, good_until(2, "3000")).unwrap();
+    put(&*queues, &a, good_until(1, "1000")).unwrap();
+    put(&*queues, &a, good_until(2, "3000")).unwrap();
     for queued in take_all(&*queues, &a) {
         queues.postpone(&a, queued.tag, 2_000);
     }
@@ -294,7 +301,7 @@ pub(crate) fn a_postponed_message_may_expire_before_it_is_due(make: Maker) {
 pub(crate) fn a_sweep_does_no_more_than_it_is_told_and_the_next_one_goes_on(make: Maker) {
     let queues = roomy(make);
     let a = name("/queue/a");
-    (1..=5).for_each(|number| queues.put(&a, good_until(number, "1000")).unwrap());
+    (1..=5).for_each(|number| put(&*queues, &a, good_until(number, "1000")).unwrap());
     let swept: Vec<usize> = (0..4).map(|_| queues.sweep(1_001, 2).expired.len()).collect();
     assert_eq!(swept, [2, 2, 1, 0]);
 }
@@ -317,7 +324,7 @@ pub(crate) fn a_buried_message_stands_at_the_end_of_the_other_queue(make: Maker)
 pub(crate) fn the_oldest_that_are_ready_make_room_for_what_is_buried(make: Maker) {
     let queues = make(&Limits { queue_messages_max: 3, ..Limits::default() }, usize::MAX);
     let (a, dead) = (filled(&*queues, 2), name("/queue/dlq.a"));
-    (11..=13).for_each(|number| queues.put(&dead, message(number)).unwrap());
+    (11..=13).for_each(|number| put(&*queues, &dead, message(number)).unwrap());
     assert_eq!(take(&*queues, &dead), Some((11, 0)));
     let first = tag(&*queues, &a);
     assert_eq!(queues.bury(&a, first, &dead, message(14)), 1);
@@ -329,7 +336,7 @@ pub(crate) fn the_oldest_that_are_ready_make_room_for_what_is_buried(make: Maker
 pub(crate) fn a_letter_that_nothing_can_make_room_for_is_lost(make: Maker) {
     let queues = make(&Limits { queue_messages_max: 1, ..Limits::default() }, usize::MAX);
     let (a, dead) = (filled(&*queues, 1), name("/queue/dlq.a"));
-    queues.put(&dead, message(11)).unwrap();
+    put(&*queues, &dead, message(11)).unwrap();
     let kept = tag(&*queues, &dead);
     let lost = tag(&*queues, &a);
     assert_eq!(queues.bury(&a, lost, &dead, message(12)), 1);
@@ -384,7 +391,7 @@ pub(crate) fn a_tag_is_never_given_twice(make: Maker) {
     let queues = roomy(make);
     let (mut last, a) = (0, name("/queue/a"));
     for number in 1..=3 {
-        queues.put(&a, message(number)).unwrap();
+        put(&*queues, &a, message(number)).unwrap();
         assert!(queues.newest(&a) > last, "an empty queue begins anew, its tags do not");
         last = tag(&*queues, &a);
         queues.settle(&a, last);

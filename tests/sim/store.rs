@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use stompede::backend::memory::MemoryHistory;
 use stompede::backend::{Appended, Bus, BusMaker, History, Inbound, Patience, Question, Sink, Unappended};
-use stompede::model::{Answer, Destination, Full, Message, Retention, StoreError, Ticket};
+use stompede::model::{Answer, Destination, Full, Message, Retention, StoreError, Ticket, WorkerId};
 
 /// Orders wait in line and are done in their order, as by a thread that writes to a disk.
 #[derive(Debug)]
@@ -171,6 +171,14 @@ impl Sink for FaultySink {
         *self.last.lock().expect("nobody panicked") = Some(Arc::clone(message));
         self.inner.force(message);
         self.release_page();
+    }
+
+    fn room_for(&self, destination: &Destination, cost_bytes: usize, from: WorkerId) -> Result<(), Full> {
+        self.inner.room_for(destination, cost_bytes, from)
+    }
+
+    fn tell_room(&self, worker: WorkerId) {
+        self.inner.tell_room(worker);
     }
 
     fn answer(&self, ticket: Ticket, mut answer: Answer) {

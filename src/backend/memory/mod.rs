@@ -18,7 +18,7 @@ pub use relay::MemoryRelay;
 
 use std::sync::Arc;
 
-use super::{Backend, Bus};
+use super::{Backend, Bus, Unkept};
 use crate::model::Limits;
 
 /// A backend in this process, which may hold `memory_bytes_max`.
@@ -28,6 +28,8 @@ pub fn embedded(limits: &Limits, memory_bytes_max: usize) -> Backend {
         cursors: Arc::new(MemoryCursors::new(limits)),
         memberships: Arc::new(MemoryMemberships::new(limits)),
         queues: Arc::new(MemoryQueues::new(limits, memory_bytes_max / QUEUES_PART)),
+        journal: Arc::new(Unkept),
+        known_keys: Vec::new(),
         bus: Box::new(move |sink| Bus {
             relay: Arc::new(MemoryRelay::new(Arc::clone(&sink))),
             history: Arc::new(MemoryHistory::new(sink, memory_bytes_max / HISTORY_PART)),

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
-use crate::backend::{Due, QueueError, Queued, Queues};
-use crate::model::{Destination, Limits, Message};
+use crate::backend::{Due, Kept, QueueError, Queued, Queues};
+use crate::model::{Destination, Limits, Message, Ticket};
 
 use super::queue::{Queue, Rung};
 
@@ -110,15 +110,16 @@ impl Queues for MemoryQueues {
         self.check(&self.all.lock(), name, messages, bytes, self.queues_max)
     }
 
-    fn put(&self, name: &Destination, message: Arc<Message>) -> Result<(), QueueError> {
+    fn put(&self, name: &Destination, message: Arc<Message>, _: Ticket) -> Result<Kept, QueueError> {
         let mut all = self.all.lock();
         self.check(&all, name, 1, message.cost_bytes(), self.queues_max)?;
         self.add(&mut all, name, message);
-        Ok(())
+        Ok(Kept::Now)
     }
 
-    fn force(&self, name: &Destination, message: Arc<Message>) {
+    fn force(&self, name: &Destination, message: Arc<Message>, _: Ticket) -> Kept {
         self.add(&mut self.all.lock(), name, message);
+        Kept::Now
     }
 
     fn take(&self, name: &Destination) -> Option<Queued> {

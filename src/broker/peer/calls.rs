@@ -8,9 +8,10 @@ use std::collections::VecDeque;
 use smallvec::SmallVec;
 use stompede_protocol::{Event, Receipt, SubscriptionKey};
 
+use crate::backend::Kept;
 use crate::broker::letters::Mark;
 use crate::broker::post::store_refusal;
-use crate::model::{Answer, Destination, Page, StoreError, Ticket};
+use crate::model::{Answer, CloseReason, Destination, Page, Refusal, StoreError, Ticket};
 
 use super::{Env, Peer};
 
@@ -43,6 +44,8 @@ pub(super) enum Asked {
     Read(SubscriptionKey),
     /// Find what somebody has read.
     Mark(Mark),
+    /// Tell when what was done is safe.
+    Sync,
 }
 
 impl Calls {
@@ -143,10 +146,26 @@ impl Peer {
         self.read_on(env);
     }
 
+    /// Completes the receipts of what was done when it is safe.
+    pub(super) fn complete_when_safe(&mut self, env: &Env<'_>, receipts: impl IntoIterator<Item = Receipt>) {
+        let mut receipts = receipts.into_iter().peekable();
+        if receipts.peek().is_none() {
+            return;
+        }
+        let ticket = self.ticket();
+        match env.broker.journal.sync(ticket) {
+            Kept::Now => receipts.for_each(|receipt| self.session.complete(receipt)),
+            Kept::Later => {
+                self.calls.add(ticket.call, Asked::Sync);
+                self.calls.attach(receipts);
+            }
+        }
+    }
+
     fn conclude(&mut self, env: &mut Env<'_>, waiting: Waiting) {
         let Waiting { call, receipts, asked, answer } = waiting;
         match (asked, answer) {
-            (Asked::Store(destination), Some(Answer::Stored(Err(error)))) => {
+            (Asked::Store(destination), Some(Answer::Stored(Err(error)) | Answer::Queued(_, Err(error)))) => {
                 let refusal = store_refusal(&destination, error);
                 self.refuse(env, &refusal, receipts.into_iter().next_back());
             }
@@ -154,10 +173,14 @@ impl Peer {
                 self.begin_reading(env, key, call, page, receipts)
             }
             (Asked::Mark(mark), Some(Answer::Found(found))) => match self.marked(env, &mark, found) {
-                Ok(()) => receipts.into_iter().for_each(|receipt| self.session.complete(receipt)),
+                Ok(()) => self.complete_when_safe(env, receipts),
                 Err(refusal) => self.refuse(env, &refusal, receipts.into_iter().next_back()),
             },
-            (Asked::Store(_) | Asked::Read(_) | Asked::Mark(_), _) => {
+            (Asked::Sync, Some(Answer::Synced(Err(error)))) => {
+                let refusal = Refusal::new(CloseReason::Unavailable, error.to_string());
+                self.refuse(env, &refusal, receipts.into_iter().next_back());
+            }
+            (Asked::Store(_) | Asked::Read(_) | Asked::Mark(_) | Asked::Sync, _) => {
                 receipts.into_iter().for_each(|receipt| self.session.complete(receipt));
             }
         }

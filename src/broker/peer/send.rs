@@ -31,7 +31,7 @@ impl Peer {
                     && let Ok(posted) = self.perform(env, &mut stage, false)
                 {
                     return match posted {
-                        Posted::Now => self.complete(receipt),
+                        Posted::Now | Posted::Unsafe => self.complete(receipt),
                         Posted::Later => self.calls.attach(receipt),
                     };
                 }

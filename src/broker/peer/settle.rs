@@ -13,7 +13,7 @@ impl Peer {
     pub(super) fn settle(&mut self, env: &mut Env<'_>, mut settle: Settle) {
         let receipt = settle.receipt.take();
         match self.acknowledge(env, &settle) {
-            Ok(()) => self.complete(receipt),
+            Ok(()) => self.complete_when_safe(env, receipt),
             Err(refusal) => self.close(env, &refusal, receipt),
         }
     }
@@ -21,7 +21,7 @@ impl Peer {
     pub(super) fn settle_negatively(&mut self, env: &mut Env<'_>, mut settle: Settle) {
         let receipt = settle.receipt.take();
         match self.refuse_messages(env, &settle) {
-            Ok(()) => self.complete(receipt),
+            Ok(()) => self.complete_when_safe(env, receipt),
             Err(refusal) => self.close(env, &refusal, receipt),
         }
     }

@@ -1,6 +1,7 @@
 //! What a frame asks for, done at once or held until it can be.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 use stompede_protocol::{Command, Millis, Receipt, Settle, SubscriptionKey};
@@ -21,12 +22,14 @@ pub(super) struct Work {
     pub(super) undo: Option<SubscriptionKey>,
     /// A step is done: the others follow, whatever happens.
     begun: bool,
+    /// What became of the steps that are done.
+    posted: Posted,
 }
 
 impl Work {
     pub(super) fn of_one(stage: Stage, receipt: Option<Receipt>, undo: Option<SubscriptionKey>) -> Self {
         let steps = VecDeque::from([stage]);
-        Self { steps, receipts: receipt.into_iter().collect(), undo, begun: false }
+        Self { steps, receipts: receipt.into_iter().collect(), undo, ..Self::default() }
     }
 }
 
@@ -78,8 +81,9 @@ impl Peer {
     fn go_on(&mut self, env: &mut Env<'_>, mut work: Work, waited: Option<(Why, Millis)>) {
         let now = env.now.mono;
         let since = |why| waited.filter(|(for_what, _)| *for_what == why).map_or(now, |(_, since)| since);
-        match self.perform_all(env, &mut work) {
+        match self.perform_as_one(env, &mut work) {
             Ok(Posted::Now) => {}
+            Ok(Posted::Unsafe) => return self.complete_when_safe(env, work.receipts),
             Ok(Posted::Later) => return self.calls.attach(work.receipts),
             Err(Unposted::Refused(refusal)) => return self.refuse_work(env, work, &refusal),
             Err(Unposted::Ended(refusal)) => {
@@ -102,17 +106,31 @@ impl Peer {
         }
     }
 
+    /// The steps of a transaction are safe together, as far as none of them has to wait.
+    fn perform_as_one(&mut self, env: &mut Env<'_>, work: &mut Work) -> Result<Posted, Unposted> {
+        if work.steps.len() < 2 {
+            return self.perform_all(env, work);
+        }
+        let journal = Arc::clone(&env.broker.journal);
+        let mut performed = Ok(Posted::Now);
+        journal.as_one(&mut || performed = self.perform_all(env, work));
+        performed
+    }
+
     fn perform_all(&mut self, env: &mut Env<'_>, work: &mut Work) -> Result<Posted, Unposted> {
         if !work.begun {
             self.prepare(env, work)?;
         }
-        let mut posted = Posted::Now;
         while let Some(stage) = work.steps.front_mut() {
-            posted = self.perform(env, stage, work.begun)?;
+            work.posted = match (self.perform(env, stage, work.begun)?, work.posted) {
+                // What is kept later is kept behind everything that was done before.
+                (Posted::Now, Posted::Unsafe) => Posted::Unsafe,
+                (posted, _) => posted,
+            };
             work.steps.pop_front();
             work.begun = true;
         }
-        Ok(posted)
+        Ok(work.posted)
     }
 
     /// Whether every step can be done, as things stand.
@@ -169,18 +187,29 @@ impl Peer {
                 env.broker.counters().messages_accepted.add(1);
                 if let (Posted::Later, Some(destination)) = (posted, letter.kept_at()) {
                     self.calls.add(ticket.call, Asked::Store(destination.clone()));
-                    return Ok(Posted::Later);
                 }
+                return Ok(posted);
             }
-            Stage::Ack(settle) => self.acknowledge(env, settle).map_err(Unposted::Refused)?,
-            Stage::Nack(settle) => self.refuse_messages(env, settle).map_err(Unposted::Refused)?,
+            Stage::Ack(settle) => {
+                self.acknowledge(env, settle).map_err(Unposted::Refused)?;
+                return Ok(Posted::Unsafe);
+            }
+            Stage::Nack(settle) => {
+                self.refuse_messages(env, settle).map_err(Unposted::Refused)?;
+                return Ok(Posted::Unsafe);
+            }
         }
         Ok(Posted::Now)
     }
 
     /// Whether it keeps the order of the frames while answers of a store are awaited.
     fn may_follow(&self, env: &Env<'_>, stage: &Stage) -> bool {
-        !self.calls.is_full() && stage.letter().is_some_and(|letter| env.broker.keeps(letter))
+        let follows = match stage {
+            Stage::Post(letter) => env.broker.keeps(letter),
+            // It takes effect now and is safe behind what the store was given before.
+            Stage::Ack(_) | Stage::Nack(_) => env.broker.journal.is_late(),
+        };
+        follows && !self.calls.is_full()
     }
 
     fn hold(&mut self, held: Held) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use crate::broker::settings::Now;
-use crate::model::CloseReason;
+use crate::model::{Answer, CloseReason};
 use crate::routing::Item;
 use crate::routing::fanout::{Report, fan_out};
 
@@ -73,6 +73,10 @@ impl Shard {
                 }
             }
             Item::Answer { ticket, answer } => {
+                if let Answer::Queued(queue, Ok(())) = &answer {
+                    // Whoever sent it may be gone.
+                    self.broker.queues.hand_out(queue, now);
+                }
                 if self.is_current(ticket.connection) {
                     self.with(ticket.connection.slot, now, |peer, env| {
                         let read = peer.wants_input();

@@ -6,6 +6,9 @@ use std::collections::VecDeque;
 use std::sync::Barrier;
 use stompede_protocol::Millis;
 
+const TICKET: Ticket =
+    Ticket { connection: ConnectionId { worker: WorkerId(0), slot: 0, serial: 0 }, call: 1, key: 0 };
+
 struct Bench {
     dispatcher: Dispatcher,
     counters: Arc<DeadLetterCounters>,
@@ -45,7 +48,7 @@ impl Bench {
             position: None,
             numbered: false,
         };
-        self.dispatcher.publish(&self.queue, Arc::new(message), at(0)).unwrap();
+        self.dispatcher.publish(&self.queue, Arc::new(message), TICKET, at(0)).unwrap();
     }
 
     fn subscribe(&self, slot: u32, credit: usize) -> Consumer {

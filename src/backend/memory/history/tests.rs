@@ -25,6 +25,12 @@ impl Sink for Heard {
         self.messages.lock().push(Arc::clone(message));
     }
 
+    fn room_for(&self, _: &Destination, _: usize, _: WorkerId) -> Result<(), Full> {
+        Ok(())
+    }
+
+    fn tell_room(&self, _: WorkerId) {}
+
     fn answer(&self, _: Ticket, answer: Answer) {
         self.answers.lock().push(answer);
     }
