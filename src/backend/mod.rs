@@ -10,6 +10,7 @@ use stompede_protocol::Millis;
 use crate::model::{Answer, ConnectionId, Destination, Full, Message, Ticket, WorkerId};
 
 pub mod cursors;
+pub mod disk;
 pub mod history;
 mod journal;
 pub mod memberships;
