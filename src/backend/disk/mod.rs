@@ -3,6 +3,11 @@
 use std::path::PathBuf;
 
 mod error;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, unused_imports, reason = "the store in the directory is built upon it")
+)]
+mod guard;
 
 pub use error::OpenError;
 

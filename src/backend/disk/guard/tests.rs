@@ -1,0 +1,721 @@
+//! The guard before real databases: started, killed, broken, started again.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::ops::Range;
+
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::*;
+
+const ID: u128 = 0x0123_4567_89ab_cdef_0011_2233_4455_6677;
+
+/// A process that has opened its store.
+struct Running {
+    guard: Guard,
+    entered: Entered,
+    end: End,
+    db: Database,
+    keyspace: Keyspace,
+    batch: u64,
+}
+
+impl Running {
+    fn start(dir: &Path) -> Self {
+        Self::try_start(dir, Fsync::Always, false).expect("the store opens")
+    }
+
+    fn start_in(dir: &Path, fsync: Fsync) -> Self {
+        Self::try_start(dir, fsync, false).expect("the store opens")
+    }
+
+    fn start_accepting_loss(dir: &Path) -> Self {
+        Self::try_start(dir, Fsync::Always, true).expect("the store opens")
+    }
+
+    fn try_start(dir: &Path, fsync: Fsync, accept_loss: bool) -> Result<Self, OpenError> {
+        let (mut guard, entered) = Guard::enter(dir, fsync, accept_loss, ID)?;
+        let db = Database::builder(guard.db_dir()).worker_threads(1).open().unwrap();
+        let keyspace = db.keyspace("records", KeyspaceCreateOptions::default).unwrap();
+        let found = keyspace.get(BATCH_KEY).unwrap();
+        let found = found.map(|number| u64::from_le_bytes(number.as_ref().try_into().unwrap()));
+        let end = guard.check_opened(found)?;
+        Ok(Self { guard, entered, end, db, keyspace, batch: found.unwrap_or(0) })
+    }
+
+    /// Writes a batch and tells nobody.
+    fn write(&mut self, value: &[u8]) {
+        self.batch += 1;
+        let mut batch = self.db.batch().durability(Some(PersistMode::Buffer));
+        batch.insert(&self.keyspace, BATCH_KEY, self.batch.to_le_bytes());
+        batch.insert(&self.keyspace, format!("record {}", self.batch), value);
+        batch.commit().unwrap();
+    }
+
+    fn acknowledge(&mut self, value: &[u8]) {
+        self.write(value);
+        self.guard.note(self.batch).unwrap();
+    }
+
+    fn records(&self) -> Vec<u64> {
+        let has = |number: &u64| self.keyspace.contains_key(format!("record {number}")).unwrap();
+        (1..=100).filter(has).collect()
+    }
+
+    fn leave(self) {
+        let Self { guard, db, keyspace, batch, .. } = self;
+        drop((keyspace, db));
+        guard.leave(batch).unwrap();
+    }
+
+    /// What is on disk at this moment, as the end of the process would leave it.
+    fn kill(self) -> TempDir {
+        let copy = tempfile::tempdir().unwrap();
+        copy_dir(&self.guard.dir, copy.path());
+        copy
+    }
+}
+
+/// A store whose process was killed after it had acknowledged `count` batches.
+fn killed_after(count: u64) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Running::start(dir.path());
+    (0..count).for_each(|_| store.acknowledge(b"value"));
+    store.kill()
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().flatten() {
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() {
+            copy_dir(&from, &to)
+        } else {
+            write_sized(&to, &journals::content(&from).unwrap(), len(&from))
+        }
+    }
+}
+
+/// Writes `bytes` and zeros up to `len`.
+fn write_sized(path: &Path, bytes: &[u8], len: u64) {
+    fs::write(path, bytes).unwrap();
+    File::options().write(true).open(path).unwrap().set_len(len).unwrap();
+}
+
+fn len(path: &Path) -> u64 {
+    fs::metadata(path).unwrap().len()
+}
+
+/// All files but the lock, in which we may leave our number.
+fn snapshot(dir: &Path) -> BTreeMap<PathBuf, (u64, Vec<u8>)> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(dir).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            files.insert(path.clone(), (0, Vec::new()));
+            files.extend(snapshot(&path));
+        } else if entry.file_name() != lock::NAME {
+            files.insert(path.clone(), (len(&path), journals::content(&path).unwrap()));
+        }
+    }
+    files
+}
+
+fn journal(dir: &Path, number: u64) -> PathBuf {
+    dir.join(DB).join(format!("{number}.jnl"))
+}
+
+fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let (mut bytes, len) = (journals::content(path).unwrap(), len(path));
+    change(&mut bytes);
+    write_sized(path, &bytes, len.max(bytes.len() as u64));
+}
+
+fn change_witness(dir: &Path, change: impl FnOnce(&mut Witness)) {
+    let mut witness = WitnessFile::read(dir).unwrap().unwrap();
+    change(&mut witness);
+    WitnessFile::replace(dir, &witness).unwrap();
+}
+
+/// Where batch `number` stands in a journal: its start, item tag, key length, value length.
+fn start_of(bytes: &[u8], number: u64) -> usize {
+    find(bytes, &[BATCH_KEY, &number.to_le_bytes()].concat()).start - 34
+}
+
+fn find(bytes: &[u8], what: &[u8]) -> Range<usize> {
+    let at = bytes.windows(what.len()).position(|window| window == what).expect("it is there");
+    at..at + what.len()
+}
+
+/// Splits the only journal before batch `number`, as a rotation would have.
+fn split_before(dir: &Path, number: u64) {
+    let bytes = journals::content(&journal(dir, 0)).unwrap();
+    let (sealed, active) = bytes.split_at(start_of(&bytes, number));
+    write_sized(&journal(dir, 0), sealed, 1 << 20);
+    write_sized(&journal(dir, 1), active, 1 << 20);
+}
+
+/// Starting is refused for damage of `path`, and changes nothing; the answer is what is said of it.
+#[track_caller]
+fn refused(dir: &Path, path: &Path) -> String {
+    let before = snapshot(dir);
+    let error = Running::try_start(dir, Fsync::Always, false).err().expect("damage is noticed");
+    let OpenError::Damaged { path: named, what } = error else { panic!("{error}") };
+    assert_eq!(named, path, "{what}");
+    assert!(snapshot(dir) == before, "something was changed: {what}");
+    what
+}
+
+#[test]
+fn an_empty_or_missing_directory_becomes_a_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let deep = dir.path().join("a/b");
+    let store = Running::start(&deep);
+    assert_eq!(store.entered, Entered { id: ID, is_new: true, end: End::Clean, known_batch: 0 });
+    let marker = fs::read_to_string(deep.join("stompede.store")).unwrap();
+    assert_eq!(marker, "stompede store\nformat 1\nid 0123456789abcdef0011223344556677\n");
+}
+
+#[test]
+fn a_store_that_was_left_is_found_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Running::start(dir.path());
+    store.acknowledge(b"value");
+    store.acknowledge(b"value");
+    store.leave();
+    let (guard, entered) = Guard::enter(dir.path(), Fsync::Always, false, 7).unwrap();
+    assert_eq!(entered, Entered { id: ID, is_new: false, end: End::Clean, known_batch: 2 });
+    drop(guard);
+    // That one went without a word.
+    let store = Running::start(dir.path());
+    assert_eq!((store.end, store.records()), (End::Killed, vec![1, 2]));
+}
+
+#[test]
+fn a_killed_process_loses_nothing() {
+    for fsync in [Fsync::Always, Fsync::Interval] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Running::start_in(dir.path(), fsync);
+        store.acknowledge(b"value");
+        store.write(b"value");
+        let dir = store.kill();
+        let store = Running::start_in(dir.path(), fsync);
+        assert_eq!((store.end, store.entered.known_batch), (End::Killed, 1));
+        assert_eq!(store.records(), [1, 2]);
+    }
+}
+
+#[test]
+fn a_second_process_is_told_who_has_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Running::start(dir.path());
+    let error = Guard::enter(dir.path(), Fsync::Always, true, 7).unwrap_err();
+    assert!(
+        matches!(&error, OpenError::InUse { holder: Some(pid), .. } if *pid == std::process::id()),
+        "{error}"
+    );
+    store.leave();
+    assert_eq!(len(&dir.path().join(lock::NAME)), 0);
+    Running::start(dir.path());
+}
+
+#[test]
+fn a_directory_of_others_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("thesis.txt"), "chapter one").unwrap();
+    let before = snapshot(dir.path());
+    for accept_loss in [false, true] {
+        let error = Guard::enter(dir.path(), Fsync::Always, accept_loss, ID).unwrap_err();
+        assert!(matches!(&error, OpenError::Foreign { dir: named } if named == dir.path()), "{error}");
+        assert!(snapshot(dir.path()) == before && !dir.path().join(lock::NAME).exists());
+    }
+    let other = tempfile::tempdir().unwrap();
+    fs::create_dir(other.path().join(DB)).unwrap();
+    let error = Guard::enter(other.path(), Fsync::Always, false, ID).unwrap_err();
+    assert!(matches!(error, OpenError::Foreign { .. }), "{error}");
+}
+
+#[test]
+fn what_a_crash_while_making_a_store_leaves_behind_counts_as_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("lock"), "1234").unwrap();
+    fs::create_dir(dir.path().join("lost+found")).unwrap();
+    fs::write(dir.path().join("stompede.store.new"), "stom").unwrap();
+    fs::write(dir.path().join("witness"), "").unwrap();
+    let store = Running::start(dir.path());
+    assert_eq!((store.entered.is_new, store.end), (true, End::Clean));
+}
+
+#[test]
+fn a_database_that_was_never_finished_is_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(Guard::enter(dir.path(), Fsync::Always, false, ID).unwrap());
+    fs::create_dir_all(dir.path().join("db/keyspaces")).unwrap();
+    fs::write(dir.path().join("db/lock"), "").unwrap();
+    write_sized(&journal(dir.path(), 0), b"", 1 << 20);
+    let store = Running::start(dir.path());
+    assert!(store.entered.is_new);
+}
+
+#[test]
+fn a_newer_format_is_left_to_a_newer_program() {
+    let dir = killed_after(1);
+    let marker = dir.path().join(marker::NAME);
+    fs::write(&marker, "stompede store\nformat 2\nsomething else\n").unwrap();
+    let before = snapshot(dir.path());
+    for accept_loss in [false, true] {
+        let error = Guard::enter(dir.path(), Fsync::Always, accept_loss, ID).unwrap_err();
+        let OpenError::Newer { path, found: 2, known: 1 } = &error else { panic!("{error}") };
+        assert_eq!(*path, marker);
+        assert!(snapshot(dir.path()) == before);
+    }
+}
+
+#[test]
+fn a_garbled_or_missing_marker_is_damage_and_can_be_written_anew() {
+    for text in [Some(""), Some("stompede store\nformat 1\nid 0123\n"), Some("\0\0\0"), None] {
+        let dir = killed_after(2);
+        let marker = dir.path().join(marker::NAME);
+        match text {
+            Some(text) => fs::write(&marker, text).unwrap(),
+            None => fs::remove_file(&marker).unwrap(),
+        }
+        refused(dir.path(), &marker);
+        let store = Running::start_accepting_loss(dir.path());
+        assert_eq!((store.entered.id, store.end, store.records()), (ID, End::MayHaveLost, vec![1, 2]));
+        assert_eq!(Marker::read(dir.path()).unwrap().unwrap(), Marker { id: ID });
+    }
+}
+
+#[test]
+fn a_garbled_or_missing_witness_is_damage_and_can_be_done_without() {
+    for bytes in [Some(vec![]), Some(vec![7; 8192]), None] {
+        let dir = killed_after(2);
+        let witness = dir.path().join(witness::NAME);
+        match bytes {
+            Some(bytes) => fs::write(&witness, bytes).unwrap(),
+            None => fs::remove_file(&witness).unwrap(),
+        }
+        refused(dir.path(), &witness);
+        let store = Running::start_accepting_loss(dir.path());
+        assert_eq!((store.entered.id, store.entered.known_batch), (ID, 0));
+        assert_eq!((store.end, store.records()), (End::MayHaveLost, vec![1, 2]));
+    }
+}
+
+#[test]
+fn the_witness_of_another_store_says_nothing() {
+    let dir = killed_after(2);
+    change_witness(dir.path(), |witness| witness.id += 1);
+    refused(dir.path(), &dir.path().join(witness::NAME));
+}
+
+#[test]
+fn one_torn_slot_of_the_witness_leaves_the_one_before() {
+    let dir = killed_after(4);
+    // Turns 0 and 1 are written by entering, 2 by checking, 3 to 6 by noting.
+    change(&dir.path().join(witness::NAME), |bytes| bytes[60] ^= 1);
+    let store = Running::start(dir.path());
+    assert_eq!((store.entered.known_batch, store.end), (3, End::Killed));
+    assert_eq!(store.records(), [1, 2, 3, 4]);
+}
+
+#[test]
+fn a_store_without_its_version_file_is_never_made_anew() {
+    for bytes in [None, Some(b"FJ"), Some(b"??")] {
+        let dir = killed_after(2);
+        let version = dir.path().join("db/version");
+        match bytes {
+            Some(bytes) => fs::write(&version, bytes).unwrap(),
+            None => fs::remove_file(&version).unwrap(),
+        }
+        refused(dir.path(), &version);
+        let store = Running::start_accepting_loss(dir.path());
+        assert_eq!((store.end, store.records()), (End::MayHaveLost, vec![1, 2]));
+    }
+}
+
+#[test]
+fn a_store_without_its_database_is_made_anew_only_if_that_is_accepted() {
+    let dir = killed_after(2);
+    fs::remove_dir_all(dir.path().join(DB)).unwrap();
+    refused(dir.path(), &dir.path().join(DB));
+    let store = Running::start_accepting_loss(dir.path());
+    assert_eq!((store.end, store.records()), (End::MayHaveLost, vec![]));
+}
+
+#[test]
+fn a_keyspace_that_the_database_would_delete_is_damage() {
+    for gone in [
+        "db/keyspaces/0/current",
+        "db/keyspaces/1/current",
+        "db/keyspaces/0",
+        "db/keyspaces/1",
+        "db/keyspaces",
+    ] {
+        let dir = killed_after(2);
+        let path = dir.path().join(gone);
+        if path.is_dir() {
+            fs::remove_dir_all(path).unwrap()
+        } else {
+            fs::remove_file(path).unwrap()
+        }
+        refused(dir.path(), &dir.path().join("db/keyspaces"));
+    }
+}
+
+#[test]
+fn what_the_database_would_panic_at_is_an_error() {
+    for stranger in ["db/keyspaces/1.bak", "db/2.jnl", "db/copy.jnl", "db/02.jnl"] {
+        let dir = killed_after(1);
+        let path = dir.path().join(stranger);
+        if stranger.ends_with("2.jnl") || stranger.ends_with("bak") {
+            fs::create_dir(&path).unwrap();
+        } else {
+            fs::write(&path, "").unwrap();
+        }
+        refused(dir.path(), &path);
+    }
+}
+
+#[test]
+fn a_flipped_byte_in_a_journal_is_damage_and_named() {
+    // Of batch 2: its tag, its count, the tag of an item, a key's length, a value's length, a value.
+    for offset in [0, 1, 13, 24, 26, 40] {
+        let dir = killed_after(4);
+        let path = journal(dir.path(), 0);
+        let mut at = 0;
+        change(&path, |bytes| {
+            at = start_of(bytes, 2);
+            bytes[at + offset] ^= 0x55;
+        });
+        let what = refused(dir.path(), &path);
+        assert!(what.starts_with(&format!("at byte {at} ")), "{what}");
+        assert!(what.ends_with("batches 2 to 4 are lost"), "{what}");
+        let mut store = Running::start_accepting_loss(dir.path());
+        assert_eq!((store.end, store.records()), (End::MayHaveLost, vec![1]));
+        store.acknowledge(b"value");
+        store.guard.settle_loss(store.batch).unwrap();
+        store.leave();
+        let store = Running::start(dir.path());
+        assert_eq!((store.end, store.records()), (End::Clean, vec![1, 2]));
+    }
+}
+
+#[test]
+fn damage_after_a_clean_end_is_noticed_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Running::start(dir.path());
+    (0..3).for_each(|_| store.acknowledge(b"value"));
+    store.leave();
+    let path = journal(dir.path(), 0);
+    change(&path, |bytes| {
+        let last = start_of(bytes, 3);
+        bytes[last] = 9;
+    });
+    assert!(refused(dir.path(), &path).ends_with("batch 3 is lost"));
+}
+
+#[test]
+fn a_fault_before_batches_of_which_an_old_witness_knows_nothing_is_damage() {
+    let dir = killed_after(4);
+    // In mode always the witness is not synced: after the loss of power it may be this old.
+    change_witness(dir.path(), |witness| (witness.batch, witness.boot) = (0, 1));
+    let path = journal(dir.path(), 0);
+    change(&path, |bytes| {
+        let value = find(bytes, b"record 2").end;
+        bytes[value] ^= 1;
+    });
+    assert!(refused(dir.path(), &path).ends_with("batches 2 to 4 are lost"));
+}
+
+/// A store that was killed while its last batch, of 16 KiB, was written, with a page of zeros in it.
+fn torn(tell: impl FnOnce(&mut Running)) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Running::start(dir.path());
+    (0..3).for_each(|_| store.acknowledge(b"value"));
+    store.write(&[0x5a; 16 * 1024]);
+    tell(&mut store);
+    let dir = store.kill();
+    change(&journal(dir.path(), 0), |bytes| {
+        let value = find(bytes, &[0x5a; 64]).start;
+        bytes[value + 4096..value + 8192].fill(0);
+    });
+    dir
+}
+
+#[test]
+fn a_torn_batch_of_which_nobody_was_told_is_cut_off() {
+    let dir = torn(|_| ());
+    let mut store = Running::start(dir.path());
+    assert_eq!((store.end, store.records()), (End::Killed, vec![1, 2, 3]));
+    store.acknowledge(b"value");
+    store.leave();
+    assert_eq!(Running::start(dir.path()).records(), [1, 2, 3, 4]);
+}
+
+#[test]
+fn a_torn_batch_that_was_acknowledged_is_damage() {
+    let dir = torn(|store| store.guard.note(4).unwrap());
+    let what = refused(dir.path(), &journal(dir.path(), 0));
+    assert!(what.ends_with("a batch is not what its checksum says; batch 4 is lost"), "{what}");
+    let store = Running::start_accepting_loss(dir.path());
+    assert_eq!((store.end, store.records()), (End::MayHaveLost, vec![1, 2, 3]));
+}
+
+#[test]
+fn a_batch_may_be_torn_at_any_byte() {
+    let whole = killed_after(2);
+    let bytes = journals::content(&journal(whole.path(), 0)).unwrap();
+    for cut in (start_of(&bytes, 2) + 1..bytes.len()).step_by(7) {
+        let dir = tempfile::tempdir().unwrap();
+        copy_dir(whole.path(), dir.path());
+        change_witness(dir.path(), |witness| witness.batch = 1);
+        write_sized(&journal(dir.path(), 0), &bytes[..cut], 1 << 20);
+        let store = Running::start(dir.path());
+        assert_eq!((store.end, store.records()), (End::Killed, vec![1]), "{cut} bytes");
+    }
+}
+
+#[test]
+fn the_first_batch_of_a_journal_may_be_torn_where_all_others_stand_in_tables() {
+    let dir = killed_after(1);
+    let path = journal(dir.path(), 0);
+    // Of a batch that has just begun no more is known than that the tables must go as far as was promised.
+    for (acknowledged, is_torn) in [(0, true), (1, false)] {
+        let dir_of_case = tempfile::tempdir().unwrap();
+        copy_dir(dir.path(), dir_of_case.path());
+        change_witness(dir_of_case.path(), |witness| witness.batch = acknowledged);
+        let path_of_case = journal(dir_of_case.path(), 0);
+        change(&path_of_case, |bytes| bytes.truncate(bytes.len() - 1));
+        if is_torn {
+            Running::start(dir_of_case.path());
+        } else {
+            refused(dir_of_case.path(), &path_of_case);
+        }
+    }
+    change(&path, |bytes| bytes.truncate(5));
+    let error = Running::try_start(dir.path(), Fsync::Always, false).err().expect("batch 1 is gone");
+    assert!(matches!(&error, OpenError::Damaged { path, .. } if *path == dir.path().join(DB)), "{error}");
+}
+
+#[test]
+fn a_sealed_journal_has_no_torn_end() {
+    let dir = killed_after(4);
+    split_before(dir.path(), 3);
+    assert_eq!(Running::start(copied(&dir).path()).records(), [1, 2, 3, 4]);
+    change_witness(dir.path(), |witness| witness.batch = 0);
+    change(&journal(dir.path(), 0), |bytes| bytes.truncate(bytes.len() - 1));
+    let what = refused(dir.path(), &journal(dir.path(), 0));
+    assert!(what.ends_with("batches 2 to 4 are lost"), "{what}");
+    let store = Running::start_accepting_loss(dir.path());
+    assert_eq!((store.end, store.records()), (End::MayHaveLost, vec![1, 3, 4]));
+}
+
+fn copied(dir: &TempDir) -> TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    copy_dir(dir.path(), copy.path());
+    copy
+}
+
+#[test]
+fn a_deleted_journal_is_missed() {
+    let dir = killed_after(6);
+    split_before(dir.path(), 3);
+    // The last: while there are older batches in journals, the newest must be there too.
+    let case = copied(&dir);
+    fs::remove_file(journal(case.path(), 1)).unwrap();
+    assert_eq!(refused(case.path(), &case.path().join(DB)), "batches 3 to 6 are missing");
+    // All of them.
+    let case = copied(&dir);
+    fs::remove_file(journal(case.path(), 0)).unwrap();
+    fs::remove_file(journal(case.path(), 1)).unwrap();
+    assert_eq!(refused(case.path(), &case.path().join(DB)), "it has no journal");
+    // One in between; what was accepted once is no news later.
+    fs::rename(journal(dir.path(), 1), journal(dir.path(), 2)).unwrap();
+    assert_eq!(refused(dir.path(), &journal(dir.path(), 1)), "it is missing");
+    let mut store = Running::start_accepting_loss(dir.path());
+    store.guard.settle_loss(store.batch).unwrap();
+    store.leave();
+    let store = Running::start(dir.path());
+    assert_eq!((store.end, store.records()), (End::Clean, vec![1, 2, 3, 4, 5, 6]));
+}
+
+#[test]
+fn after_a_clean_end_the_oldest_journal_is_missed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Running::start(dir.path());
+    (0..4).for_each(|_| store.acknowledge(b"value"));
+    store.leave();
+    // As if there had been a journal 0 before it.
+    fs::rename(journal(dir.path(), 0), journal(dir.path(), 1)).unwrap();
+    assert_eq!(refused(dir.path(), &journal(dir.path(), 0)), "it is missing");
+}
+
+#[test]
+fn an_emptied_journal_is_noticed_once_the_database_is_open() {
+    let dir = killed_after(3);
+    write_sized(&journal(dir.path(), 0), b"", 1 << 20);
+    let error = Running::try_start(dir.path(), Fsync::Always, false).err().expect("batches are missing");
+    let OpenError::Damaged { path, what } = &error else { panic!("{error}") };
+    assert_eq!((path, what.as_str()), (&dir.path().join(DB), "batches 1 to 3 are missing"));
+    // It is no less missing the second time.
+    Running::try_start(dir.path(), Fsync::Always, false).err().expect("batches are missing");
+    let store = Running::start_accepting_loss(dir.path());
+    assert_eq!((store.end, store.records()), (End::MayHaveLost, vec![]));
+}
+
+#[test]
+fn flushed_batches_need_no_journal() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Running::start(dir.path());
+    (0..3).for_each(|_| store.acknowledge(b"value"));
+    store.keyspace.rotate_memtable_and_wait().unwrap();
+    let dir = store.kill();
+    write_sized(&journal(dir.path(), 0), b"", 1 << 20);
+    let store = Running::start(dir.path());
+    assert_eq!((store.end, store.records()), (End::Killed, vec![1, 2, 3]));
+}
+
+#[test]
+fn journals_that_the_database_turned_over_are_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Running::start(dir.path());
+    // Until it is flushed, this holds every journal from then on.
+    let other = store.db.keyspace("other", KeyspaceCreateOptions::default).unwrap();
+    other.insert("held", "value").unwrap();
+    (0..9).for_each(|_| store.acknowledge(&vec![7; 8 << 20]));
+    store.keyspace.rotate_memtable_and_wait().unwrap();
+    store.acknowledge(b"value");
+    drop(other);
+    let copy = store.kill();
+    assert!(journal(copy.path(), 0).exists() && journal(copy.path(), 1).exists());
+    let store = Running::start(copy.path());
+    assert_eq!((store.end, store.records()), (End::Killed, (1..=10).collect()));
+    store.leave();
+    assert_eq!(Running::start(copy.path()).end, End::Clean);
+}
+
+#[test]
+fn the_database_itself_misses_its_tables() {
+    for gone in ["tables", "version"] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Running::start(dir.path());
+        store.acknowledge(b"value");
+        store.keyspace.rotate_memtable_and_wait().unwrap();
+        let dir = store.kill();
+        remove_files(&dir.path().join("db/keyspaces/1"), gone);
+        let (guard, _) = Guard::enter(dir.path(), Fsync::Always, false, ID).unwrap();
+        assert!(Database::builder(guard.db_dir()).open().is_err(), "{gone}");
+    }
+}
+
+/// Removes the tables of a keyspace, or what lists them.
+fn remove_files(keyspace: &Path, what: &str) {
+    let dir = if what == "tables" { keyspace.join("tables") } else { keyspace.to_owned() };
+    let is_gone = |name: &str| what == "tables" || name.starts_with('v');
+    let mut removed = 0;
+    for entry in fs::read_dir(dir).unwrap().flatten() {
+        if entry.path().is_file() && is_gone(&entry.file_name().to_string_lossy()) {
+            fs::remove_file(entry.path()).unwrap();
+            removed += 1;
+        }
+    }
+    assert!(removed > 0, "{what}");
+}
+
+#[test]
+fn the_loss_of_power_may_take_what_was_not_synced() {
+    for (fsync, boot, end) in [
+        (Fsync::Interval, 1, End::MayHaveLost),
+        (Fsync::Interval, 0, End::MayHaveLost),
+        (Fsync::Always, 1, End::Killed),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Running::start_in(dir.path(), fsync);
+        store.acknowledge(b"value");
+        let dir = store.kill();
+        change_witness(dir.path(), |witness| witness.boot = boot);
+        let store = Running::start_in(dir.path(), fsync);
+        assert_eq!((store.entered.end, store.end, store.records()), (end, end, vec![1]));
+    }
+}
+
+#[test]
+fn after_the_loss_of_power_whole_batches_may_stand_behind_torn_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Running::start_in(dir.path(), Fsync::Interval);
+    (0..4).for_each(|_| store.acknowledge(b"value"));
+    let dir = store.kill();
+    change_witness(dir.path(), |witness| witness.boot = 1);
+    change(&journal(dir.path(), 0), |bytes| {
+        let value = find(bytes, b"record 2").end;
+        bytes[value] = 0;
+    });
+    let store = Running::start(dir.path());
+    assert_eq!((store.end, store.records()), (End::MayHaveLost, vec![1]));
+}
+
+#[test]
+fn a_loss_is_spoken_of_until_it_is_settled() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Running::start_in(dir.path(), Fsync::Interval);
+    store.acknowledge(b"value");
+    let dir = store.kill();
+    change_witness(dir.path(), |witness| witness.boot = 1);
+    // A process that dies before it has looked into the database, one that dies later, one that leaves.
+    drop(Guard::enter(dir.path(), Fsync::Always, false, ID).unwrap());
+    let mut store = Running::start(dir.path());
+    assert_eq!(store.end, End::MayHaveLost);
+    store.acknowledge(b"value");
+    drop(store);
+    let store = Running::start(dir.path());
+    assert_eq!(store.end, End::MayHaveLost);
+    store.leave();
+    let mut store = Running::start(dir.path());
+    assert_eq!(store.end, End::MayHaveLost);
+    store.write(b"a new epoch");
+    store.guard.settle_loss(store.batch).unwrap();
+    drop(store);
+    assert_eq!(Running::start(dir.path()).end, End::Killed);
+}
+
+#[test]
+fn nobody_leaves_while_the_database_is_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let Running { guard, db, keyspace, batch, .. } = Running::start(dir.path());
+    let error = guard.leave(batch).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
+    drop((keyspace, db));
+    assert_eq!(Running::start(dir.path()).end, End::Killed);
+}
+
+#[test]
+fn a_store_that_was_never_opened_can_be_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let (guard, _) = Guard::enter(dir.path(), Fsync::Always, false, ID).unwrap();
+    guard.leave(0).unwrap();
+    let store = Running::start(dir.path());
+    assert_eq!((store.entered.is_new, store.end), (true, End::Clean));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn any_bytes_in_any_file_are_an_answer(
+        name in prop::sample::select(vec!["stompede.store", "witness", "lock", "db/version", "db/0.jnl", "db/1.jnl"]),
+        bytes in prop::collection::vec(prop_oneof![0u8..5, any::<u8>()], 0..300),
+        accept_loss: bool,
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        drop(Guard::enter(dir.path(), Fsync::Always, false, ID).unwrap());
+        fs::create_dir_all(dir.path().join("db/keyspaces/0")).unwrap();
+        fs::write(dir.path().join("db/version"), b"FJL\x03").unwrap();
+        fs::write(journal(dir.path(), 0), b"").unwrap();
+        fs::write(dir.path().join(name), bytes).unwrap();
+        let _ = Guard::enter(dir.path(), Fsync::Always, accept_loss, ID);
+    }
+}
