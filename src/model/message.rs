@@ -46,7 +46,7 @@ pub(super) fn written_as<T: fmt::Display>(text: &str, make: impl Fn(u64, u64) ->
 }
 
 /// A message as it is routed. What differs between receivers is not in here.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Message {
     /// The same for all receivers.
     pub id: MessageId,

@@ -67,6 +67,12 @@ impl DestinationRules {
         retention.filter(|retention| retention.messages_max > 0)
     }
 
+    /// The least age, milliseconds, after which something that is kept goes.
+    pub fn shortest_age_ms(&self) -> Option<u64> {
+        let kept = self.rules.iter().flat_map(|rule| [rule.history, rule.offline]).flatten();
+        kept.map(|retention| retention.age_ms_max).min()
+    }
+
     fn find<'a, T>(
         &'a self,
         destination: &Destination,

@@ -73,7 +73,8 @@ impl LogLevel {
         match self {
             Self::Error => "error",
             Self::Warn => "warn",
-            Self::Info => "info",
+            // What the database under the store on disk does from time to time is of no use to operators.
+            Self::Info => "info,fjall=warn,lsm_tree=warn",
             Self::Debug => "debug",
             Self::Trace => "trace",
         }
@@ -84,8 +85,18 @@ impl LogLevel {
 pub const FILTER_VARIABLE: &str = "STOMPEDE_LOG";
 
 /// Crates that see payloads or credentials.
-const CAPPED: [&str; 8] =
-    ["tungstenite", "tokio_tungstenite", "hyper", "hyper_util", "h2", "rustls", "tokio_rustls", "axum"];
+const CAPPED: [&str; 10] = [
+    "tungstenite",
+    "tokio_tungstenite",
+    "hyper",
+    "hyper_util",
+    "h2",
+    "rustls",
+    "tokio_rustls",
+    "axum",
+    "fjall",
+    "lsm_tree",
+];
 
 #[cfg(test)]
 mod tests {

@@ -5,7 +5,7 @@ use stompede_protocol::{AckMode, Frame};
 
 use crate::line::Heard;
 use crate::person::Person;
-use crate::store::Fault;
+use crate::store::{Fault, directory};
 use crate::walk::Dice;
 use crate::world::{Guest, Setup, World};
 
@@ -422,11 +422,12 @@ fn a_store_with_a_fault_breaks_the_hand_over() {
 
 fn hands_over(seed: u64, fault: Option<Fault>) {
     let mut dice = Dice::new(seed);
-    let late_store = dice.below(2) == 0;
+    let store = if fault.is_some() { 0 } else { dice.below(3) };
     let outbox = dice.one_of(&[700, 5_000, 1 << 20]);
     let world = World::with(|setup| {
         keeping(100_000)(setup);
-        setup.late_store = late_store && fault.is_none();
+        setup.late_store = store == 1;
+        setup.disk = (store == 2).then(directory);
         setup.fault = fault;
         setup.limits.outbox_bytes_max = outbox;
         setup.limits.backlog_bytes_max = 1 << 20;

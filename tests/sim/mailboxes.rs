@@ -5,6 +5,7 @@ use stompede_protocol::{AckMode, Frame};
 
 use crate::line::Heard;
 use crate::person::Person;
+use crate::store::directory;
 use crate::walk::Dice;
 use crate::world::{Setup, World};
 
@@ -232,10 +233,11 @@ fn a_slow_reader_of_his_own_queue_gets_it_when_he_reads() {
 fn whatever_breaks_nothing_is_lost() {
     for seed in 0..200 {
         let mut dice = Dice::new(seed);
-        let late_store = dice.below(2) == 0;
+        let store = dice.below(3);
         let world = World::with(|setup| {
             offline(100_000)(setup);
-            setup.late_store = late_store;
+            setup.late_store = store == 1;
+            setup.disk = (store == 2).then(directory);
             setup.limits.outbox_bytes_max = 1_000;
         });
         let service = world.connect_as("service");

@@ -1,6 +1,7 @@
 //! The broker in virtual time: the real door, peers and shards, clients in memory, and sockets that do as they are told.
 
 mod browse;
+mod crash;
 mod dead_letters;
 mod destinations;
 mod flow;

@@ -1,12 +1,14 @@
 //! A store that answers when it is told to: slow, late, or with a fault.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use stompede::backend::memory::MemoryHistory;
 use stompede::backend::{Appended, Bus, BusMaker, History, Inbound, Patience, Question, Sink, Unappended};
 use stompede::model::{Answer, Destination, Full, Message, Retention, StoreError, Ticket, WorkerId};
+use tempfile::TempDir;
 
 /// Orders wait in line and are done in their order, as by a thread that writes to a disk.
 #[derive(Debug)]
@@ -200,4 +202,9 @@ impl Sink for FaultySink {
         }
         self.inner.answer(ticket, answer);
     }
+}
+
+/// A directory for a store on disk, gone when nobody holds it any more.
+pub(crate) fn directory() -> Rc<TempDir> {
+    Rc::new(tempfile::tempdir().expect("a directory can be made"))
 }

@@ -11,6 +11,7 @@ use stompede_protocol::{AckMode, Frame};
 
 use crate::line::Heard;
 use crate::person::Person;
+use crate::store::directory;
 use crate::walk::Dice;
 use crate::world::{Guest, World};
 
@@ -57,12 +58,14 @@ impl Walk {
         let mut dice = Dice::new(seed);
         let outbox = dice.one_of(&[600, 100_000]);
         let redeliveries_max = dice.one_of(&[0, 1, 3]);
+        let is_on_disk = dice.below(3) == 0;
         let world = World::with(|setup| {
             setup.shards = 2;
             setup.limits.outbox_bytes_max = outbox;
             setup.limits.unacked_max = 4;
             setup.limits.user_connections_max = 0;
             setup.limits.redeliveries_max = redeliveries_max;
+            setup.disk = is_on_disk.then(directory);
         });
         world.holds_still();
         let ledger = Ledger { redeliveries_max, ..Ledger::default() };

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Wake, Waker};
 
+use stompede::backend::disk::{Disk, DiskOptions, Fsync};
 use stompede::backend::memory::embedded;
 use stompede::broker::{Broker, Call, CallAnswer, Census, Link, Now, Parts, Settings, Shard, Shown};
 use stompede::features::Rooms;
@@ -24,6 +25,7 @@ use stompede::policy::{
 };
 use stompede::transport::encode::encoders;
 use stompede_protocol::{Client, HeartBeat, Introduction, Millis, Version};
+use tempfile::TempDir;
 
 use crate::line::{Heard, Line};
 use crate::person::Person;
@@ -47,6 +49,8 @@ pub(crate) struct Setup {
     pub(crate) accounts: Vec<AccountConfig>,
     /// What is kept is written by somebody who takes his time: he gets turns like others, see [`World::holds_still`].
     pub(crate) late_store: bool,
+    /// What is kept is kept in this directory; who writes and who reads get turns like others.
+    pub(crate) disk: Option<Rc<TempDir>>,
     /// What the store does wrong.
     pub(crate) fault: Option<Fault>,
     /// SUBSCRIBE to a room marks as read what is there.
@@ -95,6 +99,8 @@ pub(crate) struct Core {
     pub(crate) shards: Vec<Shard>,
     inboxes: Vec<Arc<Flag>>,
     pub(crate) store: Option<Arc<LateHistory>>,
+    disk: Option<Arc<Disk>>,
+    _dir: Option<Rc<TempDir>>,
     pub(crate) lines: Vec<Line>,
     now_ms: u64,
     signer: JwtSigner,
@@ -154,6 +160,7 @@ impl World {
             random_fails_at: 0,
             accounts: Vec::new(),
             late_store: false,
+            disk: None,
             fault: None,
             marks_read: false,
         };
@@ -356,7 +363,23 @@ impl Core {
             assert!(turn != fails_at, "a fault on purpose");
             u128::from(mixed(turn)) << 64 | 7
         };
-        let mut backend = embedded(&setup.limits, setup.memory_bytes_max);
+        let (disk, mut backend) = match &setup.disk {
+            Some(dir) => {
+                let options = DiskOptions {
+                    dir: dir.path().to_owned(),
+                    fsync: Fsync::Interval,
+                    bytes_max: u64::MAX,
+                    free_bytes_min: 0,
+                    cache_bytes: 1 << 20,
+                    accept_loss: false,
+                };
+                let (limits, bytes_max) = (&setup.limits, setup.memory_bytes_max);
+                let opened = Disk::open(&options, limits, &setup.rules, bytes_max, EPOCH_MS, 7);
+                let (disk, backend) = opened.expect("it opens");
+                (Some(disk), backend)
+            }
+            None => (None, embedded(&setup.limits, setup.memory_bytes_max)),
+        };
         if let Some(fault) = setup.fault {
             backend.bus = FaultySink::in_front_of(backend.bus, fault);
         }
@@ -400,6 +423,8 @@ impl Core {
             inboxes: (0..setup.shards).map(|_| Flag::raised()).collect(),
             broker,
             store: late.get().cloned(),
+            disk,
+            _dir: setup.disk,
             lines: Vec::new(),
             now_ms,
             signer: JwtSigner::new(&jwt).expect("the settings of the world are valid"),
@@ -459,11 +484,15 @@ impl Core {
         let inboxes = (0..self.shards.len()).filter(|n| self.inboxes[*n].is_raised()).map(Turn::Inbox);
         let lines = (0..self.lines.len()).filter(|n| self.lines[*n].is_due() && may(*n)).map(Turn::Line);
         let store = self.store.iter().filter(|store| store.is_due()).map(|_| Turn::Store);
-        let turns: Vec<Turn> = inboxes.chain(lines).chain(store).collect();
+        let writer = self.disk.iter().filter(|disk| disk.orders() > 0).map(|_| Turn::Write);
+        let reader = self.disk.iter().filter(|disk| disk.questions() > 0).map(|_| Turn::Read);
+        let turns: Vec<Turn> = inboxes.chain(lines).chain(store).chain(writer).chain(reader).collect();
         let Some(turn) = turns.get(choice % turns.len().max(1)) else { return false };
         match *turn {
             Turn::Inbox(n) => self.empties(n, now),
             Turn::Store => self.store.iter().for_each(|store| store.answers()),
+            Turn::Write => drop(self.disk.iter().map(|disk| disk.write_now()).next()),
+            Turn::Read => drop(self.disk.iter().map(|disk| disk.read_now()).next()),
             Turn::Line(n) => self.lines[n].turn(&mut self.shards, now),
         }
         true
@@ -500,6 +529,8 @@ enum Turn {
     Inbox(usize),
     Line(usize),
     Store,
+    Write,
+    Read,
 }
 
 fn both(ms: u64) -> Now {

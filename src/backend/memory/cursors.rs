@@ -58,14 +58,21 @@ impl MemoryCursors {
         Some(act(shard.entry(queue.clone()).or_default()))
     }
 
-    /// The cursor of `device`; where there are too many, it takes the place of the one that was not seen for the longest.
-    fn of<'a>(&self, cursors: &'a mut Vec<Cursor>, device: &str, now_ms: u64) -> &'a mut Cursor {
+    /// The cursor of `device`; where there are too many, it takes the place of the one that was not seen for the longest,
+    /// which `forget` is told.
+    fn of<'a>(
+        &self,
+        cursors: &'a mut Vec<Cursor>,
+        device: &str,
+        now_ms: u64,
+        forget: &mut dyn FnMut(&str),
+    ) -> &'a mut Cursor {
         let known = cursors.iter().position(|cursor| *cursor.device == *device);
         let place = known.unwrap_or_else(|| {
             if cursors.len() >= self.devices_max.max(1) {
                 let oldest = cursors.iter().enumerate().min_by_key(|(_, cursor)| cursor.seen_ms);
                 let oldest = oldest.map_or(0, |(place, _)| place);
-                cursors.swap_remove(oldest);
+                forget(&cursors.swap_remove(oldest).device);
             }
             cursors.push(Cursor { device: device.into(), offset: 0, seen_ms: now_ms });
             cursors.len() - 1
@@ -75,30 +82,79 @@ impl MemoryCursors {
     }
 }
 
-impl Cursors for MemoryCursors {
-    fn begin(&self, queue: &Destination, device: &str, now_ms: u64) -> Option<u64> {
-        let offset = self.with(queue, |cursors| self.of(cursors, device, now_ms).offset)?;
-        (offset > 0).then_some(offset)
+impl MemoryCursors {
+    /// As [`Cursors::begin`], and 0 for a device that has taken nothing; `None` if it is not remembered. `forget` is told
+    /// which device had to go for it.
+    pub(in crate::backend) fn begun(
+        &self,
+        queue: &Destination,
+        device: &str,
+        now_ms: u64,
+        forget: &mut dyn FnMut(&str),
+    ) -> Option<u64> {
+        self.with(queue, |cursors| self.of(cursors, device, now_ms, forget).offset)
     }
 
-    fn advance(&self, queue: &Destination, device: &str, offset: u64, now_ms: u64) -> u64 {
-        let taken = self.with(queue, |cursors| {
-            let cursor = self.of(cursors, device, now_ms);
+    /// As [`Cursors::advance`]; `None` if the device is not remembered.
+    pub(in crate::backend) fn advanced(
+        &self,
+        queue: &Destination,
+        device: &str,
+        offset: u64,
+        now_ms: u64,
+        forget: &mut dyn FnMut(&str),
+    ) -> Option<Taken> {
+        self.with(queue, |cursors| {
+            let cursor = self.of(cursors, device, now_ms, forget);
             cursor.offset = cursor.offset.max(offset);
-            cursors.iter().map(|cursor| cursor.offset).min()
-        });
-        taken.flatten().unwrap_or(0)
+            let by_device = cursor.offset;
+            let by_all = cursors.iter().map(|cursor| cursor.offset).min().unwrap_or(0);
+            Taken { by_device, by_all }
+        })
     }
 
-    fn tick(&self, seen_ms: u64) {
+    /// As [`Cursors::tick`]; `forget` is told what had to go.
+    pub(in crate::backend) fn forget_unseen(&self, seen_ms: u64, forget: &mut dyn FnMut(&Destination, &str)) {
         let turn = self.hand.fetch_add(1, Ordering::Relaxed) % SHARDS;
         let mut shard = self.shards[turn].lock();
         let before = shard.len();
-        shard.retain(|_, cursors| {
-            cursors.retain(|cursor| cursor.seen_ms >= seen_ms);
+        shard.retain(|queue, cursors| {
+            cursors.retain(|cursor| {
+                let is_seen = cursor.seen_ms >= seen_ms;
+                if !is_seen {
+                    forget(queue, &cursor.device);
+                }
+                is_seen
+            });
             !cursors.is_empty()
         });
         self.queues.fetch_sub(before - shard.len(), Ordering::Relaxed);
+    }
+
+    /// A cursor of an earlier process.
+    pub(in crate::backend) fn restore(&self, queue: &Destination, device: &str, offset: u64, seen_ms: u64) {
+        self.advanced(queue, device, offset, seen_ms, &mut |_| {});
+    }
+}
+
+/// Up to where a queue was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::backend) struct Taken {
+    pub(in crate::backend) by_device: u64,
+    pub(in crate::backend) by_all: u64,
+}
+
+impl Cursors for MemoryCursors {
+    fn begin(&self, queue: &Destination, device: &str, now_ms: u64) -> Option<u64> {
+        self.begun(queue, device, now_ms, &mut |_| {}).filter(|offset| *offset > 0)
+    }
+
+    fn advance(&self, queue: &Destination, device: &str, offset: u64, now_ms: u64) -> u64 {
+        self.advanced(queue, device, offset, now_ms, &mut |_| {}).map_or(0, |taken| taken.by_all)
+    }
+
+    fn tick(&self, seen_ms: u64) {
+        self.forget_unseen(seen_ms, &mut |_, _| {});
     }
 
     fn len(&self) -> usize {

@@ -75,6 +75,18 @@ impl MemoryMemberships {
     }
 }
 
+impl MemoryMemberships {
+    /// A membership of an earlier process, whatever the limits.
+    pub(in crate::backend) fn restore(&self, room: &str, user: &str, read: u64) {
+        let mut sizes = self.sizes(room).lock();
+        let name = sizes.get_key_value(room).map_or_else(|| room.into(), |(name, _)| Arc::clone(name));
+        *sizes.entry(Arc::clone(&name)).or_default() += 1;
+        drop(sizes);
+        self.users(user).lock().entry(user.into()).or_default().insert(name, read);
+        self.count.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 impl Memberships for MemoryMemberships {
     fn enrol(&self, room: &str, user: &str, read: u64) -> Result<bool, MembershipError> {
         let mut users = self.users(user).lock();

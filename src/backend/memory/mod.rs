@@ -14,6 +14,7 @@ pub use history::MemoryHistory;
 pub use memberships::MemoryMemberships;
 pub use presence::MemoryPresence;
 pub use queues::MemoryQueues;
+pub(super) use queues::Within;
 pub use relay::MemoryRelay;
 
 use std::sync::Arc;
@@ -42,4 +43,4 @@ const HISTORY_PART: usize = 4;
 
 /// Of the process's memory, queues may hold one part in so many: what waits for consumers that never come leaves the rest
 /// to those who are there.
-const QUEUES_PART: usize = 2;
+pub(super) const QUEUES_PART: usize = 2;

@@ -11,6 +11,8 @@ use crate::model::{Message, expiry};
 pub(super) struct Queue {
     ready: BTreeMap<u64, Entry>,
     out: BTreeMap<u64, Entry>,
+    /// What has a place and is not safe yet; most stores have none.
+    reserved: BTreeMap<u64, Entry>,
     /// Most queues never have one.
     timed: Option<Box<Timed>>,
     bytes: usize,
@@ -46,7 +48,8 @@ impl Queue {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.ready.len() + self.out.len() + self.timed.as_ref().map_or(0, |timed| timed.postponed.len())
+        let postponed = self.timed.as_ref().map_or(0, |timed| timed.postponed.len());
+        self.ready.len() + self.out.len() + self.reserved.len() + postponed
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -62,11 +65,47 @@ impl Queue {
         self.timed.as_ref()?.alarms.first().map(|(at, _)| *at)
     }
 
-    pub(super) fn add(&mut self, message: Arc<Message>) {
+    pub(super) fn add(&mut self, message: Arc<Message>) -> u64 {
         self.bytes += message.cost_bytes();
         self.last_tag += 1;
         let expires_ms = message.expires_ms();
         self.make_ready(self.last_tag, Entry { message, deliveries: 0, expires_ms });
+        self.last_tag
+    }
+
+    /// Keeps a place at the end for a message that is not ready before [`Queue::admit`].
+    pub(super) fn reserve(&mut self, message: Arc<Message>) -> u64 {
+        self.bytes += message.cost_bytes();
+        self.last_tag += 1;
+        let expires_ms = message.expires_ms();
+        let entry = Entry { message, deliveries: 0, expires_ms };
+        self.reserved.insert(self.last_tag, entry);
+        self.last_tag
+    }
+
+    pub(super) fn admit(&mut self, tag: u64) {
+        if let Some(entry) = self.reserved.remove(&tag) {
+            self.make_ready(tag, entry);
+        }
+    }
+
+    /// The message will never be ready.
+    pub(super) fn give_up(&mut self, tag: u64) -> Option<Arc<Message>> {
+        let message = self.reserved.remove(&tag)?.message;
+        self.bytes -= message.cost_bytes();
+        Some(message)
+    }
+
+    /// Adds a message of an earlier process.
+    pub(super) fn restore(&mut self, tag: u64, message: Arc<Message>, deliveries: u32, due_ms: Option<u64>) {
+        self.bytes += message.cost_bytes();
+        self.last_tag = self.last_tag.max(tag);
+        let expires_ms = message.expires_ms();
+        let entry = Entry { message, deliveries, expires_ms };
+        match due_ms {
+            Some(due_ms) => self.put_off(tag, entry, due_ms),
+            None => self.make_ready(tag, entry),
+        }
     }
 
     pub(super) fn take(&mut self) -> Option<Queued> {
@@ -83,10 +122,12 @@ impl Queue {
         }
     }
 
-    pub(super) fn give_back(&mut self, tag: u64) {
-        if let Some(entry) = self.out.remove(&tag) {
-            self.make_ready(tag, Entry { deliveries: entry.deliveries - 1, ..entry });
-        }
+    /// How often it was handed out.
+    pub(super) fn give_back(&mut self, tag: u64) -> Option<u32> {
+        let entry = self.out.remove(&tag)?;
+        let deliveries = entry.deliveries - 1;
+        self.make_ready(tag, Entry { deliveries, ..entry });
+        Some(deliveries)
     }
 
     pub(super) fn retake(&mut self, tag: u64) -> Option<Queued> {
@@ -94,13 +135,19 @@ impl Queue {
         Some(self.hand_out(tag, entry))
     }
 
-    pub(super) fn postpone(&mut self, tag: u64, due_ms: u64) {
-        if let Some(entry) = self.out.remove(&tag) {
-            let at = entry.alarm().map_or(due_ms, |expires| due_ms.min(expires));
-            let timed = self.timed.get_or_insert_default();
-            timed.alarms.insert((at, tag));
-            timed.postponed.insert(tag, entry);
-        }
+    /// How often it was handed out.
+    pub(super) fn postpone(&mut self, tag: u64, due_ms: u64) -> Option<u32> {
+        let entry = self.out.remove(&tag)?;
+        let deliveries = entry.deliveries;
+        self.put_off(tag, entry, due_ms);
+        Some(deliveries)
+    }
+
+    fn put_off(&mut self, tag: u64, entry: Entry, due_ms: u64) {
+        let at = entry.alarm().map_or(due_ms, |expires| due_ms.min(expires));
+        let timed = self.timed.get_or_insert_default();
+        timed.alarms.insert((at, tag));
+        timed.postponed.insert(tag, entry);
     }
 
     #[inline]

@@ -23,6 +23,29 @@ pub struct MemoryQueues {
     total_bytes_max: usize,
 }
 
+/// Whether limits count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::backend) enum Within {
+    Limits,
+    Nothing,
+}
+
+/// What has become of a dead letter and of those that made room for it.
+#[derive(Debug, Default)]
+pub(in crate::backend) struct Burial {
+    /// The letter's tag, if it could be put there.
+    pub(in crate::backend) tag: Option<u64>,
+    /// Tags of the others.
+    pub(in crate::backend) lost: Vec<u64>,
+}
+
+impl Burial {
+    /// How many messages are lost.
+    pub(in crate::backend) fn lost(&self) -> usize {
+        self.lost.len() + usize::from(self.tag.is_none())
+    }
+}
+
 #[derive(Debug, Default)]
 struct All {
     queues: HashMap<Destination, Queue, RandomState>,
@@ -46,14 +69,93 @@ impl MemoryQueues {
         }
     }
 
-    fn add(&self, all: &mut All, name: &Destination, message: Arc<Message>) {
-        self.total_bytes.fetch_add(message.cost_bytes(), Ordering::Relaxed);
+    /// Keeps a place for a message that can be taken after [`MemoryQueues::admit_reserved`]; its tag.
+    pub(in crate::backend) fn reserve(
+        &self,
+        name: &Destination,
+        message: Arc<Message>,
+        limits: Within,
+    ) -> Result<u64, QueueError> {
+        let mut all = self.all.lock();
+        if limits == Within::Limits {
+            self.check(&all, name, 1, message.cost_bytes(), self.queues_max)?;
+        }
+        Ok(self.grow(&mut all, name, message.cost_bytes(), |queue| queue.reserve(message)))
+    }
+
+    /// The message of a reserved place is ready.
+    pub(in crate::backend) fn admit_reserved(&self, name: &Destination, tag: u64) {
+        self.all.lock().with(name, |queue| queue.admit(tag));
+    }
+
+    /// The message of a reserved place will not come.
+    pub(in crate::backend) fn drop_reserved(&self, name: &Destination, tag: u64) {
+        let mut all = self.all.lock();
+        if let Some(message) = all.with(name, |queue| queue.give_up(tag)).flatten() {
+            self.total_bytes.fetch_sub(message.cost_bytes(), Ordering::Relaxed);
+            all.forget_empty(name);
+        }
+    }
+
+    /// Adds a message of an earlier process, room or not.
+    pub(in crate::backend) fn restore(
+        &self,
+        name: &Destination,
+        tag: u64,
+        message: Arc<Message>,
+        deliveries: u32,
+        due_ms: Option<u64>,
+    ) {
+        let bytes = message.cost_bytes();
+        let restore = |queue: &mut Queue| queue.restore(tag, message, deliveries, due_ms);
+        self.grow(&mut self.all.lock(), name, bytes, restore);
+    }
+
+    /// As [`Queues::give_back`]; how often it was handed out.
+    pub(in crate::backend) fn given_back(&self, name: &Destination, tag: u64) -> Option<u32> {
+        self.all.lock().with(name, |queue| queue.give_back(tag))?
+    }
+
+    /// As [`Queues::postpone`]; how often it was handed out.
+    pub(in crate::backend) fn postponed(&self, name: &Destination, tag: u64, due_ms: u64) -> Option<u32> {
+        self.all.lock().with(name, |queue| queue.postpone(tag, due_ms))?
+    }
+
+    /// As [`Queues::bury`]; what has become of everything. `None` where `tag` is not taken.
+    pub(in crate::backend) fn buried(
+        &self,
+        name: &Destination,
+        tag: u64,
+        to: &Destination,
+        letter: Arc<Message>,
+    ) -> Option<Burial> {
+        let mut all = self.all.lock();
+        self.end(&mut all, name, tag)?;
+        // A queue that has just become empty makes room for the other one.
+        let emptied = all.queues.get(name).is_some_and(|queue| queue.len() == 0);
+        let burial = self.squeeze(&mut all, to, letter, self.queues_max + usize::from(emptied));
+        all.forget_empty(name);
+        Some(burial)
+    }
+
+    fn add(&self, all: &mut All, name: &Destination, message: Arc<Message>) -> u64 {
+        self.grow(all, name, message.cost_bytes(), |queue| queue.add(message))
+    }
+
+    fn grow<R>(
+        &self,
+        all: &mut All,
+        name: &Destination,
+        bytes: usize,
+        grow: impl FnOnce(&mut Queue) -> R,
+    ) -> R {
+        self.total_bytes.fetch_add(bytes, Ordering::Relaxed);
         let All { queues, alarms, tags_used } = all;
         let queue = match queues.get_mut(name) {
             Some(queue) => queue,
             None => queues.entry(name.clone()).or_insert_with(|| Queue::new(*tags_used)),
         };
-        with_alarm(alarms, name, queue, |queue| queue.add(message));
+        with_alarm(alarms, name, queue, grow)
     }
 
     fn check(
@@ -88,20 +190,22 @@ impl MemoryQueues {
         Some(message)
     }
 
-    /// Puts `letter` into `to`, where the oldest make room. Returns how many are lost.
-    fn squeeze(&self, all: &mut All, to: &Destination, letter: Arc<Message>, queues_max: usize) -> usize {
-        let mut lost = 0;
+    /// Puts `letter` into `to`, where the oldest make room.
+    fn squeeze(&self, all: &mut All, to: &Destination, letter: Arc<Message>, queues_max: usize) -> Burial {
+        let mut burial = Burial::default();
         while self.check(all, to, 1, letter.cost_bytes(), queues_max).is_err() {
-            lost += 1;
-            let oldest = all.with(to, Queue::take).flatten();
-            if oldest.and_then(|oldest| self.end(all, to, oldest.tag)).is_none() {
-                // All that is there is with consumers, so it is the new one that is lost.
-                all.forget_empty(to);
-                return lost;
+            let oldest = all.with(to, Queue::take).flatten().map(|oldest| oldest.tag);
+            match oldest.filter(|oldest| self.end(all, to, *oldest).is_some()) {
+                Some(oldest) => burial.lost.push(oldest),
+                None => {
+                    // All that is there is with consumers, so it is the new one that is lost.
+                    all.forget_empty(to);
+                    return burial;
+                }
             }
         }
-        self.add(all, to, letter);
-        lost
+        burial.tag = Some(self.add(all, to, letter));
+        burial
     }
 }
 
@@ -135,7 +239,7 @@ impl Queues for MemoryQueues {
     }
 
     fn give_back(&self, name: &Destination, tag: u64) {
-        self.all.lock().with(name, |queue| queue.give_back(tag));
+        self.given_back(name, tag);
     }
 
     fn retake(&self, name: &Destination, tag: u64) -> Option<Queued> {
@@ -143,7 +247,7 @@ impl Queues for MemoryQueues {
     }
 
     fn postpone(&self, name: &Destination, tag: u64, due_ms: u64) {
-        self.all.lock().with(name, |queue| queue.postpone(tag, due_ms));
+        self.postponed(name, tag, due_ms);
     }
 
     fn settle(&self, name: &Destination, tag: u64) -> Option<Arc<Message>> {
@@ -160,15 +264,7 @@ impl Queues for MemoryQueues {
     }
 
     fn bury(&self, name: &Destination, tag: u64, to: &Destination, letter: Arc<Message>) -> usize {
-        let mut all = self.all.lock();
-        if self.end(&mut all, name, tag).is_none() {
-            return 0;
-        }
-        // A queue that has just become empty makes room for the other one.
-        let emptied = all.queues.get(name).is_some_and(|queue| queue.len() == 0);
-        let lost = self.squeeze(&mut all, to, letter, self.queues_max + usize::from(emptied));
-        all.forget_empty(name);
-        lost
+        self.buried(name, tag, to, letter).map_or(0, |burial| burial.lost())
     }
 
     fn sweep(&self, now_ms: u64, count: usize) -> Due {

@@ -1,0 +1,94 @@
+//! Cursors of user queues: as in memory, and on disk what brings them back.
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::backend::Cursors;
+use crate::backend::memory::MemoryCursors;
+use crate::model::Destination;
+
+use super::OpenError;
+use super::changes::Change;
+use super::line::{Line, Order};
+use super::open::Known;
+use super::tables::{self, CURSOR, Table, Tables, paired};
+
+/// Cursors that outlive the process.
+#[derive(Debug)]
+pub(super) struct DiskCursors {
+    inner: MemoryCursors,
+    line: Arc<Line>,
+    /// Changes of one queue are written in the order in which they took effect.
+    order: Box<[Mutex<()>]>,
+    hasher: RandomState,
+}
+
+impl DiskCursors {
+    pub(super) fn new(inner: MemoryCursors, line: Arc<Line>) -> Self {
+        let order = (0..STRIPES).map(|_| Mutex::default()).collect();
+        Self { inner, line, order, hasher: RandomState::default() }
+    }
+
+    fn order(&self, queue: &Destination) -> MutexGuard<'_, ()> {
+        self.order[self.hasher.hash_one(queue) as usize % STRIPES].lock()
+    }
+
+    fn write(&self, queue: &Destination, device: &str, offset: u64, seen_ms: u64) {
+        let value = tables::numbers(&[offset, seen_ms]);
+        self.line.push(Order::Change(Change::put(
+            Table::State,
+            paired(CURSOR, queue.as_str(), device),
+            value,
+        )));
+    }
+
+    fn remove(&self, queue: &Destination, device: &str) {
+        self.line.push(Order::Change(Change::remove(Table::State, paired(CURSOR, queue.as_str(), device))));
+    }
+}
+
+impl Cursors for DiskCursors {
+    fn begin(&self, queue: &Destination, device: &str, now_ms: u64) -> Option<u64> {
+        let _order = self.order(queue);
+        let offset = self.inner.begun(queue, device, now_ms, &mut |device| self.remove(queue, device))?;
+        self.write(queue, device, offset, now_ms);
+        (offset > 0).then_some(offset)
+    }
+
+    fn advance(&self, queue: &Destination, device: &str, offset: u64, now_ms: u64) -> u64 {
+        let _order = self.order(queue);
+        let forget = &mut |device: &str| self.remove(queue, device);
+        let Some(taken) = self.inner.advanced(queue, device, offset, now_ms, forget) else { return 0 };
+        self.write(queue, device, taken.by_device, now_ms);
+        taken.by_all
+    }
+
+    fn tick(&self, seen_ms: u64) {
+        self.inner.forget_unseen(seen_ms, &mut |queue, device| self.remove(queue, device));
+    }
+
+    fn len(&self) -> usize {
+        self.inner.len()
+    }
+}
+
+/// Brings back what an earlier process had.
+pub(super) fn load(tables: &Tables, cursors: &MemoryCursors, known: &Known<'_>) -> Result<(), OpenError> {
+    for found in tables.prefix(Table::State, &[CURSOR]) {
+        let (key, value) = found.map_err(|error| known.fault(&error))?;
+        let (Some((queue, device)), Some([offset, seen_ms])) =
+            (tables::parse_paired(&key), tables::parse_numbers(&value))
+        else {
+            known.lacks(&format!("the entry {} of a cursor is none", key.escape_ascii()))?;
+            continue;
+        };
+        cursors.restore(&Destination::internal(queue), device, offset, seen_ms);
+    }
+    Ok(())
+}
+
+/// Queues are spread over so many locks.
+const STRIPES: usize = 64;

@@ -1,0 +1,108 @@
+//! Members of rooms: as in memory, and on disk what brings them back.
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::backend::memory::MemoryMemberships;
+use crate::backend::{Membership, MembershipError, Memberships};
+
+use super::OpenError;
+use super::changes::Change;
+use super::line::{Line, Order};
+use super::open::Known;
+use super::tables::{self, MEMBER, Table, Tables, paired};
+
+/// Memberships that outlive the process.
+#[derive(Debug)]
+pub(super) struct DiskMemberships {
+    inner: MemoryMemberships,
+    line: Arc<Line>,
+    /// Changes of one user are written in the order in which they took effect.
+    order: Box<[Mutex<()>]>,
+    hasher: RandomState,
+}
+
+impl DiskMemberships {
+    pub(super) fn new(inner: MemoryMemberships, line: Arc<Line>) -> Self {
+        let order = (0..STRIPES).map(|_| Mutex::default()).collect();
+        Self { inner, line, order, hasher: RandomState::default() }
+    }
+
+    fn order(&self, user: &str) -> MutexGuard<'_, ()> {
+        self.order[self.hasher.hash_one(user) as usize % STRIPES].lock()
+    }
+
+    fn write(&self, room: &str, user: &str, read: Option<u64>) {
+        let value = read.map(|read| tables::numbers(&[read]));
+        self.line.push(Order::Change(Change { table: Table::State, key: paired(MEMBER, user, room), value }));
+    }
+}
+
+impl Memberships for DiskMemberships {
+    fn enrol(&self, room: &str, user: &str, read: u64) -> Result<bool, MembershipError> {
+        let _order = self.order(user);
+        let enrolled = self.inner.enrol(room, user, read)?;
+        if enrolled {
+            self.write(room, user, Some(read));
+        }
+        Ok(enrolled)
+    }
+
+    fn withdraw(&self, room: &str, user: &str) -> bool {
+        let _order = self.order(user);
+        let withdrawn = self.inner.withdraw(room, user);
+        if withdrawn {
+            self.write(room, user, None);
+        }
+        withdrawn
+    }
+
+    fn mark_read(&self, room: &str, user: &str, offset: u64) -> Option<bool> {
+        let _order = self.order(user);
+        let moved = self.inner.mark_read(room, user, offset)?;
+        if moved {
+            self.write(room, user, Some(offset));
+        }
+        Some(moved)
+    }
+
+    fn membership(&self, room: &str, user: &str) -> Option<Membership> {
+        self.inner.membership(room, user)
+    }
+
+    fn rooms_of(&self, user: &str) -> Vec<Membership> {
+        self.inner.rooms_of(user)
+    }
+
+    fn len(&self) -> usize {
+        self.inner.len()
+    }
+
+    fn bytes(&self) -> usize {
+        self.inner.bytes()
+    }
+}
+
+/// Brings back what an earlier process had.
+pub(super) fn load(
+    tables: &Tables,
+    memberships: &MemoryMemberships,
+    known: &Known<'_>,
+) -> Result<(), OpenError> {
+    for found in tables.prefix(Table::State, &[MEMBER]) {
+        let (key, value) = found.map_err(|error| known.fault(&error))?;
+        let (Some((user, room)), Some([read])) = (tables::parse_paired(&key), tables::parse_numbers(&value))
+        else {
+            known.lacks(&format!("the entry {} of a membership is none", key.escape_ascii()))?;
+            continue;
+        };
+        memberships.restore(room, user, read);
+    }
+    Ok(())
+}
+
+/// Users are spread over so many locks.
+const STRIPES: usize = 64;
