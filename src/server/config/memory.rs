@@ -6,6 +6,8 @@ use std::fs;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::Size;
+
 /// `"60%"`, `"2GiB"` or a number of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MemoryMax {
@@ -40,18 +42,8 @@ impl MemoryMax {
             let percent = percent.trim().parse().ok().filter(|percent| (1..=95).contains(percent));
             return percent.map(Self::Percent).ok_or_else(wrong);
         }
-        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        let (number, unit) = text.split_at(digits);
-        let shift = match unit.trim() {
-            "" => 0,
-            "KiB" => 10,
-            "MiB" => 20,
-            "GiB" => 30,
-            _ => return Err(wrong()),
-        };
-        let number: u64 = number.parse().map_err(|_| wrong())?;
-        let bytes = number.checked_mul(1 << shift).filter(|bytes| *bytes > 0);
-        bytes.map(Self::Bytes).ok_or_else(wrong)
+        let size = Size::parse(text).ok().filter(|size| size.0 > 0);
+        size.map(|size| Self::Bytes(size.0)).ok_or_else(wrong)
     }
 }
 
@@ -65,7 +57,7 @@ impl fmt::Display for MemoryMax {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Percent(percent) => write!(f, "{percent}%"),
-            Self::Bytes(bytes) => write!(f, "{bytes}"),
+            Self::Bytes(bytes) => Size(*bytes).fmt(f),
         }
     }
 }

@@ -16,6 +16,7 @@ mod error;
 mod load;
 mod memory;
 mod sections;
+mod size;
 mod source;
 
 pub use build::Policy;
@@ -26,6 +27,7 @@ pub use sections::{
     AccessSection, DestinationSection, HeartBeat, Log, LogFormat, LogLevel, Memory, OriginsSection, Rooms,
     Server, Shutdown, Tls, WebSocketSection,
 };
+pub use size::Size;
 
 /// Everything that can be set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
