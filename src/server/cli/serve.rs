@@ -50,6 +50,12 @@ pub(super) struct ServeArguments {
     /// Private key of the certificate (PEM)
     #[arg(long, value_name = "FILE")]
     tls_key: Option<PathBuf>,
+    /// Directory in which messages outlive the process
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Open a damaged data directory with what is left of it
+    #[arg(long)]
+    accept_loss: bool,
     /// How log lines are written
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
@@ -70,6 +76,8 @@ impl ServeArguments {
         config.ports_file = self.ports_file.or(config.ports_file.take());
         config.tls.cert = self.tls_cert.or(config.tls.cert.take());
         config.tls.key = self.tls_key.or(config.tls.key.take());
+        config.data.dir = self.data.or(config.data.dir.take());
+        config.data.accept_loss = self.accept_loss;
         config.tls.self_signed |= self.tls_self_signed;
         config.allow_insecure |= self.allow_insecure;
     }
@@ -164,8 +172,16 @@ mod tests {
     #[test]
     fn flags_win() {
         let mut config = Config { http_port: 1, workers: 3, ..Config::default() };
-        let flags = ServeArguments { http_port: Some(2), allow_insecure: true, ..ServeArguments::default() };
+        config.data.dir = Some("old".into());
+        let flags = ServeArguments {
+            http_port: Some(2),
+            allow_insecure: true,
+            data: Some("new".into()),
+            accept_loss: true,
+            ..ServeArguments::default()
+        };
         flags.apply(&mut config);
+        assert_eq!((config.data.dir, config.data.accept_loss), (Some("new".into()), true));
         assert_eq!((config.http_port, config.workers, config.allow_insecure), (2, 3, true));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Config, Problem};
+use super::{Config, Problem, Size};
 use crate::model::limits::BODY_BYTES_CEILING;
 
 impl Config {
@@ -14,6 +14,7 @@ impl Config {
         self.check_tls(&mut problems);
         self.check_limits(&mut problems);
         self.check_times(&mut problems);
+        self.check_data(&mut problems);
         problems.extend(self.policy().err().unwrap_or_default());
         problems.extend(self.destination_rules().err().unwrap_or_default());
         problems
@@ -120,6 +121,24 @@ impl Config {
             problems.push(Problem::new(key, format!("{ms} must be at least {WAIT_MS_MIN} milliseconds")));
         }
     }
+
+    fn check_data(&self, problems: &mut Vec<Problem>) {
+        let data = &self.data;
+        if data.dir.as_deref().is_some_and(|dir| dir.as_os_str().is_empty()) {
+            problems.push(Problem::new(
+                "data.dir",
+                "it must name a directory: leave it out to keep all in memory",
+            ));
+        }
+        if !(1..=INTERVAL_MS_MAX).contains(&data.interval_ms) {
+            let fault = format!("{} must be 1 to {INTERVAL_MS_MAX} milliseconds", data.interval_ms);
+            problems.push(Problem::new("data.interval_ms", fault));
+        }
+        if data.bytes_max < DATA_BYTES_MIN {
+            let fault = format!("{} must be at least {DATA_BYTES_MIN}", data.bytes_max);
+            problems.push(Problem::new("data.bytes_max", fault));
+        }
+    }
 }
 
 fn unreadable(key: &str, path: &Path) -> Option<Problem> {
@@ -135,3 +154,9 @@ const LINGER_MS_CEILING: u64 = 600_000;
 
 /// Anything shorter would end healthy connections.
 const WAIT_MS_MIN: u64 = 100;
+
+/// More than the last minute should not be lost with the power, and a full disk should not go unnoticed for longer.
+const INTERVAL_MS_MAX: u64 = 60_000;
+
+/// One message of the largest size that is usual.
+const DATA_BYTES_MIN: Size = Size(1 << 20);

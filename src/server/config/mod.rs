@@ -24,8 +24,8 @@ pub use error::{ConfigError, Problem};
 pub use load::Loaded;
 pub use memory::MemoryMax;
 pub use sections::{
-    AccessSection, DestinationSection, HeartBeat, Log, LogFormat, LogLevel, Memory, OriginsSection, Rooms,
-    Server, Shutdown, Tls, WebSocketSection,
+    AccessSection, DataSection, DestinationSection, HeartBeat, Log, LogFormat, LogLevel, Memory,
+    OriginsSection, Rooms, Server, Shutdown, Tls, WebSocketSection,
 };
 pub use size::Size;
 
@@ -66,6 +66,8 @@ pub struct Config {
     pub websocket: WebSocketSection,
     /// `[memory]`
     pub memory: Memory,
+    /// `[data]`
+    pub data: DataSection,
     /// `[heart_beat]`
     pub heart_beat: HeartBeat,
     /// `[[destination]]`
@@ -97,6 +99,7 @@ impl Default for Config {
             limits: Limits::default(),
             websocket: WebSocketSection::default(),
             memory: Memory::default(),
+            data: DataSection::default(),
             heart_beat: HeartBeat::default(),
             destination: Vec::new(),
             rooms: Rooms::default(),

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::MemoryMax;
+use super::{MemoryMax, Size};
+use crate::backend::disk::Fsync;
 use crate::features::rooms::Events;
 use crate::model::{Overflow, Retention};
 use crate::policy::access::AccessRuleConfig;
@@ -82,6 +83,47 @@ pub struct WebSocketSection {
 pub struct Memory {
     /// Above it no SEND is read, then the fullest outboxes are closed.
     pub max: MemoryMax,
+}
+
+/// What outlives the process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataSection {
+    /// Directory of what is kept; without it everything is in memory and ends with the process.
+    pub dir: Option<PathBuf>,
+    /// When what is written is safe.
+    #[serde(with = "FsyncText")]
+    pub fsync: Fsync,
+    /// With [`Fsync::Interval`] what was written is made safe so often, and so often free space is looked at, milliseconds.
+    pub interval_ms: u64,
+    /// Of all that is kept; more is refused.
+    pub bytes_max: Size,
+    /// With less free space in the file system nothing more is taken.
+    pub free_bytes_min: Size,
+    /// Opens a damaged store with what is left of it. Set by a flag only: it is for one start, not for each.
+    #[serde(skip)]
+    pub accept_loss: bool,
+}
+
+impl Default for DataSection {
+    fn default() -> Self {
+        Self {
+            dir: None,
+            fsync: Fsync::Always,
+            interval_ms: 1_000,
+            bytes_max: Size(64 << 30),
+            free_bytes_min: Size(512 << 20),
+            accept_loss: false,
+        }
+    }
+}
+
+/// How [`Fsync`] is written.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Fsync", rename_all = "kebab-case")]
+enum FsyncText {
+    Always,
+    Interval,
 }
 
 /// How life is checked.

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use super::*;
+use crate::backend::disk::Fsync;
 use crate::policy::{Secret, accounts::AccountRole};
 
 fn parse(text: &str) -> Result<Config, ConfigError> {
@@ -36,6 +37,10 @@ fn faults_of_the_text_are_told_with_file_line_column_and_key() {
         ("listen = \n", "s.toml:1:", "expected"),
         ("[log]\nlevel = \"loud\"", "s.toml:2:9: log.level: ", "`debug`"),
         ("[memory]\nmax = \"60\u{2030}\"", "s.toml:2:7: memory.max: ", "2GiB"),
+        ("[data]\nfsync = \"never\"", "s.toml:2:9: data.fsync: ", "`interval`"),
+        ("[data]\nbytes_max = \"60%\"", "s.toml:2:13: data.bytes_max: ", "64GiB"),
+        ("[data]\nfree_bytes_min = -1", "s.toml:2:18: data.free_bytes_min: ", "512MiB"),
+        ("[data]\naccept_loss = true", "s.toml:2:1: ", "unknown field"),
         ("[[account]]\nlogin = \"a\"", "s.toml:1:1: account[0]: ", "passcode_hash"),
         ("[[access.rule]]\npattern=\"/topic/a\"\nactions=[\"fly\"]\nwho=[]", "s.toml:3:", "subscribe"),
     ];
@@ -80,6 +85,10 @@ fn insecure_or_impossible_combinations_are_refused_by_name() {
         ("[limits]\nbody_bytes_max = 67108865", "s.toml:2:1: limits.body_bytes_max: ", "at most 67108864"),
         ("[limits]\nsubscriptions_max = 0", "s.toml:2:1: limits.subscriptions_max: ", "at least 1"),
         ("[heart_beat]\nsend_ms = 500", "s.toml:2:1: heart_beat.send_ms: ", "1000"),
+        ("[data]\ndir = \"\"", "s.toml:2:1: data.dir: ", "directory"),
+        ("[data]\ninterval_ms = 0", "s.toml:2:1: data.interval_ms: ", "60000"),
+        ("[data]\ninterval_ms = 60001", "s.toml:2:1: data.interval_ms: ", "60000"),
+        ("[data]\nbytes_max = \"1023KiB\"", "s.toml:2:1: data.bytes_max: ", "at least 1MiB"),
         ("[origins]\nallow = [\"https://*\"]", "s.toml:2:1: origins.allow: ", "every page"),
         (
             "[[destination]]\npattern = \"/queue/a\"\noverflow = \"close\"",
@@ -128,6 +137,10 @@ fn variables_win_over_the_file() {
             ("STOMPEDE_ORIGINS__ALLOW", "https://b.example, https://c.example"),
             ("STOMPEDE_LOG__FORMAT", "json"),
             ("STOMPEDE_MEMORY__MAX", "1GiB"),
+            ("STOMPEDE_DATA__DIR", "/srv/5"),
+            ("STOMPEDE_DATA__FSYNC", "interval"),
+            ("STOMPEDE_DATA__BYTES_MAX", "1048576"),
+            ("STOMPEDE_DATA__FREE_BYTES_MIN", "0"),
             ("STOMPEDE_SERVER__NAME", "5"),
             ("STOMPEDE_WORKERS", ""),
             ("OTHER", "x"),
@@ -139,6 +152,14 @@ fn variables_win_over_the_file() {
     assert_eq!(config.origins.allow, ["https://b.example", "https://c.example"]);
     assert_eq!((config.log.format, config.memory.max), (LogFormat::Json, MemoryMax::Bytes(1 << 30)));
     assert_eq!(config.server.name, "5");
+    let data = DataSection {
+        dir: Some("/srv/5".into()),
+        fsync: Fsync::Interval,
+        bytes_max: Size(1 << 20),
+        free_bytes_min: Size(0),
+        ..DataSection::default()
+    };
+    assert_eq!(config.data, data);
 }
 
 #[test]

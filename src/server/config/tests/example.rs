@@ -110,6 +110,7 @@ fn everything() -> Config {
         limits: Limits::default(),
         websocket: WebSocketSection::default(),
         memory: Memory::default(),
+        data: DataSection { dir: Some("d".into()), ..DataSection::default() },
         heart_beat: HeartBeat::default(),
         destination: vec![DestinationSection {
             pattern: String::new(),
