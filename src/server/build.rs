@@ -1,9 +1,12 @@
 //! From the configuration to a broker.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use stompede_protocol::HeartBeat;
 
+use crate::backend::Backend;
+use crate::backend::disk::{Disk, DiskOptions};
 use crate::backend::memory::embedded;
 use crate::broker::{Broker, Parts, Settings};
 use crate::features::Rooms;
@@ -12,14 +15,18 @@ use crate::policy::{Connections, Origins, UserRates};
 use crate::routing::directory::WORKERS_MAX;
 use crate::transport::encode::encoders;
 
-use super::ServerError;
-use super::config::{Config, Problem};
+use super::clock::Clock;
+use super::config::{Config, DataSection, Problem};
+use super::storekeeper::Storekeeper;
+use super::{ServerError, system};
 
 /// A broker as configured, and the pages that may connect to it.
 pub(super) struct Built {
     pub(super) broker: Arc<Broker>,
     pub(super) origins: Origins,
     pub(super) workers: usize,
+    /// Where messages are kept on disk. It ends the store in order, whether or not the server ever runs.
+    pub(super) storekeeper: Option<Storekeeper>,
 }
 
 pub(super) fn build(config: &Config) -> Result<Built, ServerError> {
@@ -56,8 +63,32 @@ pub(super) fn build(config: &Config) -> Result<Built, ServerError> {
         node: random() as u64,
         random: Box::new(random),
     };
-    let backend = embedded(&parts.settings.limits, parts.settings.memory_bytes_max);
-    Ok(Built { broker: Arc::new(Broker::new(parts, backend)), origins: policy.origins, workers })
+    let (disk, backend) = match open(&config.data, &parts.settings)? {
+        Some((disk, backend)) => (Some(disk), backend),
+        None => (None, embedded(&parts.settings.limits, parts.settings.memory_bytes_max)),
+    };
+    let broker = Arc::new(Broker::new(parts, backend));
+    let every = Duration::from_millis(config.data.interval_ms);
+    let storekeeper = disk.map(|disk| Storekeeper::start(disk, every)).transpose();
+    let storekeeper = storekeeper.map_err(system("start the threads of the store"))?;
+    Ok(Built { broker, origins: policy.origins, workers, storekeeper })
+}
+
+/// The store in the data directory, if there is to be one.
+fn open(data: &DataSection, settings: &Settings) -> Result<Option<(Arc<Disk>, Backend)>, ServerError> {
+    let Some(dir) = data.dir.clone() else { return Ok(None) };
+    let memory_bytes_max = settings.memory_bytes_max;
+    let options = DiskOptions {
+        dir,
+        fsync: data.fsync,
+        bytes_max: data.bytes_max.0,
+        free_bytes_min: data.free_bytes_min.0,
+        cache_bytes: CACHE_BYTES_MAX.min(memory_bytes_max as u64 / CACHE_PART),
+        accept_loss: data.accept_loss,
+    };
+    let now_ms = Clock::start().now().wall_ms;
+    let Settings { limits, rules, .. } = settings;
+    Ok(Some(Disk::open(&options, limits, rules, memory_bytes_max, now_ms, random())?))
 }
 
 /// An unguessable number.
@@ -76,3 +107,9 @@ fn fault(problems: &[Problem]) -> ServerError {
         problems.iter().map(|problem| format!("{}: {}", problem.key, problem.fault)).collect();
     ServerError::Config(texts.join("; "))
 }
+
+/// Of the process's memory, what is read from the disk may be cached in one part in so many.
+const CACHE_PART: u64 = 8;
+
+/// What is read is what came lately; the system's own cache has the rest.
+const CACHE_BYTES_MAX: u64 = 64 << 20;

@@ -21,6 +21,7 @@ mod shutdown;
 pub mod socket;
 mod status;
 mod stomp;
+mod storekeeper;
 pub mod telemetry;
 pub mod tls;
 mod worker;
@@ -49,6 +50,9 @@ pub enum ServerError {
     /// The configuration holds together less well than its check thought.
     #[error("the configuration cannot be used: {0}")]
     Config(String),
+    /// The data directory cannot be opened.
+    #[error("cannot open the data directory: {0}")]
+    Data(#[from] crate::backend::disk::OpenError),
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] tls::TlsError),
@@ -65,4 +69,8 @@ pub enum ServerError {
 /// Runs a broker until it is asked to end by SIGTERM, SIGINT or `shutdown`.
 pub fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
     Server::new(config)?.start()?.wait(shutdown)
+}
+
+fn system(what: &'static str) -> impl Fn(std::io::Error) -> ServerError {
+    move |source| ServerError::System { what, source }
 }

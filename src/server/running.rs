@@ -11,7 +11,7 @@ use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
 use crate::broker::Broker;
@@ -28,7 +28,8 @@ use super::http::{BadTemplate, Endpoint, OriginCheck, Router, SharedEndpoint, St
 use super::pool::Pool;
 use super::shutdown::{Closing, Signals};
 use super::status::BrokerStatus;
-use super::{ServerError, stomp, tls};
+use super::storekeeper::{PATIENCE, Storekeeper};
+use super::{ServerError, stomp, system, tls};
 
 /// A server that is not running yet.
 pub struct Server {
@@ -48,7 +49,8 @@ pub struct Ports {
     pub stomp_tls: Option<SocketAddr>,
 }
 
-/// A server that runs until it is told to stop. Dropped, it ends at once, without a word to anybody.
+/// A server that runs until it is told to stop. Dropped, it ends at once, without a word to anybody; only what was to be
+/// written to the data directory is written still.
 pub struct Running {
     config: Config,
     api: Api,
@@ -59,13 +61,15 @@ pub struct Running {
     /// Becomes true when nothing new is accepted any more.
     closing: watch::Sender<bool>,
     listening: JoinSet<()>,
+    /// The last to go: until then what the others do may be written.
+    storekeeper: Option<Storekeeper>,
 }
 
 impl Server {
     /// A server with this configuration.
     ///
     /// # Errors
-    /// The configuration does not hold together.
+    /// The configuration does not hold together, the data directory cannot be opened, or the system gives no threads for it.
     pub fn new(config: Config) -> Result<Self, ServerError> {
         let built = build(&config)?;
         Ok(Self { config, built, extras: Vec::new() })
@@ -97,12 +101,13 @@ impl Server {
     /// # Errors
     /// A port is taken, a certificate is not usable, or the system gives no threads.
     pub fn start(self) -> Result<Running, ServerError> {
-        let Self { config, built: Built { broker, origins, workers }, extras } = self;
+        let Self { config, built: Built { broker, origins, workers, storekeeper }, extras } = self;
         let http_tls = certificate(&config.tls, Face::Http)?;
         let stomp_tls = certificate(&config.tls, Face::Stomp)?;
         let listeners = bind(&config, http_tls.is_some())?;
         let api = Api::start().map_err(system("start the API threads"))?;
-        let status = Arc::new(BrokerStatus::new(Arc::clone(&broker)));
+        let store = if storekeeper.is_some() { "disk" } else { "memory" };
+        let status = Arc::new(BrokerStatus::new(Arc::clone(&broker), store));
         let asked: Arc<dyn Status> = Arc::<BrokerStatus>::clone(&status);
         let faces = Faces {
             stomp: Template::parse(STOMP_PATH).map_err(|error| ServerError::Config(error.to_string()))?,
@@ -129,8 +134,11 @@ impl Server {
         if let Some(path) = &config.ports_file {
             write_ports(path, &ports).map_err(system("write the ports file"))?;
         }
-        tracing::info!(http = %ports.http, stomp = %ports.stomp, stomp_tls = ?ports.stomp_tls, workers, "listening");
-        Ok(Running { config, api, status, broker, pool, ports, closing, listening })
+        let data = config.data.dir.as_deref().map(|dir| tracing::field::display(dir.display()));
+        tracing::info!(
+            http = %ports.http, stomp = %ports.stomp, stomp_tls = ?ports.stomp_tls, workers, data, "listening"
+        );
+        Ok(Running { config, api, status, broker, pool, ports, closing, listening, storekeeper })
     }
 }
 
@@ -156,7 +164,8 @@ impl Running {
     }
 
     /// Waits for SIGTERM, SIGINT or `shutdown`, then ends in order: says that it is not ready, waits the grace, stops
-    /// accepting, asks the connections to go, lets them take what waits for them. A second signal ends at once.
+    /// accepting, asks the connections to go, lets them take what waits for them, writes what is still to be written. A
+    /// second signal ends at once.
     ///
     /// During the grace everything works as before, new sessions included: a load balancer sends clients until it has
     /// asked for readiness again, and one that finds the door closed has lost a request that another node could serve.
@@ -166,7 +175,7 @@ impl Running {
     /// # Errors
     /// The system lets us listen to no signals.
     pub fn wait(self, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
-        let Self { config, api, status, broker, pool, closing, mut listening, .. } = self;
+        let Self { config, api, status, broker, pool, closing, mut listening, storekeeper, .. } = self;
         let entered = api.handle().enter();
         let mut signals = Signals::listen()?;
         let asked_by = api.handle().block_on(signals.received(shutdown));
@@ -200,6 +209,11 @@ impl Running {
         drop(entered);
         if let Some(pool) = Arc::into_inner(pool).filter(|_| ended) {
             pool.join();
+        }
+        if let Some(storekeeper) = storekeeper {
+            let deadline = Duration::from_millis(config.shutdown.deadline_ms);
+            let patience = if ended { deadline.max(PATIENCE) } else { PATIENCE };
+            api.handle().block_on(put_away(storekeeper, patience, &mut signals));
         }
         Ok(())
     }
@@ -275,15 +289,24 @@ fn listen(
     listening
 }
 
+/// Ends the store. Whoever asks again gets it sooner, but what was taken is not thrown away for it.
+async fn put_away(storekeeper: Storekeeper, patience: Duration, signals: &mut Signals) {
+    let mut closed = spawn_blocking(move || storekeeper.close(patience));
+    tokio::select! {
+        biased;
+        _ = &mut closed => {}
+        asked_by = signals.received(std::future::pending()) => {
+            tracing::warn!(asked_by, "asked again while the disk is written");
+            let _ = timeout(PATIENCE, closed).await;
+        }
+    }
+}
+
 fn write_ports(path: &Path, ports: &Ports) -> std::io::Result<()> {
     // Whoever waits for the file must never read half of it.
     let partial = path.with_extension("partial");
     std::fs::write(&partial, serde_json::to_vec(ports)?)?;
     std::fs::rename(partial, path)
-}
-
-fn system(what: &'static str) -> impl Fn(std::io::Error) -> ServerError {
-    move |source| ServerError::System { what, source }
 }
 
 /// Where STOMP over WebSocket is served.

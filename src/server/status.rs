@@ -14,14 +14,16 @@ use super::http::Status;
 #[derive(Debug)]
 pub(super) struct BrokerStatus {
     broker: Arc<Broker>,
+    /// What messages are kept in, in a word.
+    store: &'static str,
     started: Instant,
     /// No new clients should be sent here.
     leaving: AtomicBool,
 }
 
 impl BrokerStatus {
-    pub(super) fn new(broker: Arc<Broker>) -> Self {
-        Self { broker, started: Instant::now(), leaving: AtomicBool::new(false) }
+    pub(super) fn new(broker: Arc<Broker>, store: &'static str) -> Self {
+        Self { broker, store, started: Instant::now(), leaving: AtomicBool::new(false) }
     }
 
     /// From now on it is not ready, though everything works.
@@ -40,6 +42,7 @@ impl Status for BrokerStatus {
         json!({
             "name": "stompede",
             "version": env!("CARGO_PKG_VERSION"),
+            "store": self.store,
             "uptimeSeconds": self.started.elapsed().as_secs(),
             "connections": self.broker.connections().total(),
             "subscriptions": self.broker.subscriptions(),

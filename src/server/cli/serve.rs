@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -93,16 +93,17 @@ pub(super) fn serve(mut arguments: ServeArguments) -> Result<(), CliError> {
     telemetry::init(&config.log, filter.as_deref()).map_err(|error| CliError::Usage(error.to_string()))?;
     let failed = |error: ServerError| CliError::Failed(told(&error));
     let development = config.is_development().then(|| config.signing());
-    let secure = config.tls.is_on();
+    let (secure, data) = (config.tls.is_on(), config.data.dir.clone());
     let running = Server::new(config).and_then(Server::start).map_err(failed)?;
     if let Some(signing) = development {
-        welcome(&signing, running.ports(), secure).map_err(|error| CliError::Failed(error.to_string()))?;
+        let welcomed = welcome(&signing, running.ports(), secure, data.as_deref());
+        welcomed.map_err(|error| CliError::Failed(error.to_string()))?;
     }
     running.wait(std::future::pending()).map_err(failed)
 }
 
 /// Development mode says so, and how to try it.
-fn welcome(signing: &JwtConfig, ports: Ports, secure: bool) -> Result<(), PolicyError> {
+fn welcome(signing: &JwtConfig, ports: Ports, secure: bool, data: Option<&Path>) -> Result<(), PolicyError> {
     tracing::warn!("development mode: no key and no account is configured, so anybody may be anybody");
     let signer = JwtSigner::new(signing)?;
     let token = |user: &str, service: bool| {
@@ -111,13 +112,14 @@ fn welcome(signing: &JwtConfig, ports: Ports, secure: bool) -> Result<(), Policy
     };
     let (http, ws) = if secure { ("https", "wss") } else { ("http", "ws") };
     let Ports { http: web, stomp, .. } = ports;
+    let data = data.map_or_else(String::new, |dir| format!("\n  messages kept in {}", dir.display()));
     // Whoever started it without a terminal does not need to read this.
     let _ = writeln!(
         std::io::stdout(),
         "\nstompede runs in DEVELOPMENT MODE: any login with the passcode guest is that user.\n\n  \
            page to try it   {http}://{web}/\n  \
            WebSocket        {ws}://{web}/ws\n  \
-           STOMP over TCP   {stomp}\n\n\
+           STOMP over TCP   {stomp}{data}\n\n\
          Tokens for an hour:\n  \
            alice, room 42   {}\n  \
            a service        {}\n",

@@ -267,7 +267,8 @@ pub struct Shutdown {
     pub grace_ms: u64,
     /// Over how long the closes are spread, milliseconds, so that clients do not all come back at once.
     pub window_ms: u64,
-    /// How long a connection has to take what waits for it, milliseconds.
+    /// How long a connection has to take what waits for it, and then the disk to take what is still to be written,
+    /// milliseconds.
     pub deadline_ms: u64,
 }
 
