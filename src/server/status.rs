@@ -34,7 +34,7 @@ impl BrokerStatus {
 
 impl Status for BrokerStatus {
     fn ready(&self) -> Result<(), String> {
-        if self.leaving.load(Ordering::Relaxed) { Err("shutting down".into()) } else { Ok(()) }
+        if self.leaving.load(Ordering::Relaxed) { Err("shutting down".into()) } else { self.broker.health() }
     }
 
     fn info(&self) -> serde_json::Value {
