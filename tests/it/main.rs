@@ -5,6 +5,7 @@
 mod cli;
 mod cost;
 mod deflate;
+mod disk;
 mod door;
 mod embed;
 mod examples;
@@ -18,5 +19,6 @@ mod shell;
 mod shutdown;
 mod slow;
 mod tls;
+mod visitor;
 mod websocket;
 mod wire_table;

@@ -18,6 +18,8 @@ pub(crate) struct Broker {
 impl Broker {
     pub(crate) fn start(directory: &Path, arguments: &[&str]) -> Self {
         let ports = directory.join("ports.json");
+        // That of an earlier broker leads nowhere.
+        let _ = std::fs::remove_file(&ports);
         let mut command = Command::new(env!("CARGO_BIN_EXE_stompede"));
         command.args(["serve", "--http-port", "0", "--stomp-port", "0", "--workers", "2", "--ports-file"]);
         command.arg(&ports).args(arguments).env_clear().stdin(Stdio::null()).stdout(Stdio::null());
@@ -28,6 +30,13 @@ impl Broker {
         (broker.http, broker.stomp, broker.stomp_tls) =
             (address("http"), address("stomp"), address("stomp_tls"));
         broker
+    }
+
+    /// Ends it as an operator does.
+    pub(crate) fn stop(mut self) {
+        let asked = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(asked.success());
+        assert_eq!(self.child.wait().unwrap().code(), Some(0));
     }
 
     /// The file appears whole, by a rename.
