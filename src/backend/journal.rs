@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use crate::model::{Destination, Ticket};
+use crate::model::{Destination, StoreError, Ticket};
 
 /// Whether something is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,13 @@ pub trait Journal: Send + Sync + Debug {
     /// Whether messages are taken.
     ///
     /// # Errors
-    /// Why not, in words for an operator.
+    /// Why not.
+    fn admits(&self) -> Result<(), StoreError>;
+
+    /// The same in words for an operator.
+    ///
+    /// # Errors
+    /// Why not.
     fn health(&self) -> Result<(), String>;
 
     /// What time brings: `now_ms` is milliseconds since the Unix epoch. To be called several times a second.
@@ -51,6 +57,10 @@ impl Journal for Unkept {
 
     fn is_late(&self) -> bool {
         false
+    }
+
+    fn admits(&self) -> Result<(), StoreError> {
+        Ok(())
     }
 
     fn health(&self) -> Result<(), String> {

@@ -51,6 +51,10 @@ impl Broker {
     pub(super) fn prepare<'a>(&self, letters: impl Iterator<Item = &'a Letter>) -> Result<(), Unposted> {
         let mut queued: SmallVec<[(&Destination, usize, usize); 2]> = SmallVec::new();
         for letter in letters {
+            if let Some(destination) = letter.kept_at().filter(|_| self.keeps(letter)) {
+                let refused = |error| Unposted::Refused(store_refusal(destination, error));
+                self.journal.admits().map_err(refused)?;
+            }
             let (Letter::Queue(message) | Letter::Handler(message)) = letter else { continue };
             let queue = &message.destination;
             if matches!(letter, Letter::Handler(_)) && !self.queues.has_consumers(queue) {

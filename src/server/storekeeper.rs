@@ -93,7 +93,7 @@ impl Shift {
                 "a fault of the broker: the store on disk takes no more messages until the next start"
             );
             self.failed.store(true, Ordering::Relaxed);
-            self.disk.close();
+            self.disk.abandon();
         }
     }
 }

@@ -360,6 +360,53 @@ fn receipts_come_when_it_is_kept_and_in_the_order_of_the_frames() {
 }
 
 #[test]
+fn a_repeat_gets_its_receipt_in_its_turn() {
+    let world = World::with(|setup| {
+        keeping(100)(setup);
+        setup.late_store = true;
+    });
+    let alice = world.connect_as("alice");
+    let send = |receipt, key| {
+        alice.sends_with(ROOM, &[("receipt", receipt), ("idempotency-key", key)], key);
+    };
+    send("r1", "k1");
+    alice.hears(&["RECEIPT r1"]);
+    world.holds_still();
+    send("r2", "k2");
+    send("r3", "k1");
+    alice.says(|client| client.begin("t", &[]));
+    alice.says(|client| client.send(ROOM, &[("transaction", "t")], "new"));
+    alice.says(|client| client.send(ROOM, &[("transaction", "t"), ("idempotency-key", "k1")], "old"));
+    alice.says(|client| client.commit("t", &[("receipt", "r4")]));
+    while world.steps_line() {}
+    assert_eq!(alice.heard(), [], "nothing of it is kept yet");
+    world.moves_again();
+    alice.hears(&["RECEIPT r2", "RECEIPT r3", "RECEIPT r4"]);
+}
+
+#[test]
+fn a_full_store_refuses_a_transaction_before_its_first_step() {
+    let world = World::with(|setup| {
+        keeping(100)(setup);
+        setup.disk = Some(directory());
+        setup.disk_bytes_max = 400;
+    });
+    let [alice, worker] = ["alice", "worker"].map(|name| world.connect_as(name));
+    worker.subscribes("/user/queue/errors");
+    alice.sends("/queue/jobs", "job");
+    worker.subscribes_with("/queue/jobs", AckMode::ClientIndividual, &[]);
+    let job = worker.message();
+    alice.sends(ROOM, &"x".repeat(400));
+    worker.says(|client| client.begin("t", &[]));
+    worker.says(|client| client.ack(&job, &[("transaction", "t")]));
+    worker.says(|client| client.send(ROOM, &[("transaction", "t")], "done"));
+    worker.says(|client| client.commit("t", &[("receipt", "r")]));
+    worker.hears(&["/user/queue/errors error store-full"]);
+    world.runs_for(2_000);
+    assert_eq!(body(&worker.message()), "job", "it was not acknowledged");
+}
+
+#[test]
 fn a_full_store_refuses_and_reading_goes_on() {
     let world = World::with(|setup| {
         keeping(100)(setup);

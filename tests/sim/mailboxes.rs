@@ -286,6 +286,11 @@ fn whatever_breaks_nothing_is_lost() {
         all.sort_unstable();
         all.dedup();
         assert_eq!(all, (0..sent).collect::<Vec<_>>(), "seed {seed}");
-        assert_eq!(world.broker().census().histories, 0, "seed {seed}: something is left");
+        // On disk it is known for a while where an empty queue ended.
+        let known = usize::from(store == 2);
+        assert!(world.broker().census().histories <= known, "seed {seed}: something is left");
+        let tablet = world.connect_as("bob");
+        tablet.subscribes_with(OWN, AckMode::Auto, &[("client-id", "tablet")]);
+        assert_eq!(tablet.messages(), [], "seed {seed}: something is left");
     }
 }

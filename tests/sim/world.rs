@@ -51,6 +51,7 @@ pub(crate) struct Setup {
     pub(crate) late_store: bool,
     /// What is kept is kept in this directory; who writes and who reads get turns like others.
     pub(crate) disk: Option<Rc<TempDir>>,
+    pub(crate) disk_bytes_max: u64,
     /// What the store does wrong.
     pub(crate) fault: Option<Fault>,
     /// SUBSCRIBE to a room marks as read what is there.
@@ -161,6 +162,7 @@ impl World {
             accounts: Vec::new(),
             late_store: false,
             disk: None,
+            disk_bytes_max: u64::MAX,
             fault: None,
             marks_read: false,
         };
@@ -368,7 +370,7 @@ impl Core {
                 let options = DiskOptions {
                     dir: dir.path().to_owned(),
                     fsync: Fsync::Interval,
-                    bytes_max: u64::MAX,
+                    bytes_max: setup.disk_bytes_max,
                     free_bytes_min: 0,
                     cache_bytes: 1 << 20,
                     accept_loss: false,

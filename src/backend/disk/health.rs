@@ -48,14 +48,6 @@ impl Health {
         if !self.is_open() {
             return Err(self.error());
         }
-        self.has_room()
-    }
-
-    /// Whether a message that was taken may be written.
-    pub(super) fn has_room(&self) -> Result<(), StoreError> {
-        if self.is_broken() {
-            return Err(self.error());
-        }
         if self.is_short.load(Ordering::Relaxed) || self.bytes() >= self.bytes_max {
             return Err(StoreError::Full);
         }
@@ -80,18 +72,26 @@ impl Health {
         Ok(())
     }
 
-    /// A batch could not be written, or not be made.
+    /// A batch could not be written.
     pub(super) fn fail(&self, error: &fjall::Error) {
-        let mut broken = self.broken.lock();
-        if broken.is_some() {
-            return;
-        }
-        tracing::error!(%error, "the store on disk has failed: nothing more is written until a restart");
         let is_full =
             matches!(error, fjall::Error::Io(error) if error.kind() == std::io::ErrorKind::StorageFull);
         let kind = if is_full { StoreError::Full } else { StoreError::Unavailable };
-        *broken = Some(Broken { error: kind, why: error.to_string() });
-        self.is_broken.store(true, Ordering::Relaxed);
+        self.end(kind, &error.to_string());
+    }
+
+    /// Something else has failed without which nothing can be written.
+    pub(super) fn break_down(&self, why: &str) {
+        self.end(StoreError::Unavailable, why);
+    }
+
+    fn end(&self, error: StoreError, why: &str) {
+        let mut broken = self.broken.lock();
+        if broken.is_none() {
+            tracing::error!(why, "the store on disk has failed: nothing more is written until a restart");
+            *broken = Some(Broken { error, why: why.to_owned() });
+            self.is_broken.store(true, Ordering::Relaxed);
+        }
     }
 
     /// What is said to who wants to write.

@@ -58,7 +58,10 @@ impl History for DiskHistory {
             return self.sink.answer(ticket, answer);
         }
         drop(shard);
-        self.questions.push(Asked { destination: destination.clone(), question, ticket, now_ms });
+        let asked = Asked { destination: destination.clone(), question, ticket, now_ms };
+        if let Err(asked) = self.questions.push(asked) {
+            self.sink.answer(ticket, asked.refused());
+        }
     }
 
     fn trim(&self, destination: &Destination, offset: u64) {

@@ -13,6 +13,8 @@ pub(super) struct Keys {
     place: u32,
     /// When old ones are looked for again, milliseconds since the Unix epoch.
     next_sweep_ms: u64,
+    /// Older ones are gone.
+    swept_ms: u64,
 }
 
 impl Keys {
@@ -34,13 +36,14 @@ impl Keys {
         if now_ms < self.next_sweep_ms {
             return;
         }
-        let (first, last) = (key_at(0), key_at(now_ms.saturating_sub(WINDOW_MS)));
+        let until_ms = now_ms.saturating_sub(WINDOW_MS);
+        let (first, last) = (key_at(self.swept_ms), key_at(until_ms));
         let old = tables.range(Table::State, &first, &last).take(FORGOTTEN_AT_ONCE);
         let before = changes.len();
         changes.extend(old.flatten().map(|(key, _)| Change::remove(Table::State, key.to_vec())));
         // Those that are left go with the next batch.
         if changes.len() - before < FORGOTTEN_AT_ONCE {
-            self.next_sweep_ms = now_ms + SWEEP_MS;
+            (self.next_sweep_ms, self.swept_ms) = (now_ms + SWEEP_MS, until_ms);
         }
     }
 }

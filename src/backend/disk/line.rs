@@ -3,11 +3,10 @@
 //! Messages are taken while there is room. What has taken effect already is always taken: an acknowledgement, a read
 //! position. Its bytes count as memory of the process, above whose limit nothing more is read from clients.
 
-use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard, ReentrantMutex};
 
 use crate::model::{Destination, Full, Message, Retention, Ticket, WorkerId};
 
@@ -18,16 +17,23 @@ use super::changes::Change;
 pub(super) struct Line {
     state: Mutex<State>,
     filled: Condvar,
+    /// One group at a time.
+    gathering: ReentrantMutex<()>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     /// Orders, and whether the next one belongs to the same batch.
     orders: VecDeque<(Order, bool)>,
+    /// So many of them; behind, a group is not complete.
+    takeable: usize,
+    is_gathering: bool,
     bytes: usize,
     /// Workers that found it full.
     waiting: Vec<WorkerId>,
     is_closed: bool,
+    /// Nobody will ever write.
+    is_abandoned: bool,
 }
 
 /// One thing to write.
@@ -71,44 +77,46 @@ impl Line {
         Err(Full)
     }
 
-    /// Adds an order at the end, or to what this thread gathers.
+    /// Adds an order at the end.
     pub(super) fn push(&self, order: Order) {
         self.push_all([order]);
     }
 
     /// Adds orders that are written together.
     pub(super) fn push_all(&self, orders: impl IntoIterator<Item = Order>) {
-        let orders = orders.into_iter();
-        let rest = GATHERED.with_borrow_mut(|gathered| match gathered {
-            Some(gathered) => {
-                gathered.extend(orders);
-                None
-            }
-            None => Some(orders),
-        });
-        if let Some(orders) = rest {
-            self.push_together(orders);
+        let mut orders = orders.into_iter().peekable();
+        let mut state = self.state.lock();
+        if state.is_abandoned {
+            return;
+        }
+        while let Some(order) = orders.next() {
+            let more = orders.peek().is_some() || state.is_gathering;
+            state.bytes += order.cost_bytes();
+            state.orders.push_back((order, more));
+        }
+        if !state.is_gathering {
+            self.close_group(state);
         }
     }
 
-    /// All orders that `act` gives on this thread are written together.
+    /// All orders that `act` gives are written together, and with them what others give meanwhile: so the order in which
+    /// things took effect is the order of the line.
     pub(super) fn gather(&self, act: &mut dyn FnMut()) {
-        let before = GATHERED.replace(Some(Vec::new()));
-        // A fault in there costs a connection; what it gave before must not wait for ever.
-        let gathering = Gathering { line: self, before };
+        let _one_at_a_time = self.gathering.lock();
+        let was_gathering = std::mem::replace(&mut self.state.lock().is_gathering, true);
+        // A fault in there costs a connection; what was given must not wait for ever.
+        let gathering = Gathering { line: self, was_gathering };
         act();
         drop(gathering);
     }
 
-    fn push_together(&self, orders: impl Iterator<Item = Order>) {
-        let mut orders = orders.peekable();
-        let mut state = self.state.lock();
-        let was_empty = state.orders.is_empty();
-        while let Some(order) = orders.next() {
-            state.bytes += order.cost_bytes();
-            state.orders.push_back((order, orders.peek().is_some()));
+    /// Everything up to here may be taken.
+    fn close_group(&self, mut state: MutexGuard<'_, State>) {
+        if let Some((_, more)) = state.orders.back_mut() {
+            *more = false;
         }
-        let wakes = was_empty && !state.orders.is_empty();
+        let wakes = state.takeable == 0 && !state.orders.is_empty();
+        state.takeable = state.orders.len();
         drop(state);
         if wakes {
             self.filled.notify_one();
@@ -118,7 +126,7 @@ impl Line {
     /// Takes what waits, as much as one batch may have. Waits for it if there is nothing; `None` when there will never be.
     pub(super) fn wait(&self) -> Option<Vec<Order>> {
         let mut state = self.state.lock();
-        while state.orders.is_empty() {
+        while state.takeable == 0 {
             if state.is_closed {
                 return None;
             }
@@ -137,6 +145,11 @@ impl Line {
         let mut state = self.state.lock();
         let is_half = state.orders.len() * 2 <= ORDERS_MAX && state.bytes * 2 <= BYTES_MAX;
         if is_half { std::mem::take(&mut state.waiting) } else { Vec::new() }
+    }
+
+    /// Nothing is taken any more: nobody will ever write it.
+    pub(super) fn abandon(&self) {
+        self.state.lock().is_abandoned = true;
     }
 
     /// Nothing more is waited for.
@@ -163,7 +176,11 @@ impl State {
         let (mut taken, mut bytes) = (Vec::new(), 0);
         let mut is_open = false;
         while is_open || taken.len() < BATCH_ORDERS_MAX && bytes < BATCH_BYTES_MAX {
+            if self.takeable == 0 {
+                break;
+            }
             let Some((order, more)) = self.orders.pop_front() else { break };
+            self.takeable -= 1;
             bytes += order.cost_bytes();
             taken.push(order);
             is_open = more;
@@ -173,22 +190,20 @@ impl State {
     }
 }
 
-/// Ends what a thread gathers.
+/// Ends a group.
 struct Gathering<'a> {
     line: &'a Line,
-    before: Option<Vec<Order>>,
+    was_gathering: bool,
 }
 
 impl Drop for Gathering<'_> {
     fn drop(&mut self) {
-        let gathered = GATHERED.replace(self.before.take());
-        self.line.push_all(gathered.into_iter().flatten());
+        let mut state = self.line.state.lock();
+        state.is_gathering = self.was_gathering;
+        if !self.was_gathering {
+            self.line.close_group(state);
+        }
     }
-}
-
-thread_local! {
-    /// What this thread gives while it gathers.
-    static GATHERED: RefCell<Option<Vec<Order>>> = const { RefCell::new(None) };
 }
 
 /// Messages are taken while fewer orders wait.

@@ -73,9 +73,10 @@ impl Log {
 
     pub(super) fn decode(value: &[u8]) -> Option<Self> {
         let [first, last, count, bytes, oldest_ms, node, number] = tables::parse_numbers(value)?;
+        let is_sane = (1..=LAST_MAX).contains(&first) && last <= LAST_MAX && first <= last + 1;
         let last_id = MessageId { node, number };
         let log = Self { first, last, count, bytes, oldest_ms, last_id, head: None };
-        (first > 0 && first <= last && (1..=last - first + 1).contains(&count)).then_some(log)
+        (is_sane && count <= last + 1 - first).then_some(log)
     }
 }
 
@@ -136,32 +137,40 @@ impl Logs {
     }
 
     /// The message at `offset` is there for readers; `hand_over` is called while they wait.
-    pub(super) fn show(&self, destination: &Destination, log: &Log, offset: u64, hand_over: impl FnOnce()) {
+    pub(super) fn show(
+        &self,
+        destination: &Destination,
+        log: &Log,
+        offset: u64,
+        id: MessageId,
+        hand_over: impl FnOnce(),
+    ) {
         let mut shard = self.lock(destination);
         let shown = shard.entry(destination.clone()).or_insert_with(|| {
             self.count.fetch_add(1, Ordering::Relaxed);
             Log::new(log.first - 1)
         });
-        shown.last = offset;
+        (shown.last, shown.last_id) = (offset, id);
+        shown.count += 1;
         hand_over();
     }
 
-    /// Puts a log where it stands after a batch; forgets it when it is empty.
+    /// Puts a log where it stands after a batch.
     pub(super) fn settle(&self, destination: Destination, log: Log) {
-        let mut shard = self.lock(&destination);
-        let (bytes, is_empty, last) = (log.bytes, log.count == 0, log.last);
-        let before = if is_empty { shard.remove(&destination) } else { shard.insert(destination, log) };
-        drop(shard);
-        if is_empty {
-            self.base.fetch_max(last, Ordering::Relaxed);
+        self.bytes.fetch_add(log.bytes, Ordering::Relaxed);
+        let before = self.lock(&destination).insert(destination, log);
+        self.bytes.fetch_sub(before.as_ref().map_or(0, |log| log.bytes), Ordering::Relaxed);
+        self.count.fetch_add(usize::from(before.is_none()), Ordering::Relaxed);
+    }
+
+    /// A log is known no more; one that begins anew goes on behind it.
+    pub(super) fn forget(&self, destination: &Destination, log: &Log) {
+        // Before, for whoever does not find it goes by the base.
+        self.base.fetch_max(log.last, Ordering::Relaxed);
+        if let Some(before) = self.lock(destination).remove(destination) {
+            self.count.fetch_sub(1, Ordering::Relaxed);
+            self.bytes.fetch_sub(before.bytes, Ordering::Relaxed);
         }
-        match (&before, is_empty) {
-            (None, false) => drop(self.count.fetch_add(1, Ordering::Relaxed)),
-            (Some(_), true) => drop(self.count.fetch_sub(1, Ordering::Relaxed)),
-            _ => {}
-        }
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.bytes.fetch_sub(before.map_or(0, |log| log.bytes), Ordering::Relaxed);
     }
 
     pub(super) fn base(&self) -> u64 {
@@ -177,6 +186,9 @@ impl Logs {
         self.count.load(Ordering::Relaxed)
     }
 }
+
+/// No log comes near it.
+const LAST_MAX: u64 = u64::MAX / 2;
 
 /// Destinations are spread over so many locks.
 pub(super) const SHARDS: usize = 64;

@@ -194,6 +194,15 @@ impl Disk {
         self.questions.close();
     }
 
+    /// A thread has failed: what waits is refused, and so is what comes.
+    pub fn abandon(&self) {
+        self.health.break_down("a fault of the broker");
+        self.close();
+        self.line.abandon();
+        while self.write_now() {}
+        while self.read_now() {}
+    }
+
     /// The end was in order: all that was given is written and safe. After [`Disk::close`], when nobody writes any more.
     pub fn finish(&self) {
         while self.write_now() {}
@@ -227,6 +236,10 @@ impl Journal for DiskJournal {
 
     fn is_late(&self) -> bool {
         true
+    }
+
+    fn admits(&self) -> Result<(), StoreError> {
+        self.0.health.admits()
     }
 
     fn health(&self) -> Result<(), String> {

@@ -50,7 +50,7 @@ impl Disk {
         let logs = Logs::new(numbering.base);
         known.load_logs(&logs)?;
         let queues = Arc::new(MemoryQueues::new(limits, memory_bytes_max / QUEUES_PART));
-        queues::load(&tables, &queues, &known)?;
+        queues::load(&tables, &queues, &line, &known)?;
         let memberships = MemoryMemberships::new(limits);
         memberships::load(&tables, &memberships, &known)?;
         let cursors = MemoryCursors::new(limits);

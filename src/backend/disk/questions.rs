@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use parking_lot::{Condvar, Mutex};
 
 use crate::backend::history::Question;
-use crate::model::{Destination, Ticket};
+use crate::model::{Answer, Destination, StoreError, Ticket};
 
 /// Questions that wait. Each comes from one subscription or one of the few calls of a connection, which waits for it.
 #[derive(Debug, Default)]
@@ -29,10 +29,28 @@ pub(super) struct Asked {
     pub(super) now_ms: u64,
 }
 
+impl Asked {
+    /// The answer of a store that is closed.
+    pub(super) fn refused(&self) -> Answer {
+        match self.question {
+            Question::Read(_) => Answer::Page(Err(StoreError::Unavailable)),
+            Question::Find(_) => Answer::Found(Err(StoreError::Unavailable)),
+            Question::Count(_) => Answer::Unread(Err(StoreError::Unavailable)),
+        }
+    }
+}
+
 impl Questions {
-    pub(super) fn push(&self, asked: Asked) {
-        self.state.lock().asked.push_back(asked);
+    /// Adds a question; gives it back when nobody will answer.
+    pub(super) fn push(&self, asked: Asked) -> Result<(), Asked> {
+        let mut state = self.state.lock();
+        if state.is_closed {
+            return Err(asked);
+        }
+        state.asked.push_back(asked);
+        drop(state);
         self.filled.notify_one();
+        Ok(())
     }
 
     /// Waits for a question; `None` when there will never be one.

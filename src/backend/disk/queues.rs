@@ -96,11 +96,15 @@ impl Queues for DiskQueues {
     }
 
     fn bury(&self, queue: &Destination, tag: u64, to: &Destination, letter: Arc<Message>) -> usize {
-        let Some(burial) = self.inner.buried(queue, tag, to, Arc::clone(&letter)) else { return 0 };
-        let lost = burial.lost.iter().flat_map(|lost| removed(to, *lost));
-        let added = burial.tag.map(|tag| Order::Change(entry(to, tag, &letter)));
-        self.line.push_all(removed(queue, tag).into_iter().chain(lost).chain(added));
-        burial.lost()
+        let record = record::encode(&letter).into_vec();
+        let buried = self.inner.buried(queue, tag, to, letter, |burial| {
+            let lost = burial.lost.iter().flat_map(|lost| removed(to, *lost));
+            let change = |tag| Change::put(Table::Work, key(to, tag, MESSAGE), record);
+            let added = burial.tag.map(|tag| Order::Change(change(tag)));
+            self.line.push_all(removed(queue, tag).into_iter().chain(lost).chain(added));
+        });
+        self.health.queues_hold(self.inner.bytes());
+        buried.map_or(0, |burial| burial.lost())
     }
 
     fn sweep(&self, now_ms: u64, count: usize) -> Due {
@@ -125,7 +129,12 @@ impl Queues for DiskQueues {
 }
 
 /// Brings back what an earlier process had.
-pub(super) fn load(tables: &Tables, queues: &MemoryQueues, known: &Known<'_>) -> Result<(), OpenError> {
+pub(super) fn load(
+    tables: &Tables,
+    queues: &MemoryQueues,
+    line: &Line,
+    known: &Known<'_>,
+) -> Result<(), OpenError> {
     let mut message: Option<(Destination, u64, Arc<Message>)> = None;
     let restore = |message: &mut Option<(Destination, u64, Arc<Message>)>, state: Option<(u32, u64)>| {
         if let Some((queue, tag, message)) = message.take() {
@@ -150,8 +159,10 @@ pub(super) fn load(tables: &Tables, queues: &MemoryQueues, known: &Known<'_>) ->
                 };
                 message = Some((queue, tag, Arc::new(Message { position: None, ..decoded })));
             }
-            // A state without a message was written behind the message's end.
-            _ if message.as_ref().is_none_or(|(_, of, _)| *of != tag) => {}
+            // Without a message it was written behind the message's end.
+            _ if message.as_ref().is_none_or(|(queue, of, _)| *of != tag || queue.as_str() != name) => {
+                line.push(Order::Change(Change::remove(Table::Work, key.to_vec())));
+            }
             _ => {
                 let Some([deliveries, due_ms]) = tables::parse_numbers(&value) else {
                     damaged()?;

@@ -70,12 +70,12 @@ impl Reader {
                 Ok(()) => return,
                 Err(error) => Answer::Page(Err(told(&destination, &error))),
             },
-            Question::Find(which) => {
-                Answer::Found(self.find(&destination, which).map_err(|error| told(&destination, &error)))
-            }
+            Question::Find(which) => Answer::Found(
+                self.find(&destination, which, now_ms).map_err(|error| told(&destination, &error)),
+            ),
             Question::Count(readers) => {
                 let counts =
-                    readers.iter().map(|reader| self.unread(&destination, &reader.user, reader.read));
+                    readers.iter().map(|reader| self.unread(&destination, &reader.user, reader.read, now_ms));
                 let counts: fjall::Result<Box<[u32]>> = counts.collect();
                 Answer::Unread(counts.map_err(|error| told(&destination, &error)))
             }
@@ -92,7 +92,7 @@ impl Reader {
         ticket: Ticket,
         sink: &dyn Sink,
     ) -> fjall::Result<()> {
-        loop {
+        for attempt in 1.. {
             let mut log = self.logs.log(destination);
             self.skip_old(destination, &mut log, now_ms)?;
             let (after, recovered) = self.start(&log, wanted.start, destination)?;
@@ -100,18 +100,21 @@ impl Reader {
             self.read_on(destination, &mut read, log.last, wanted)?;
             let shard = self.logs.lock(destination);
             let now = shard.get(destination);
-            if now.is_some_and(|now| now.gone() > after && now.first > log.first) {
+            if now.is_some_and(|now| now.gone() > after && now.first > log.first) && attempt < ATTEMPTS_MAX {
                 // What was read may have lost its beginning meanwhile.
                 continue;
             }
             let last = now.map_or(log.last, |now| now.last);
             self.read_on(destination, &mut read, last, wanted)?;
             let joined = !read.is_full;
+            // Whoever reads from where a busy log loses its oldest is told that something is missing.
+            let recovered = recovered && now.is_none_or(|now| now.gone() <= after || now.first <= log.first);
             let page = self.page(destination, after, recovered, read, joined);
             // Still under the lock: the next message comes behind the answer.
             sink.answer(ticket, Answer::Page(Ok(page)));
-            return Ok(());
+            break;
         }
+        Ok(())
     }
 
     /// What is too old is not there.
@@ -207,13 +210,14 @@ impl Reader {
     }
 
     /// Where the message stands that is meant.
-    fn find(&self, destination: &Destination, which: Which) -> fjall::Result<Option<Place>> {
-        let log = self.logs.log(destination);
+    fn find(&self, destination: &Destination, which: Which, now_ms: u64) -> fjall::Result<Option<Place>> {
+        let mut log = self.logs.log(destination);
+        self.skip_old(destination, &mut log, now_ms)?;
         match which {
             Which::Last => Ok((log.last > 0).then_some(Place { offset: log.last, id: Some(log.last_id) })),
             Which::At(offset) => {
                 let record = self.tables.get(Table::Messages, &numbered(destination, offset))?;
-                let id = record.and_then(|record| record::id(&record).ok());
+                let id = record.filter(|_| offset > log.gone()).and_then(|record| record::id(&record).ok());
                 Ok((1..=log.last).contains(&offset).then_some(Place { offset, id }))
             }
             Which::Id(id) => {
@@ -230,8 +234,9 @@ impl Reader {
     }
 
     /// Messages of others after `read`.
-    fn unread(&self, destination: &Destination, user: &str, read: u64) -> fjall::Result<u32> {
-        let log = self.logs.log(destination);
+    fn unread(&self, destination: &Destination, user: &str, read: u64, now_ms: u64) -> fjall::Result<u32> {
+        let mut log = self.logs.log(destination);
+        self.skip_old(destination, &mut log, now_ms)?;
         let mut count = 0;
         for entry in self.between(destination, read.max(log.gone()), log.last).rev() {
             let (_, record) = entry?;
@@ -263,6 +268,9 @@ fn told(destination: &Destination, error: &fjall::Error) -> StoreError {
     tracing::error!(%destination, %error, "what is kept cannot be read");
     StoreError::Unavailable
 }
+
+/// A page is read anew so often where its beginning goes meanwhile.
+const ATTEMPTS_MAX: usize = 3;
 
 /// What no rule keeps any more goes after so long, milliseconds: 30 days.
 const FORSAKEN_MS: u64 = 30 * 24 * 3_600 * 1_000;

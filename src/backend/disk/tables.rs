@@ -223,8 +223,9 @@ const JOURNALS_BYTES_MAX: u64 = 256 << 20;
 /// Files that the database keeps open.
 const FILES_MAX: usize = 256;
 
-/// What was written lately is in memory, so many bytes a table; twice as many while it is flushed.
-const MEMTABLE_BYTES: u64 = 16 << 20;
+/// What was written lately is in memory, so many bytes a table; twice as many while it is flushed. While the database frees
+/// that memory nothing can be written: four times as much makes the slowest receipts twice as slow.
+const MEMTABLE_BYTES: u64 = 4 << 20;
 
 /// What is read at once from a file.
 const BLOCK_BYTES: u32 = 16 << 10;

@@ -17,15 +17,25 @@ pub(super) struct Working {
     written: u64,
     /// Messages of this batch.
     fresh: Vec<Known>,
+    /// Nothing is kept of it, and has not been for so long that it need not be known any more.
+    pub(super) is_forgotten: bool,
+}
+
+/// Whether there is more to be removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Left {
+    Nothing,
+    Some,
 }
 
 impl Working {
     pub(super) fn new(log: Log) -> Self {
-        Self { written: log.last, log, fresh: Vec::new() }
+        Self { written: log.last, log, fresh: Vec::new(), is_forgotten: false }
     }
 
     /// Adds a message at `offset`, after the newest one.
     pub(super) fn append(&mut self, offset: u64, bytes: u32, timestamp_ms: u64, id: MessageId) {
+        self.is_forgotten = false;
         let log = &mut self.log;
         if log.count == 0 {
             log.first = offset;
@@ -44,24 +54,28 @@ impl Working {
         }
     }
 
-    /// Forgets what is too much.
+    /// Forgets what is too much, at most `count` messages.
     pub(super) fn keep_within(
         &mut self,
         retention: &Retention,
+        count: usize,
         destination: &Destination,
         tables: &Tables,
         changes: &mut Changes,
-    ) -> fjall::Result<()> {
-        // A single message of any legal size is kept.
-        while self.log.count > 1
-            && (self.log.count > retention.messages_max as u64 || self.log.bytes > retention.bytes_max as u64)
-        {
+    ) -> fjall::Result<Left> {
+        for _ in 0..count {
+            let Log { count, bytes, .. } = self.log;
+            let is_over = count > retention.messages_max as u64 || bytes > retention.bytes_max as u64;
+            // A single message of any legal size is kept.
+            if count <= 1 || !is_over {
+                return Ok(Left::Nothing);
+            }
             self.drop_oldest(destination, tables, changes)?;
         }
-        Ok(())
+        Ok(Left::Some)
     }
 
-    /// Forgets what came before `since_ms`, at most `count` messages.
+    /// Forgets what came before `since_ms`, at most `count` messages; and the log, if nothing has come since.
     pub(super) fn expire(
         &mut self,
         since_ms: u64,
@@ -69,34 +83,40 @@ impl Working {
         destination: &Destination,
         tables: &Tables,
         changes: &mut Changes,
-    ) -> fjall::Result<()> {
+    ) -> fjall::Result<Left> {
         for _ in 0..count {
-            if self.log.count == 0 || self.log.oldest_ms >= since_ms {
-                break;
+            if self.log.oldest_ms >= since_ms {
+                return Ok(Left::Nothing);
             }
-            let Some(oldest) = self.oldest(destination, tables)? else { break };
+            let Some(oldest) = self.oldest(destination, tables)? else {
+                self.is_forgotten = true;
+                return Ok(Left::Nothing);
+            };
             // Until now it was only known that none is older.
             self.log.oldest_ms = oldest.timestamp_ms;
-            if oldest.timestamp_ms >= since_ms {
-                break;
+            if oldest.timestamp_ms < since_ms {
+                self.drop_oldest(destination, tables, changes)?;
             }
-            self.drop_oldest(destination, tables, changes)?;
         }
-        Ok(())
+        Ok(Left::Some)
     }
 
-    /// Forgets what stands up to `offset`.
+    /// Forgets what stands up to `offset`, at most `count` messages.
     pub(super) fn trim(
         &mut self,
         offset: u64,
+        count: usize,
         destination: &Destination,
         tables: &Tables,
         changes: &mut Changes,
-    ) -> fjall::Result<()> {
-        while self.oldest(destination, tables)?.is_some_and(|oldest| oldest.offset <= offset) {
+    ) -> fjall::Result<Left> {
+        for _ in 0..count {
+            if self.oldest(destination, tables)?.is_none_or(|oldest| oldest.offset > offset) {
+                return Ok(Left::Nothing);
+            }
             self.drop_oldest(destination, tables, changes)?;
         }
-        Ok(())
+        Ok(Left::Some)
     }
 
     fn drop_oldest(

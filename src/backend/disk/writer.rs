@@ -18,7 +18,7 @@ use super::line::{Line, Order};
 use super::logs::Logs;
 use super::numbering::Numbering;
 use super::tables::{LOG, NUMBERING_KEY, Table, Tables, named, numbered};
-use super::working::Working;
+use super::working::{Left, Working};
 use super::{Fsync, queues};
 
 /// Writes what waits in the line.
@@ -50,7 +50,6 @@ struct Batch {
 #[derive(Debug)]
 enum Effect {
     Publish(Arc<Message>, Position, Ticket),
-    Refuse(Ticket, StoreError),
     Admit { queue: Destination, tag: u64, ticket: Ticket },
     Tell(Ticket),
 }
@@ -59,9 +58,9 @@ impl Writer {
     /// Writes orders and tells what has become of them.
     pub(super) fn write(&mut self, orders: Vec<Order>, sink: &dyn Sink) {
         let mut batch = Batch::default();
-        let built = orders.into_iter().try_for_each(|order| self.add(&mut batch, order));
+        orders.into_iter().for_each(|order| self.add(&mut batch, order));
         self.keys.forget_old(&self.tables, self.health.now_ms(), &mut batch.changes);
-        let written = built.and_then(|()| self.commit(&mut batch));
+        let written = self.commit(&mut batch);
         if let Err(error) = &written {
             self.health.fail(error);
         }
@@ -87,19 +86,26 @@ impl Writer {
         }
     }
 
-    fn add(&mut self, batch: &mut Batch, order: Order) -> fjall::Result<()> {
+    fn add(&mut self, batch: &mut Batch, order: Order) {
         match order {
             Order::Append { message, retention, ticket } => {
-                self.append(batch, message, &retention, ticket)?
+                self.append(batch, message, &retention, ticket);
             }
             Order::Trim { destination, offset } => {
                 let Batch { changes, logs, .. } = batch;
-                working(logs, &self.logs, &destination).trim(offset, &destination, &self.tables, changes)?;
+                let log = working(logs, &self.logs, &destination);
+                let trimmed = log.trim(offset, REMOVED_AT_ONCE, &destination, &self.tables, changes);
+                if told(&destination, trimmed) == Some(Left::Some) {
+                    self.line.push(Order::Trim { destination, offset });
+                }
             }
             Order::Expire { destination, since_ms } => {
                 let Batch { changes, logs, .. } = batch;
                 let log = working(logs, &self.logs, &destination);
-                log.expire(since_ms, EXPIRED_AT_ONCE, &destination, &self.tables, changes)?;
+                let expired = log.expire(since_ms, REMOVED_AT_ONCE, &destination, &self.tables, changes);
+                if told(&destination, expired) == Some(Left::Some) {
+                    self.line.push(Order::Expire { destination, since_ms });
+                }
             }
             Order::Enqueue { queue, tag, message, ticket } => {
                 batch.changes.push(queues::entry(&queue, tag, &message));
@@ -109,7 +115,6 @@ impl Writer {
             Order::Change(change) => batch.changes.push(change),
             Order::Sync(ticket) => batch.effects.push(Effect::Tell(ticket)),
         }
-        Ok(())
     }
 
     fn append(
@@ -118,11 +123,7 @@ impl Writer {
         mut message: Arc<Message>,
         retention: &Retention,
         ticket: Ticket,
-    ) -> fjall::Result<()> {
-        if let Err(error) = self.health.has_room() {
-            batch.effects.push(Effect::Refuse(ticket, error));
-            return Ok(());
-        }
+    ) {
         let destination = message.destination.clone();
         let Batch { changes, logs, effects } = batch;
         let log = working(logs, &self.logs, &destination);
@@ -133,19 +134,23 @@ impl Writer {
         let record = record::encode(&message).into_vec();
         log.append(offset, record.len() as u32, message.timestamp_ms, message.id);
         changes.push(Change::put(Table::Messages, numbered(&destination, offset), record));
-        log.keep_within(retention, &destination, &self.tables, changes)?;
         let since_ms = message.timestamp_ms.saturating_sub(retention.age_ms_max);
-        log.expire(since_ms, EXPIRED_AT_ONCE, &destination, &self.tables, changes)?;
+        let kept = log.keep_within(retention, REMOVED_AT_ONCE, &destination, &self.tables, changes);
+        if told(&destination, kept).is_some() {
+            told(&destination, log.expire(since_ms, REMOVED_AT_ONCE, &destination, &self.tables, changes));
+        }
         self.keys.note(&message, self.batch + 1, changes);
         effects.push(Effect::Publish(message, position, ticket));
-        Ok(())
     }
 
     fn commit(&mut self, batch: &mut Batch) -> fjall::Result<()> {
+        if self.health.is_broken() {
+            return Err(fjall::Error::Poisoned);
+        }
         let mut base = self.logs.base();
         for (destination, working) in &batch.logs {
             let key = named(LOG, destination.as_str());
-            if working.log.count == 0 {
+            if working.is_forgotten {
                 base = base.max(working.log.last);
                 batch.changes.push(Change::remove(Table::State, key));
             } else {
@@ -175,11 +180,13 @@ impl Writer {
                 (Effect::Publish(message, position, ticket), Ok(())) => {
                     let destination = &message.destination;
                     if let Some(working) = batch.logs.get(destination) {
-                        self.logs.show(destination, &working.log, position.offset, || sink.force(&message));
+                        self.logs.show(destination, &working.log, position.offset, message.id, || {
+                            sink.force(&message)
+                        });
                     }
                     sink.answer(ticket, Answer::Stored(Ok(position)));
                 }
-                (Effect::Publish(_, _, ticket), Err(error)) | (Effect::Refuse(ticket, error), _) => {
+                (Effect::Publish(_, _, ticket), Err(error)) => {
                     sink.answer(ticket, Answer::Stored(Err(error)));
                 }
                 (Effect::Admit { queue, tag, ticket }, written) => {
@@ -194,7 +201,12 @@ impl Writer {
         }
         if written.is_ok() {
             for (destination, working) in batch.logs {
-                self.logs.settle(destination, working.log);
+                let Working { log, is_forgotten, .. } = working;
+                if is_forgotten {
+                    self.logs.forget(&destination, &log);
+                } else {
+                    self.logs.settle(destination, log);
+                }
             }
         }
         self.health.holds(self.logs.bytes());
@@ -213,5 +225,11 @@ fn working<'a>(
     }
 }
 
-/// Messages of one log that one order removes because they are too old.
-const EXPIRED_AT_ONCE: usize = 1_000;
+/// What cannot be read cannot be removed: it stays, and that is no reason to keep nothing else.
+fn told(destination: &Destination, removed: fjall::Result<Left>) -> Option<Left> {
+    let told = |error: &fjall::Error| tracing::error!(%destination, %error, "old messages cannot be removed");
+    removed.inspect_err(told).ok()
+}
+
+/// Messages of one log that one order removes.
+const REMOVED_AT_ONCE: usize = 1_000;

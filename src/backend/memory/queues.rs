@@ -121,13 +121,15 @@ impl MemoryQueues {
         self.all.lock().with(name, |queue| queue.postpone(tag, due_ms))?
     }
 
-    /// As [`Queues::bury`]; what has become of everything. `None` where `tag` is not taken.
+    /// As [`Queues::bury`]; what has become of everything, told to `note` before anybody else can change it. `None` where
+    /// `tag` is not taken.
     pub(in crate::backend) fn buried(
         &self,
         name: &Destination,
         tag: u64,
         to: &Destination,
         letter: Arc<Message>,
+        note: impl FnOnce(&Burial),
     ) -> Option<Burial> {
         let mut all = self.all.lock();
         self.end(&mut all, name, tag)?;
@@ -135,6 +137,8 @@ impl MemoryQueues {
         let emptied = all.queues.get(name).is_some_and(|queue| queue.len() == 0);
         let burial = self.squeeze(&mut all, to, letter, self.queues_max + usize::from(emptied));
         all.forget_empty(name);
+        // Before anybody can take the letter.
+        note(&burial);
         Some(burial)
     }
 
@@ -264,7 +268,7 @@ impl Queues for MemoryQueues {
     }
 
     fn bury(&self, name: &Destination, tag: u64, to: &Destination, letter: Arc<Message>) -> usize {
-        self.buried(name, tag, to, letter).map_or(0, |burial| burial.lost())
+        self.buried(name, tag, to, letter, |_| {}).map_or(0, |burial| burial.lost())
     }
 
     fn sweep(&self, now_ms: u64, count: usize) -> Due {

@@ -146,6 +146,15 @@ impl Peer {
         self.read_on(env);
     }
 
+    /// Completes the receipts of what is done, behind those of what was asked before.
+    pub(super) fn complete_in_turn(&mut self, receipts: impl IntoIterator<Item = Receipt>) {
+        if self.calls.is_empty() {
+            receipts.into_iter().for_each(|receipt| self.session.complete(receipt));
+        } else {
+            self.calls.attach(receipts);
+        }
+    }
+
     /// Completes the receipts of what was done when it is safe.
     pub(super) fn complete_when_safe(&mut self, env: &Env<'_>, receipts: impl IntoIterator<Item = Receipt>) {
         let mut receipts = receipts.into_iter().peekable();

@@ -38,7 +38,13 @@ impl Peer {
             self.listen_unread(env, subscribe.key);
         }
         let (mailbox, start) = match &topic {
-            Topic::Exact(queue) if own => self.open_mailbox(env, subscribe, queue, replay),
+            Topic::Exact(queue) if own => match self.open_mailbox(env, subscribe, queue, replay) {
+                Ok(opened) => opened,
+                Err(refusal) => {
+                    self.unlisten(env, subscriber);
+                    return Err(refusal);
+                }
+            },
             _ => (None, replay),
         };
         if let (Topic::Exact(destination), Some(start)) = (&topic, start)

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use stompede_protocol::{AckMode, Settle, Subscribe, SubscriptionKey};
 
-use crate::model::{Destination, Message, Start};
+use crate::model::{CloseReason, Destination, Message, Refusal, Start};
 use crate::routing::Note;
 
 use super::replay::Replay;
@@ -47,15 +47,19 @@ impl Peer {
         subscribe: &Subscribe,
         queue: &Destination,
         asked: Option<Start>,
-    ) -> (Option<Box<Mailbox>>, Option<Start>) {
+    ) -> Result<(Option<Box<Mailbox>>, Option<Start>), Refusal> {
         if env.broker.settings().rules.history(queue).is_none() {
-            return (None, asked);
+            return Ok((None, asked));
         }
         let device = subscribe.headers.get("client-id").unwrap_or_default();
+        if device.len() > DEVICE_BYTES_MAX {
+            let text = format!("client-id has more than {DEVICE_BYTES_MAX} bytes");
+            return Err(Refusal::new(CloseReason::BadContent, text).at(&subscribe.destination));
+        }
         let taken = env.broker.cursors.begin(queue, device, env.now.wall_ms);
         self.session.track(subscribe.key);
         let start = asked.unwrap_or(taken.map_or(Start::Last(usize::MAX), Start::After));
-        (Some(Box::new(Mailbox::new(queue.clone(), device))), Some(start))
+        Ok((Some(Box::new(Mailbox::new(queue.clone(), device))), Some(start)))
     }
 
     /// A message for `key`, read or live. `false` when it has to wait: it will be read again.
@@ -170,3 +174,6 @@ impl Peer {
         }
     }
 }
+
+/// Longest name of a device, bytes.
+const DEVICE_BYTES_MAX: usize = 256;

@@ -30,10 +30,8 @@ impl Peer {
                 if matches!(stage, Stage::Post(Letter::Topic(_)))
                     && let Ok(posted) = self.perform(env, &mut stage, false)
                 {
-                    return match posted {
-                        Posted::Now | Posted::Unsafe => self.complete(receipt),
-                        Posted::Later => self.calls.attach(receipt),
-                    };
+                    debug_assert!(posted != Posted::Unsafe, "nothing of it takes effect before it is safe");
+                    return self.complete_in_turn(receipt);
                 }
                 self.work(env, Work::of_one(stage, receipt, None));
             }

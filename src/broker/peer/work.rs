@@ -82,27 +82,23 @@ impl Peer {
         let now = env.now.mono;
         let since = |why| waited.filter(|(for_what, _)| *for_what == why).map_or(now, |(_, since)| since);
         match self.perform_as_one(env, &mut work) {
-            Ok(Posted::Now) => {}
-            Ok(Posted::Unsafe) => return self.complete_when_safe(env, work.receipts),
-            Ok(Posted::Later) => return self.calls.attach(work.receipts),
-            Err(Unposted::Refused(refusal)) => return self.refuse_work(env, work, &refusal),
+            Ok(Posted::Unsafe) => self.complete_when_safe(env, work.receipts),
+            Ok(Posted::Now | Posted::Later) => self.complete_in_turn(work.receipts),
+            Err(Unposted::Refused(refusal)) => self.refuse_work(env, work, &refusal),
             Err(Unposted::Ended(refusal)) => {
                 self.return_unsettled(env, &work.steps);
-                return self.end_for(env, &refusal, work.receipts.into_iter().next_back());
+                self.end_for(env, &refusal, work.receipts.into_iter().next_back());
             }
-            Err(Unposted::Full) => return self.hold(Held { work, since: since(Why::Room), why: Why::Room }),
-            Err(Unposted::Unanswered) => return self.hold(Held { work, since: now, why: Why::Answers }),
+            Err(Unposted::Full) => self.hold(Held { work, since: since(Why::Room), why: Why::Room }),
+            Err(Unposted::Unanswered) => self.hold(Held { work, since: now, why: Why::Answers }),
             Err(Unposted::NoHandler(destination)) => {
                 let since = since(Why::Handler);
                 if now.since(since) >= env.broker.settings().limits.hold_ms_max {
                     let refusal = Refusal::from(CloseReason::NoHandler).at(destination.as_str());
                     return self.refuse_work(env, work, &refusal);
                 }
-                return self.hold(Held { work, since, why: Why::Handler });
+                self.hold(Held { work, since, why: Why::Handler });
             }
-        }
-        for receipt in work.receipts {
-            self.session.complete(receipt);
         }
     }
 
@@ -123,8 +119,8 @@ impl Peer {
         }
         while let Some(stage) = work.steps.front_mut() {
             work.posted = match (self.perform(env, stage, work.begun)?, work.posted) {
+                (Posted::Now, before) => before,
                 // What is kept later is kept behind everything that was done before.
-                (Posted::Now, Posted::Unsafe) => Posted::Unsafe,
                 (posted, _) => posted,
             };
             work.steps.pop_front();

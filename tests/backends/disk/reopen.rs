@@ -164,18 +164,55 @@ fn messages_and_their_numbering_go_on_where_they_were() {
 }
 
 #[test]
+fn who_has_taken_everything_has_missed_nothing_whatever_happened_elsewhere() {
+    for end in ENDS {
+        let place = Place::new();
+        let last = place.appends("/topic/a", "x");
+        place.store.history.trim(&address("/topic/a"), 1);
+        (0..5).for_each(|_| assert!(place.appends("/topic/b", "y").offset > 0));
+        let place = place.comes_back(end);
+        assert_eq!(place.reads("/topic/a", Start::Since(Some(last), 0)), (vec![], true), "{end:?}");
+        assert_eq!(place.appends("/topic/a", "z").offset, 2);
+    }
+}
+
+#[test]
 fn a_log_that_was_forgotten_repeats_no_offset_after_that() {
     for end in ENDS {
         let place = Place::new();
         for _ in 0..5 {
-            place.appends("/topic/a", "x");
+            place.appends(UNRULED, "x");
         }
-        place.store.history.trim(&address("/topic/a"), 5);
+        // Older than anything may be of which no rule says how old.
+        (0..64).for_each(|_| place.store.history.tick(u64::MAX));
         place.store.settle();
         let place = place.comes_back(end);
         assert_eq!(place.store.history.len(), 0);
-        assert_eq!(place.appends("/topic/a", "y").offset, 6, "{end:?}");
+        assert_eq!(place.appends(UNRULED, "y").offset, 6, "{end:?}");
     }
+}
+
+#[test]
+fn groups_keep_their_place_in_the_line_and_are_not_cut() {
+    let place = Place::new();
+    let members = &place.store.memberships;
+    let (inside, outside) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            inside.wait();
+            members.withdraw("42", "alice");
+            outside.wait();
+        });
+        place.store.journal.as_one(&mut || {
+            members.enrol("42", "alice", 0).expect("there is room");
+            assert!(!place.store.disk.write_now(), "the group is not complete");
+            inside.wait();
+            outside.wait();
+        });
+    });
+    place.store.settle();
+    let place = place.comes_back(End::Killed);
+    assert_eq!(place.store.memberships.membership("42", "alice"), None, "the last word counts");
 }
 
 #[test]
@@ -291,7 +328,7 @@ fn the_steps_of_a_transaction_are_there_together_or_not_at_all() {
     place.store.journal.as_one(&mut || {
         place.store.queues.settle(&a, tag);
         place.store.queues.put(&b, Arc::new(message("/queue/b", "2", &[])), ticket(9)).expect("taken");
-        assert_eq!(place.store.disk.orders(), 0, "nothing is written before all of it is there");
+        assert!(!place.store.disk.write_now(), "nothing is written before all of it is there");
     });
     place.store.disk.write_now();
     let place = place.comes_back(End::Killed);
@@ -407,6 +444,9 @@ fn make_the_sample() {
         open_as(&options(), &heard).expect("it opens again")
     });
 }
+
+/// Kept by no rule of these stores.
+const UNRULED: &str = "/user/alice/queue/notes";
 
 /// Of `/topic/chat/42` in the sample.
 const FIRST_EPOCH: u64 = 5_944_291_969_320_268_380;
