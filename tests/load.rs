@@ -73,6 +73,30 @@ fn one_who_joins_must_get_everything_sent_after_his_receipt() {
 }
 
 #[test]
+fn one_who_was_promised_what_is_kept_must_get_it_too() {
+    let mut expected = Expected::new(0, 0);
+    expected.join(2);
+    expected.join(5);
+    assert_eq!(expected.missing(5), 3, "the RECEIPT takes nothing back");
+    assert_eq!(expected.arrive(3), body::Arrival::After(1));
+    assert_eq!(expected.missing(5), 1);
+}
+
+#[test]
+fn a_receipt_carries_the_stamp_of_its_message() {
+    let stamp = Stamp { stream: 3, number: 70_000, due: u64::MAX / 7 };
+    let mut frame = b"RECEIPT\nreceipt-id:".to_vec();
+    stamp.mark(&mut frame);
+    frame.extend_from_slice(b"\n\n\0");
+    let mut found = None;
+    Wire::Tcp.scan(&frame, &mut Vec::new(), |arrived| match arrived {
+        Arrived::Receipt(id) => found = Stamp::read(id),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!((found, Stamp::read(b"subscribed")), (Some(stamp), None));
+}
+
+#[test]
 fn a_message_of_no_subscribed_stream_or_under_another_subscription_is_seen() {
     let mut expected = [Expected::new(1, 0), Expected::new(2, 1)];
     let mut tally = Tally::default();

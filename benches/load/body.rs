@@ -18,17 +18,22 @@ impl Stamp {
     pub(crate) fn write(self, template: &Template, bytes: usize, to: &mut Vec<u8>) {
         let start = to.len();
         to.extend_from_slice(template.before.as_bytes());
-        to.push(MARK);
-        hex(self.stream.into(), 8, to);
-        hex(self.number.into(), 8, to);
-        hex(self.due, 16, to);
+        self.mark(to);
         to.extend_from_slice(template.between.as_bytes());
         let end = start + bytes.max(to.len() - start + template.after.len()) - template.after.len();
         template.pad(end, to);
         to.extend_from_slice(template.after.as_bytes());
     }
 
-    /// The stamp of a body; none, when it is not of ours.
+    /// Appends the stamp alone.
+    pub(crate) fn mark(self, to: &mut Vec<u8>) {
+        to.push(MARK);
+        hex(self.stream.into(), 8, to);
+        hex(self.number.into(), 8, to);
+        hex(self.due, 16, to);
+    }
+
+    /// The stamp of a body or a receipt; none, when it is not of ours.
     pub(crate) fn read(body: &[u8]) -> Option<Self> {
         let at = memchr(MARK, body)? + 1;
         let digits = body.get(at..at + 32)?;
@@ -93,9 +98,9 @@ impl Expected {
         Self { stream, subscription, next: None, from: u32::MAX }
     }
 
-    /// The subscription is active: all from number `from` on will come.
+    /// The subscription is active: all from number `from` on will come. What was promised before still holds.
     pub(crate) fn join(&mut self, from: u32) {
-        self.from = from;
+        self.from = self.from.min(from);
     }
 
     pub(crate) fn arrive(&mut self, number: u32) -> Arrival {

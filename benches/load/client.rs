@@ -14,6 +14,8 @@ pub(crate) struct Client {
     pub(crate) is_lent: bool,
     /// Stops reading when told to; what it got does not count.
     pub(crate) is_deaf: bool,
+    /// Subscribes, and leaves, when it is told to.
+    pub(crate) is_told: bool,
     /// Goes and comes back, again and again.
     pub(crate) restless: Option<Restless>,
 }
@@ -31,6 +33,8 @@ pub(crate) struct Subscription {
     pub(crate) destination: String,
     /// What arrives there.
     pub(crate) streams: Vec<u32>,
+    /// So many of the messages that are kept come first.
+    pub(crate) history: Option<u32>,
 }
 
 /// A stream: who publishes where.
@@ -57,8 +61,10 @@ impl Client {
         let last = if has_receipts { self.subscriptions.len() } else { 0 };
         self.subscriptions.iter().zip(1..).map(move |(subscription, n)| {
             let receipt = if n == last { format!("receipt:{SUBSCRIBED}\n") } else { String::new() };
+            let history = subscription.history.map(|count| format!("stompede-history:{count}\n"));
+            let history = history.unwrap_or_default();
             format!(
-                "SUBSCRIBE\nid:sub-{}\ndestination:{}\nack:auto\n{receipt}\n\0",
+                "SUBSCRIBE\nid:sub-{}\ndestination:{}\nack:auto\n{history}{receipt}\n\0",
                 n - 1,
                 subscription.destination
             )

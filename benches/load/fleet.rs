@@ -14,7 +14,7 @@ use crate::client::{Client, Publication};
 use crate::engine::{Command, Engine, WAKE};
 use crate::options::Options;
 use crate::process::Cpu;
-use crate::shared::{Run, Scratch};
+use crate::shared::{Run, Scratch, Wait};
 use crate::tally::Tally;
 use crate::target::Target;
 
@@ -61,10 +61,9 @@ impl Fleet {
         let run = Arc::new(Run::new(target.wire, template, options, streams.len(), clients.len()));
         let threads = options.threads.max(1);
         let lasting = clients.len();
-        let mut receivers = vec![0; streams.len()];
-        for subscription in
-            clients.iter().filter(|client| !client.is_deaf).flat_map(|client| &client.subscriptions)
-        {
+        let mut receivers = vec![u64::from(run.stamps_receipts); streams.len()];
+        let receiving = clients.iter().filter(|client| !client.is_deaf && !client.is_told);
+        for subscription in receiving.flat_map(|client| &client.subscriptions) {
             subscription.streams.iter().for_each(|stream| receivers[*stream as usize] += 1);
         }
         let mut engines = Vec::new();
@@ -120,6 +119,18 @@ impl Fleet {
         is_so.then_some(()).ok_or_else(|| io::Error::other("the connections do not close"))
     }
 
+    /// Has clients that wait for it ask something, and waits until `count` of them have got all of it.
+    pub(crate) fn ask(&self, command: Command, count: usize) -> io::Result<Vec<Wait>> {
+        self.run.take_waits();
+        self.tell(command)?;
+        let progress = |run: &Run| (run.waits(), run.received.load(Relaxed));
+        if !self.run.wait(self.patience, progress, |run| run.waits() >= count) {
+            let (done, why) = (self.run.waits(), self.run.notes().join("; "));
+            return Err(io::Error::other(format!("{done} of {count} got what they asked for. {why}")));
+        }
+        Ok(self.run.take_waits())
+    }
+
     /// By rate or by window, as the options say.
     pub(crate) fn publish(&self, options: &Options) -> io::Result<Span> {
         let span = match options.rate {
@@ -148,7 +159,7 @@ impl Fleet {
     /// Publishers with a window send as their receipts come, first to warm up, then measured.
     fn publish_at_will(&self, options: &Options) -> io::Result<Span> {
         self.run.is_publishing.store(true, Relaxed);
-        self.tell(Command::Start(options.window))?;
+        self.tell(Command::Start(options.window.unwrap_or(WINDOW)))?;
         thread::sleep(Duration::from_secs_f64(options.warm));
         self.run.measured_from.store(self.run.now(), Relaxed);
         let mark = self.mark(options.pid);
@@ -240,5 +251,7 @@ fn between(start: &Option<Cpu>, end: &Option<Cpu>) -> Option<Duration> {
     Some(end.as_ref()?.since(start.as_ref()?))
 }
 
+/// SENDs of one publisher that wait for their receipts.
+const WINDOW: u32 = 6;
 /// Bytes that a publisher's socket may refuse before we wait for it.
 const PENDING: usize = 1 << 20;

@@ -72,9 +72,15 @@ pub(crate) struct Options {
     /// SENDs a second in all; without it each publisher sends as fast as its receipts come
     #[arg(long)]
     pub(crate) rate: Option<f64>,
-    /// SENDs of one publisher that wait for their receipts, without --rate
-    #[arg(long, default_value_t = 6)]
-    pub(crate) window: u32,
+    /// SENDs of one publisher that wait for their receipts, without --rate (default 6; 1 of `receipts`)
+    #[arg(long, visible_alias = "in-flight")]
+    pub(crate) window: Option<u32>,
+    /// Messages that a room keeps
+    #[arg(long, default_value_t = 1_000)]
+    pub(crate) kept: u32,
+    /// Directory on the disk that is measured
+    #[arg(long)]
+    pub(crate) dir: Option<PathBuf>,
     /// How long to measure, seconds
     #[arg(long, default_value_t = 3.0)]
     pub(crate) seconds: f64,
@@ -121,4 +127,12 @@ pub(crate) enum Scenario {
     Slow,
     /// Sizes, versions, wildcards, many subscriptions, coming and going
     Mixed,
+    /// From a SEND to a room that keeps messages until its RECEIPT
+    Receipts,
+    /// What a room keeps, to one who comes, and to many at once
+    Replay,
+    /// All join one room at once, and leave it
+    Join,
+    /// The disk alone: blocks, each followed by fdatasync
+    Fsync,
 }

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::fleet::Span;
 use crate::options::Options;
 use crate::process;
+use crate::shared::Wait;
 use crate::tally::Tally;
 
 /// Figures in the order in which they are to be read.
@@ -96,6 +97,14 @@ impl Report {
         }
         self.is_clean
     }
+}
+
+/// Milliseconds within which this share of the waits was over; NaN without any.
+pub(crate) fn quantile(waits: &[Wait], share: f64, of: impl Fn(&Wait) -> u64) -> f64 {
+    let mut times: Vec<u64> = waits.iter().map(of).collect();
+    times.sort_unstable();
+    let at = (times.len() as f64 * share).ceil() as usize;
+    times.get(at.max(1) - 1).map_or(f64::NAN, |time| *time as f64 / 1e6)
 }
 
 const MEBIBYTE: f64 = 1_048_576.0;

@@ -1,6 +1,7 @@
 //! What the threads know of each other.
 
 use std::io::{self, Write};
+use std::mem;
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::body::{Stamp, Template};
 use crate::client::{Publication, SENT};
-use crate::options::Options;
+use crate::options::{Options, Scenario};
 use crate::wire::Wire;
 
 /// One run's clock, counters and switches.
@@ -19,6 +20,8 @@ pub(crate) struct Run {
     pub(crate) template: Template,
     /// The server answers receipts.
     pub(crate) has_receipts: bool,
+    /// Receipts of SENDs carry the message's stamp: they are received, and counted, like messages.
+    pub(crate) stamps_receipts: bool,
     /// Sizes of bodies, in turn.
     pub(crate) bytes: Vec<usize>,
     /// Subscribed, failed or closed by the server, cut by us.
@@ -36,8 +39,21 @@ pub(crate) struct Run {
     pub(crate) is_publishing: AtomicBool,
     /// What went wrong, in words: the first few.
     notes: Mutex<Vec<String>>,
+    /// Of those who ask when they are told.
+    waits: Mutex<Vec<Wait>>,
     /// Links that other threads may publish through, by client.
     pub(crate) links: Vec<Mutex<Option<Arc<Link>>>>,
+}
+
+/// What a client that was told to ask waited for; nanoseconds of the run's clock.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wait {
+    /// The frame left.
+    pub(crate) asked: u64,
+    /// Its RECEIPT came; 0 until then.
+    pub(crate) answered: u64,
+    /// The last of what is kept had come too.
+    pub(crate) whole: u64,
 }
 
 /// The sending side of a connection.
@@ -61,6 +77,7 @@ impl Run {
             wire,
             template,
             has_receipts: !options.no_receipts,
+            stamps_receipts: matches!(options.scenario, Scenario::Receipts | Scenario::Replay),
             bytes,
             open: AtomicUsize::new(0),
             failed: AtomicUsize::new(0),
@@ -71,6 +88,7 @@ impl Run {
             measured_from: AtomicU64::new(u64::MAX),
             is_publishing: AtomicBool::new(false),
             notes: Mutex::default(),
+            waits: Mutex::default(),
             links: (0..clients).map(|_| Mutex::default()).collect(),
         }
     }
@@ -93,15 +111,16 @@ impl Run {
         let Scratch { frame, out } = scratch;
         frame.clear();
         frame.extend_from_slice(publication.head.as_bytes());
-        if with_receipt && self.has_receipts {
+        let stamp = Stamp { stream, number, due };
+        if self.stamps_receipts {
+            frame.extend_from_slice(b"receipt:");
+            stamp.mark(frame);
+            frame.push(b'\n');
+        } else if with_receipt && self.has_receipts {
             let _ = writeln!(frame, "receipt:{SENT}");
         }
         frame.push(b'\n');
-        Stamp { stream, number, due }.write(
-            &self.template,
-            self.bytes[number as usize % self.bytes.len()],
-            frame,
-        );
+        stamp.write(&self.template, self.bytes[number as usize % self.bytes.len()], frame);
         frame.push(0);
         self.wire.wrap(1, frame, out);
     }
@@ -135,6 +154,21 @@ impl Run {
 
     pub(crate) fn notes(&self) -> Vec<String> {
         lock(&self.notes).clone()
+    }
+
+    /// Somebody's wait is over.
+    pub(crate) fn waited(&self, wait: Wait) {
+        lock(&self.waits).push(wait);
+    }
+
+    /// How many waits are over.
+    pub(crate) fn waits(&self) -> usize {
+        lock(&self.waits).len()
+    }
+
+    /// Hands out the waits that are over.
+    pub(crate) fn take_waits(&self) -> Vec<Wait> {
+        mem::take(&mut lock(&self.waits))
     }
 
     pub(crate) fn link(&self, client: usize) -> MutexGuard<'_, Option<Arc<Link>>> {

@@ -41,6 +41,11 @@ impl Latency {
         self.0.is_empty()
     }
 
+    /// Counts one, of so many microseconds.
+    pub(crate) fn record(&mut self, us: u64) {
+        self.0.saturating_record(us);
+    }
+
     /// Milliseconds within which this share arrived; 1 is all.
     pub(crate) fn ms(&self, share: f64) -> f64 {
         self.0.value_at_quantile(share) as f64 / 1e3
@@ -71,7 +76,7 @@ impl Tally {
             None => self.stray += 1,
         }
         if stamp.due >= measured_from {
-            self.latency.0.saturating_record(now.saturating_sub(stamp.due) / 1_000);
+            self.latency.record(now.saturating_sub(stamp.due) / 1_000);
         }
     }
 

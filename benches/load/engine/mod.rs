@@ -1,5 +1,6 @@
 //! One reading thread: its connections, one poll, one buffer.
 
+mod asking;
 mod opening;
 mod receiving;
 mod restless;
@@ -16,7 +17,7 @@ use mio::{Events, Poll, Token};
 
 use crate::body::Expected;
 use crate::client::Client;
-use crate::shared::{Link, Run, Scratch};
+use crate::shared::{Link, Run, Scratch, Wait};
 use crate::tally::Tally;
 use crate::target::Target;
 
@@ -32,6 +33,13 @@ pub(crate) enum Command {
     /// Those that are to be deaf stop reading; they read again.
     Deafen,
     Hear,
+    /// Of those that wait to be told, so many clients from this number on subscribe.
+    Subscribe {
+        first: usize,
+        count: usize,
+    },
+    /// All of them unsubscribe.
+    Leave,
     /// Begins to publish, so many messages of each client at once.
     Start(u32),
     /// Ends; what is missing is counted.
@@ -69,6 +77,8 @@ struct Connection {
     /// By stream.
     expected: Vec<Expected>,
     turn: usize,
+    /// What it was told to ask, until it has it.
+    wait: Option<Wait>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
@@ -107,8 +117,9 @@ impl Engine {
     pub(crate) fn add(&mut self, number: usize, client: Client) {
         self.closed.push_back(self.connections.len());
         let (link, partial, pieces) = (None, Vec::new(), Vec::new());
-        let (stage, expected, turn) = (Stage::Closed, Vec::new(), 0);
-        self.connections.push(Connection { number, client, stage, link, partial, pieces, expected, turn });
+        let (stage, expected, turn, wait) = (Stage::Closed, Vec::new(), 0, None);
+        let connection = Connection { number, client, stage, link, partial, pieces, expected, turn, wait };
+        self.connections.push(connection);
     }
 
     /// Works until it is told to finish.
@@ -142,6 +153,8 @@ impl Engine {
                     Command::Churn => self.churn(),
                     Command::Deafen => self.turn_deaf(true),
                     Command::Hear => self.turn_deaf(false),
+                    Command::Subscribe { first, count } => self.ask_to_join(first..first + count),
+                    Command::Leave => self.ask_to_leave(),
                     Command::Start(window) => self.start(window),
                     Command::Finish => return Ok(self.finish()),
                 }
@@ -226,7 +239,7 @@ impl Engine {
             }
             _ => self.opening -= 1,
         }
-        connection.link = None;
+        (connection.link, connection.wait) = (None, None);
         (connection.partial, connection.pieces) = (Vec::new(), Vec::new());
         connection.expected.clear();
         *self.run.link(connection.number) = None;

@@ -63,8 +63,18 @@ impl Engine {
         let connection = &mut self.connections[key];
         connection.stage = Stage::Subscribing;
         for (subscription, number) in connection.client.subscriptions.iter().zip(0..) {
-            let streams = subscription.streams.iter().map(|stream| Expected::new(*stream, number));
-            connection.expected.extend(streams);
+            for stream in &subscription.streams {
+                let mut expected = Expected::new(*stream, number);
+                if let Some(count) = subscription.history {
+                    let sent = self.run.sent[*stream as usize].load(Relaxed);
+                    expected.join(sent.saturating_sub(count));
+                }
+                connection.expected.push(expected);
+            }
+        }
+        if self.run.stamps_receipts {
+            let receipts = connection.client.publishes.iter().map(|one| Expected::new(one.stream, 0));
+            connection.expected.extend(receipts);
         }
         connection.expected.sort_unstable_by_key(|expected| expected.stream);
         self.scratch.out.clear();
@@ -85,6 +95,9 @@ impl Engine {
         let run = &self.run;
         for expected in &mut connection.expected {
             expected.join(run.sent[expected.stream as usize].load(Relaxed));
+        }
+        if let Some(wait) = &mut connection.wait {
+            wait.answered = run.now();
         }
         if connection.client.is_lent {
             self.run.link(connection.number).clone_from(&connection.link);

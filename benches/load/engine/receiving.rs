@@ -89,7 +89,12 @@ impl Engine {
             },
             Arrived::Receipt(id) if id == SUBSCRIBED.as_bytes() => answers.subscribed = true,
             Arrived::Receipt(id) if id == LEFT.as_bytes() => answers.left = true,
-            Arrived::Receipt(_) => answers.accepted += 1,
+            Arrived::Receipt(id) => {
+                answers.accepted += 1;
+                if let Some(stamp) = Stamp::read(id) {
+                    tally.arrive(expected, stamp, None, now, measured_from);
+                }
+            }
             Arrived::Connected => answers.connected = true,
             Arrived::Ping(payload) => answers.pong = Some(payload.to_vec()),
             Arrived::Error(frame) => {
@@ -115,7 +120,7 @@ impl Engine {
         }
         let stage = self.connections[key].stage;
         if answers.connected && stage == Stage::Greeting {
-            self.subscribe(key);
+            if self.connections[key].client.is_told { self.opened(key) } else { self.subscribe(key) }
         }
         if answers.subscribed && stage == Stage::Subscribing {
             self.opened(key);
@@ -123,6 +128,7 @@ impl Engine {
         if answers.left && stage == Stage::Leaving {
             self.away(key);
         }
+        self.catch_up(key);
         if let Some(payload) = answers.pong {
             self.scratch.out.clear();
             self.run.wire.wrap(10, &payload, &mut self.scratch.out);

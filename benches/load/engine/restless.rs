@@ -29,7 +29,7 @@ impl Engine {
         }
     }
 
-    fn leave(&mut self, key: usize) {
+    pub(super) fn leave(&mut self, key: usize) {
         self.connections[key].stage = Stage::Leaving;
         self.opening += 1;
         self.run.open.fetch_sub(1, Relaxed);
@@ -43,6 +43,9 @@ impl Engine {
     pub(super) fn away(&mut self, key: usize) {
         self.connections[key].stage = Stage::Away;
         mem::take(&mut self.connections[key].expected);
+        if self.connections[key].client.is_told {
+            self.opened(key);
+        }
     }
 
     pub(super) fn turn_deaf(&mut self, is_deaf: bool) {

@@ -68,7 +68,7 @@ impl<'a> Cast<'a> {
     /// Has a client subscribe to a room, or as a user, where these streams arrive.
     pub(super) fn subscribe(&mut self, client: usize, room: &str, user: &str, streams: Vec<u32>) {
         let destination = fill(&self.subscribe_to, room, user);
-        self.clients[client].subscriptions.push(Subscription { destination, streams });
+        self.clients[client].subscriptions.push(Subscription { destination, streams, history: None });
     }
 
     /// Has a client publish to a room, or to a user; gives the stream's number.

@@ -2,9 +2,13 @@
 
 mod cast;
 mod connect;
+mod fsync;
 mod idle;
+mod join;
 mod last;
 mod mixed;
+mod receipts;
+mod replay;
 mod rooms;
 mod slow;
 mod users;
@@ -27,6 +31,10 @@ pub(crate) fn run(options: &Options) -> io::Result<Report> {
         Scenario::Heartbeats => idle::heart_beats(options),
         Scenario::Slow => slow::run(options),
         Scenario::Mixed => mixed::run(options),
+        Scenario::Receipts => receipts::run(options),
+        Scenario::Replay => replay::run(options),
+        Scenario::Join => join::run(options),
+        Scenario::Fsync => fsync::run(options),
     }
 }
 
