@@ -7,6 +7,7 @@ within one round. Ends with 1 when something was lost, doubled, out of order, re
 
 import argparse
 import copy
+import itertools
 import pathlib
 import resource
 import signal
@@ -14,6 +15,7 @@ import sys
 import tempfile
 import time
 
+import kept
 import peers
 import scenarios
 import servers
@@ -30,8 +32,13 @@ def main():
     # Children inherit it: fifteen thousand sockets a process.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    with tempfile.TemporaryDirectory(prefix="stompede-bench-") as folder:
-        house = House(servers.build(pathlib.Path(folder)), pathlib.Path(folder))
+    # What is kept is to stand on a disk, and the usual place for temporary files may be in memory.
+    disk = servers.ROOT / "target"
+    disk.mkdir(exist_ok=True)
+    temporary = tempfile.TemporaryDirectory
+    with temporary(prefix="stompede-bench-") as folder, temporary(prefix="bench-data-", dir=disk) as disk:
+        folder = pathlib.Path(folder)
+        house = House(servers.build(folder), folder, pathlib.Path(disk))
         began = time.monotonic()
         try:
             rows, unclean, unmet = beside(house, options) if options.peer else against_targets(house, options)
@@ -55,8 +62,8 @@ def main():
 class House:
     """Servers, started when they are first needed."""
 
-    def __init__(self, paths, folder):
-        self.paths, self.folder, self.running = paths, folder, {}
+    def __init__(self, paths, folder, disk):
+        self.paths, self.folder, self.disk, self.running = paths, folder, disk, {}
 
     def server(self, name):
         if name not in self.running:
@@ -83,6 +90,11 @@ class House:
                 server = copy.copy(self.server("broker"))
                 server.url, server.process = server.tcp, None
                 return server
+            case "broker-always" | "broker-interval":
+                data = f'[data]\ndir = "{self.disk / name}"\nfsync = "{name.removeprefix("broker-")}"'
+                return servers.broker(paths, folder, name, 1, data=data)
+            case "disk":
+                return servers.disk(self.disk)
             case "broker-rs256" | "broker-es256":
                 kind = ["-algorithm", "RSA"] if "rs" in name else ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]
                 private, public = servers.key_pair(folder, name, kind)
@@ -101,7 +113,7 @@ class House:
 def against_targets(house, options):
     """Broker against floor; gives the table's rows, what was not clean, and how many targets are missed."""
     rows, unclean, unmet, best = [table.HEAD], [], 0, {}
-    for work in scenarios.works(scenarios.calibrate(house)):
+    for work in itertools.chain(scenarios.works(scenarios.rates(house, options.only)), kept.works()):
         results = take_turns(house, work, options, unclean)
         for line in work.lines if results else []:
             text, met = table.row(line, results)
@@ -129,10 +141,10 @@ def take_turns(house, work, options, unclean):
         return {}
     results = {name: [] for name in work.turns}
     for number in range(min(work.rounds or options.pairs, options.pairs)):
-        for name, (server, flags) in work.turns.items():
+        for name, (server, flags, *scenario) in work.turns.items():
             # Until the server is done with the connections that were cut when the turn before ended.
             time.sleep(0.3)
-            figures = house.load(server, work.scenario or work.name, flags)
+            figures = house.load(server, *(scenario or [work.scenario or work.name]), flags)
             results[name].append(figures)
             shown = {figure: figures[figure] for figure in dict.fromkeys(work.figures()) if figure in figures}
             clean = "" if figures.get("clean") else f" NOT CLEAN {figures}"

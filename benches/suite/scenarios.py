@@ -10,7 +10,7 @@ class Work:
     """Contestants take turns at one piece of work; each turn gives figures for its lines."""
 
     name: str
-    # Contestant: (server, flags).
+    # Contestant: (server, flags), and the scenario where it is not the work's.
     turns: dict
     lines: list
     # The scenario, when it is not called like the work.
@@ -38,6 +38,12 @@ def calibrate(house):
         "chat": 0.5e6 / chat["cpu_s_per_million"] / 10,
         "users": 0.5e6 / users["cpu_s_per_million"],
     }
+
+
+def rates(house, only):
+    """As measured, where works that need them are asked for."""
+    needed = {"half", "chat", "users", "workers"}
+    return calibrate(house) if not only or needed & set(only) else {"fanout": 0.0, "chat": 0.0, "users": 0.0}
 
 
 def works(rates):

@@ -75,14 +75,19 @@ def floor(paths, folder, name="floor", flags=()):
     return Server(name, url, process.pid, [], special, "", process)
 
 
-def broker(paths, folder, name, workers, jwt=f'secret = "{SECRET}"', sign=("--jwt-secret", SECRET)):
+def broker(paths, folder, name, workers, jwt=f'secret = "{SECRET}"', sign=("--jwt-secret", SECRET), data=""):
     ports, config = folder / f"{name}.json", folder / f"{name}.toml"
-    config.write_text(f"http_port = 0\nstomp_port = 0\nworkers = {workers}\n{CONFIG}{jwt}\n")
+    config.write_text(f"http_port = 0\nstomp_port = 0\nworkers = {workers}\n{CONFIG}{jwt}\n{data}\n")
     command = [paths["stompede"], "serve", "--config", str(config), "--ports-file", str(ports), "--log-level", "warn"]
     with open(folder / f"{name}.log", "w") as log:
         process, where = start(name, command, ports, log)
     url, tcp = f"ws://{where['http']}/ws", f"tcp://{where['stomp']}"
     return Server(name, url, process.pid, list(sign), {}, tcp, process)
+
+
+def disk(folder):
+    """No server: the disk on which brokers keep things, for the load program's own measure."""
+    return Server("disk", "ws://127.0.0.1:1/", 0, ["--dir", str(folder)])
 
 
 def key_pair(folder, name, arguments):

@@ -26,6 +26,8 @@ class Line:
     limit_of_ratio: bool = True
     # Who the two are, where they are not the broker and the floor.
     names: tuple = ("", "")
+    # The limit is the least, not the most.
+    at_least: bool = False
 
 
 def show(value):
@@ -51,11 +53,14 @@ def row(line, results):
     others = [result[line.figure] for result in results.get(line.against, []) if line.figure in result]
     ratios = [a / b for a, b in zip(values, others) if b]
     judged = ratios if line.against and line.limit_of_ratio else values
-    met = None if line.limit is None or not judged else statistics.median(judged) <= line.limit
+    met = None
+    if line.limit is not None and judged:
+        middle = statistics.median(judged)
+        met = middle >= line.limit if line.at_least else middle <= line.limit
     verdict = {None: "", True: "met", False: "**not met**"}[met]
     if line.limit is not None and not judged:
         met, verdict = False, "**no figure**"
-    target = "" if line.limit is None else f"≤ {show(line.limit)}" + (" x" if judged is ratios else f" {line.unit}")
+    target = "" if line.limit is None else f"{'≥' if line.at_least else '≤'} {show(line.limit)}" + (" x" if judged is ratios else f" {line.unit}")
     of, against = (f"{name}: " if name else "" for name in line.names)
     cells = [line.title, line.unit, against + spread(others), of + spread(values), spread(ratios), target, verdict]
     return "| " + " | ".join(cells) + " |", met
