@@ -170,3 +170,15 @@ fn queues(limits: &Limits, total_bytes_max: usize) -> Arc<dyn Queues> {
 }
 
 crate::queues::judge!(queues);
+
+fn memberships(limits: &Limits) -> Arc<dyn Memberships> {
+    Store::new(limits, usize::MAX, u64::MAX, Arc::<Heard>::default()).memberships
+}
+
+crate::memberships::judge!(memberships);
+
+fn cursors(limits: &Limits) -> Arc<dyn Cursors> {
+    Store::new(limits, usize::MAX, u64::MAX, Arc::<Heard>::default()).cursors
+}
+
+crate::cursors::judge!(cursors);

@@ -1,7 +1,9 @@
 //! The behaviour of the ports of `backend/`, and every adapter before the same judge.
 
+mod cursors;
 mod disk;
 mod history;
+mod memberships;
 mod memory;
 mod queues;
 mod sink;

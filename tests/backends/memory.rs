@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use stompede::backend::memory::{MemoryHistory, MemoryQueues};
-use stompede::backend::{History, Queues, Sink};
+use stompede::backend::memory::{MemoryCursors, MemoryHistory, MemoryMemberships, MemoryQueues};
+use stompede::backend::{Cursors, History, Memberships, Queues, Sink};
 use stompede::model::Limits;
 
 use crate::history::Subject;
@@ -29,3 +29,15 @@ fn history(sink: Arc<dyn Sink>, _age_ms_max: u64) -> Box<dyn Subject> {
 }
 
 crate::history::judge!(history);
+
+fn memberships(limits: &Limits) -> Arc<dyn Memberships> {
+    Arc::new(MemoryMemberships::new(limits))
+}
+
+crate::memberships::judge!(memberships);
+
+fn cursors(limits: &Limits) -> Arc<dyn Cursors> {
+    Arc::new(MemoryCursors::new(limits))
+}
+
+crate::cursors::judge!(cursors);

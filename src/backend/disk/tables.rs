@@ -224,8 +224,9 @@ const JOURNALS_BYTES_MAX: u64 = 256 << 20;
 const FILES_MAX: usize = 256;
 
 /// What was written lately is in memory, so many bytes a table; twice as many while it is flushed. While the database frees
-/// that memory nothing can be written: four times as much makes the slowest receipts twice as slow.
-const MEMTABLE_BYTES: u64 = 4 << 20;
+/// that memory nothing can be written. With 4 MiB that is shorter and more often: at 20,000 SENDs a second p99 falls from
+/// 200 to 80 ms, but for clients who wait for each receipt it rises from 7 to 18 ms.
+const MEMTABLE_BYTES: u64 = 16 << 20;
 
 /// What is read at once from a file.
 const BLOCK_BYTES: u32 = 16 << 10;

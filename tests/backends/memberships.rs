@@ -1,0 +1,88 @@
+//! What every store of memberships does. Nothing in here knows an adapter: a test is handed a maker of empty stores.
+
+use std::sync::Arc;
+
+use stompede::backend::{MembershipError, Memberships};
+use stompede::model::Limits;
+
+/// Makes an empty store within limits.
+pub(crate) type Maker = fn(&Limits) -> Arc<dyn Memberships>;
+
+/// Every test of this file for the adapter that `$maker` makes.
+macro_rules! judge {
+    ($maker:expr) => {
+        crate::memberships::judge! { $maker =>
+            membership_is_kept_until_it_is_ended_and_reading_goes_forward_only
+            users_rooms_and_all_together_are_bounded
+            of_many_who_enrol_and_leave_at_once_the_last_word_counts
+        }
+    };
+    ($maker:expr => $($test:ident)*) => {
+        $(#[test]
+        fn $test() {
+            crate::memberships::$test($maker);
+        })*
+    };
+}
+pub(crate) use judge;
+
+fn few() -> Limits {
+    Limits { memberships_of_user_max: 2, members_of_room_max: 2, memberships_max: 4, ..Limits::default() }
+}
+
+pub(crate) fn membership_is_kept_until_it_is_ended_and_reading_goes_forward_only(maker: Maker) {
+    let members = maker(&few());
+    assert_eq!(members.mark_read("42", "alice", 7), None);
+    assert_eq!(members.enrol("42", "alice", 5), Ok(true));
+    assert_eq!(members.enrol("42", "alice", 9), Ok(false));
+    assert_eq!(members.mark_read("42", "alice", 5), Some(false));
+    assert_eq!(members.mark_read("42", "alice", 7), Some(true));
+    assert_eq!(members.mark_read("42", "alice", 6), Some(false));
+    assert_eq!(members.enrol("41", "alice", 0), Ok(true));
+    let rooms: Vec<_> = members.rooms_of("alice").into_iter().map(|m| (m.room.to_string(), m.read)).collect();
+    assert_eq!(rooms, [("41".to_owned(), 0), ("42".to_owned(), 7)]);
+    assert_eq!(members.membership("42", "alice").map(|membership| membership.read), Some(7));
+    assert!(members.withdraw("42", "alice") && !members.withdraw("42", "alice"));
+    assert_eq!(members.membership("42", "alice"), None);
+    assert!(members.withdraw("41", "alice"));
+    assert!(members.is_empty() && members.rooms_of("alice").is_empty());
+    assert_eq!(members.bytes(), 0);
+}
+
+pub(crate) fn users_rooms_and_all_together_are_bounded(maker: Maker) {
+    let members = maker(&few());
+    for (room, user, expected) in [
+        ("1", "alice", Ok(true)),
+        ("2", "alice", Ok(true)),
+        ("3", "alice", Err(MembershipError::Rooms(2))),
+        ("1", "bob", Ok(true)),
+        ("1", "carol", Err(MembershipError::Members(2))),
+        ("3", "carol", Ok(true)),
+        ("4", "dave", Err(MembershipError::Store(4))),
+    ] {
+        assert_eq!(members.enrol(room, user, 0), expected, "{user} in {room}");
+    }
+    members.withdraw("1", "bob");
+    assert_eq!(members.enrol("1", "carol", 0), Ok(true));
+}
+
+pub(crate) fn of_many_who_enrol_and_leave_at_once_the_last_word_counts(maker: Maker) {
+    let members = maker(&Limits::default());
+    std::thread::scope(|threads| {
+        for n in 0..4 {
+            let members = &members;
+            threads.spawn(move || {
+                for round in 0..200 {
+                    let (room, user) = (format!("r{}", round % 5), format!("u{}", (n + round) % 3));
+                    let _ = members.enrol(&room, &user, 0);
+                    members.mark_read(&room, &user, round);
+                    if round % 3 == 0 {
+                        members.withdraw(&room, &user);
+                    }
+                }
+            });
+        }
+    });
+    let all: usize = (0..3).map(|n| members.rooms_of(&format!("u{n}")).len()).sum();
+    assert_eq!(members.len(), all);
+}
