@@ -23,4 +23,12 @@ pub trait Cursors: Send + Sync + Debug {
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// Bytes that they hold in memory, roughly.
+    fn bytes(&self) -> usize {
+        self.len() * QUEUE_BYTES
+    }
 }
+
+/// What one queue takes, with two devices.
+const QUEUE_BYTES: usize = 240;

@@ -163,6 +163,7 @@ impl Broker {
             + self.queue_store.bytes()
             + self.history.bytes()
             + self.memberships.bytes()
+            + self.cursors.bytes()
     }
 
     /// Whether buffers and queues hold more than they may. Queues have half of it and refuse by themselves what is more:

@@ -1,11 +1,14 @@
 // Rooms on the page: several at once, what was said before in each, what is missing, and what is not allowed.
 
 import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { Broker, WITH_TOKENS } from '../broker.mjs';
 import { connect } from '../node/peer.mjs';
 import { Line } from './line.mjs';
-import { launch, Person } from './person.mjs';
+import { BROKER_DOWN, launch, Person } from './person.mjs';
 import { numbered, sendAll, text } from './talk.mjs';
 
 let browser;
@@ -170,6 +173,39 @@ test('where more is missing than is kept there is a mark', async (t) => {
   assert.deepEqual(lines, [...numbered(1, 2), 'Some messages are missing here', ...numbered(8, 12)]);
   await alice.picture('gap-1280-dark');
 });
+
+test('a broker with a data directory is killed, and the pages go on where they were', async (t) => {
+  const data = await mkdtemp(join(tmpdir(), 'stompede-data-'));
+  const broker = await Broker.start({ args: ['--data', data] });
+  t.after(async () => {
+    await broker.stop();
+    await rm(data, { recursive: true, force: true });
+  });
+  const options = { mayFail: BROKER_DOWN };
+  const alice = await Person.join(t, browser, broker, 'alice', 'kept', options);
+  const bob = await Person.join(t, browser, broker, 'bob', 'kept', options);
+  await alice.joins('aside');
+  await bob.say('before');
+  await alice.seesUnread('kept', '1');
+  assert.equal(await broker.end('SIGKILL'), 'SIGKILL');
+  await alice.is('waiting');
+  await bob.is('waiting');
+  await broker.again();
+  await bob.is('online', RETURN_MS);
+  await bob.say('after');
+  await alice.is('online', RETURN_MS);
+  await alice.seesUnread('kept', '2');
+  await alice.turnsTo('kept');
+  await alice.sees('after');
+  assert.deepEqual(await alice.messages(), ['before', 'after']);
+  assert.deepEqual(await bob.messages(), ['before', 'after']);
+  assert.equal(await alice.page.locator('li.gap').count(), 0);
+  await bob.page.getByText('Read by alice').waitFor();
+  await alice.picture('killed-1280');
+});
+
+/** A page that has waited tries again after at most so long. */
+const RETURN_MS = 30_000;
 
 /** Users may talk, and nothing else. */
 const NOTHING_BUT_TALK = `${WITH_TOKENS}
