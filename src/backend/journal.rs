@@ -80,3 +80,6 @@ pub struct KnownKey {
     /// The key.
     pub key: Box<str>,
 }
+
+/// A key is remembered so long, milliseconds.
+pub const KEY_WINDOW_MS: u64 = 5 * 60 * 1_000;

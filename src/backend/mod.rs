@@ -22,7 +22,7 @@ pub use queues::{Due, QueueError, Queued, Queues};
 
 pub use cursors::Cursors;
 pub use history::{Appended, History, Patience, Question, Read, UNREAD_MAX, Unappended};
-pub use journal::{Journal, Kept, KnownKey, Unkept};
+pub use journal::{Journal, KEY_WINDOW_MS, Kept, KnownKey, Unkept};
 pub use memberships::{Membership, MembershipError, Memberships};
 
 /// Makes what publishes, once it is known where messages go.

@@ -8,6 +8,7 @@ use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use stompede_protocol::Millis;
 
+use crate::backend::KEY_WINDOW_MS as WINDOW_MS;
 use crate::model::Destination;
 
 /// Keys seen lately, by destination. Not the keys themselves are kept but 64 bits of each, under a seed that nobody
@@ -154,9 +155,6 @@ impl Window {
         before - self.ages.len()
     }
 }
-
-/// A key is remembered so long, milliseconds.
-pub const WINDOW_MS: u64 = 5 * 60 * 1_000;
 
 /// Windows are looked through this often, milliseconds.
 const SWEEP_MS: u64 = 10_000;

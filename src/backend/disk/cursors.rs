@@ -1,10 +1,6 @@
 //! Cursors of user queues: as in memory, and on disk what brings them back.
 
-use std::hash::BuildHasher;
 use std::sync::Arc;
-
-use foldhash::fast::RandomState;
-use parking_lot::{Mutex, MutexGuard};
 
 use crate::backend::Cursors;
 use crate::backend::memory::MemoryCursors;
@@ -14,6 +10,7 @@ use super::OpenError;
 use super::changes::Change;
 use super::line::{Line, Order};
 use super::open::Known;
+use super::stripes::Stripes;
 use super::tables::{self, CURSOR, Table, Tables, paired};
 
 /// Cursors that outlive the process.
@@ -22,18 +19,12 @@ pub(super) struct DiskCursors {
     inner: MemoryCursors,
     line: Arc<Line>,
     /// Changes of one queue are written in the order in which they took effect.
-    order: Box<[Mutex<()>]>,
-    hasher: RandomState,
+    order: Stripes,
 }
 
 impl DiskCursors {
     pub(super) fn new(inner: MemoryCursors, line: Arc<Line>) -> Self {
-        let order = (0..STRIPES).map(|_| Mutex::default()).collect();
-        Self { inner, line, order, hasher: RandomState::default() }
-    }
-
-    fn order(&self, queue: &Destination) -> MutexGuard<'_, ()> {
-        self.order[self.hasher.hash_one(queue) as usize % STRIPES].lock()
+        Self { inner, line, order: Stripes::default() }
     }
 
     fn write(&self, queue: &Destination, device: &str, offset: u64, seen_ms: u64) {
@@ -52,14 +43,14 @@ impl DiskCursors {
 
 impl Cursors for DiskCursors {
     fn begin(&self, queue: &Destination, device: &str, now_ms: u64) -> Option<u64> {
-        let _order = self.order(queue);
+        let _order = self.order.lock(queue);
         let offset = self.inner.begun(queue, device, now_ms, &mut |device| self.remove(queue, device))?;
         self.write(queue, device, offset, now_ms);
         (offset > 0).then_some(offset)
     }
 
     fn advance(&self, queue: &Destination, device: &str, offset: u64, now_ms: u64) -> u64 {
-        let _order = self.order(queue);
+        let _order = self.order.lock(queue);
         let forget = &mut |device: &str| self.remove(queue, device);
         let Some(taken) = self.inner.advanced(queue, device, offset, now_ms, forget) else { return 0 };
         self.write(queue, device, taken.by_device, now_ms);
@@ -89,6 +80,3 @@ pub(super) fn load(tables: &Tables, cursors: &MemoryCursors, known: &Known<'_>) 
     }
     Ok(())
 }
-
-/// Queues are spread over so many locks.
-const STRIPES: usize = 64;

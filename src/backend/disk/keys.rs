@@ -1,6 +1,6 @@
 //! Idempotency keys of what was accepted lately, for the broker that begins after this one.
 
-use crate::backend::KnownKey;
+use crate::backend::{KEY_WINDOW_MS, KnownKey};
 use crate::model::{Destination, Message};
 
 use super::changes::{Change, Changes};
@@ -36,7 +36,7 @@ impl Keys {
         if now_ms < self.next_sweep_ms {
             return;
         }
-        let until_ms = now_ms.saturating_sub(WINDOW_MS);
+        let until_ms = now_ms.saturating_sub(KEY_WINDOW_MS);
         let (first, last) = (key_at(self.swept_ms), key_at(until_ms));
         let old = tables.range(Table::State, &first, &last).take(FORGOTTEN_AT_ONCE);
         let before = changes.len();
@@ -50,7 +50,7 @@ impl Keys {
 
 /// The keys that count at `now_ms`.
 pub(super) fn load(tables: &Tables, now_ms: u64) -> fjall::Result<Vec<KnownKey>> {
-    let (first, last) = (key_at(now_ms.saturating_sub(WINDOW_MS)), key_at(u64::MAX));
+    let (first, last) = (key_at(now_ms.saturating_sub(KEY_WINDOW_MS)), key_at(u64::MAX));
     let mut keys = Vec::new();
     for entry in tables.range(Table::State, &first, &last) {
         keys.extend(parse(&entry?.1));
@@ -70,9 +70,6 @@ fn parse(value: &[u8]) -> Option<KnownKey> {
 fn key_at(time_ms: u64) -> Vec<u8> {
     [&[KNOWN_KEY], &time_ms.to_be_bytes()[..]].concat()
 }
-
-/// A key is kept so long, milliseconds.
-const WINDOW_MS: u64 = 5 * 60 * 1_000;
 
 /// Old ones are looked for this often, milliseconds.
 const SWEEP_MS: u64 = 10_000;

@@ -1,10 +1,6 @@
 //! Members of rooms: as in memory, and on disk what brings them back.
 
-use std::hash::BuildHasher;
 use std::sync::Arc;
-
-use foldhash::fast::RandomState;
-use parking_lot::{Mutex, MutexGuard};
 
 use crate::backend::memory::MemoryMemberships;
 use crate::backend::{Membership, MembershipError, Memberships};
@@ -13,6 +9,7 @@ use super::OpenError;
 use super::changes::Change;
 use super::line::{Line, Order};
 use super::open::Known;
+use super::stripes::Stripes;
 use super::tables::{self, MEMBER, Table, Tables, paired};
 
 /// Memberships that outlive the process.
@@ -21,18 +18,12 @@ pub(super) struct DiskMemberships {
     inner: MemoryMemberships,
     line: Arc<Line>,
     /// Changes of one user are written in the order in which they took effect.
-    order: Box<[Mutex<()>]>,
-    hasher: RandomState,
+    order: Stripes,
 }
 
 impl DiskMemberships {
     pub(super) fn new(inner: MemoryMemberships, line: Arc<Line>) -> Self {
-        let order = (0..STRIPES).map(|_| Mutex::default()).collect();
-        Self { inner, line, order, hasher: RandomState::default() }
-    }
-
-    fn order(&self, user: &str) -> MutexGuard<'_, ()> {
-        self.order[self.hasher.hash_one(user) as usize % STRIPES].lock()
+        Self { inner, line, order: Stripes::default() }
     }
 
     fn write(&self, room: &str, user: &str, read: Option<u64>) {
@@ -43,7 +34,7 @@ impl DiskMemberships {
 
 impl Memberships for DiskMemberships {
     fn enrol(&self, room: &str, user: &str, read: u64) -> Result<bool, MembershipError> {
-        let _order = self.order(user);
+        let _order = self.order.lock(user);
         let enrolled = self.inner.enrol(room, user, read)?;
         if enrolled {
             self.write(room, user, Some(read));
@@ -52,7 +43,7 @@ impl Memberships for DiskMemberships {
     }
 
     fn withdraw(&self, room: &str, user: &str) -> bool {
-        let _order = self.order(user);
+        let _order = self.order.lock(user);
         let withdrawn = self.inner.withdraw(room, user);
         if withdrawn {
             self.write(room, user, None);
@@ -61,7 +52,7 @@ impl Memberships for DiskMemberships {
     }
 
     fn mark_read(&self, room: &str, user: &str, offset: u64) -> Option<bool> {
-        let _order = self.order(user);
+        let _order = self.order.lock(user);
         let moved = self.inner.mark_read(room, user, offset)?;
         if moved {
             self.write(room, user, Some(offset));
@@ -103,6 +94,3 @@ pub(super) fn load(
     }
     Ok(())
 }
-
-/// Users are spread over so many locks.
-const STRIPES: usize = 64;

@@ -45,6 +45,7 @@ mod open;
 mod questions;
 mod queues;
 mod reader;
+mod stripes;
 mod tables;
 mod working;
 mod writer;

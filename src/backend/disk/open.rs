@@ -17,8 +17,8 @@ use super::tables::{LOG, NUMBERING_KEY, STORE_KEY, Table};
 use super::*;
 
 impl Disk {
-    /// Opens the directory and brings back what is kept in it: the store, and a backend on it for one broker. `random` is used once for a new store or after a loss;
-    /// `now_ms` is milliseconds since the Unix epoch.
+    /// Opens the directory and brings back what is kept in it: the store, and a backend on it for one broker. `random` is
+    /// used once for a new store or after a loss; `now_ms` is milliseconds since the Unix epoch.
     ///
     /// # Errors
     /// Another process has it, it is damaged, it is another program's.
@@ -33,8 +33,7 @@ impl Disk {
         let DiskOptions { dir, fsync, .. } = options;
         let (mut guard, entered) = Guard::enter(dir, *fsync, options.accept_loss, random)?;
         let database = guard.db_dir();
-        let damaged = |what: String| OpenError::Damaged { path: database.clone(), what };
-        let fault = |error: fjall::Error| damaged(error.to_string());
+        let fault = |error| unreadable(&database, &error);
         let tables = tables::Tables::open(&database, options.cache_bytes).map_err(fault)?;
         let batch = tables.get(Table::State, BATCH_KEY).map_err(fault)?;
         let batch = batch.and_then(|value| tables::parse_numbers(&value)).map(|[number]| number);
@@ -186,6 +185,10 @@ impl Known<'_> {
     }
 
     pub(super) fn fault(&self, error: &fjall::Error) -> OpenError {
-        OpenError::Damaged { path: self.path.to_owned(), what: error.to_string() }
+        unreadable(self.path, error)
     }
+}
+
+fn unreadable(path: &Path, error: &fjall::Error) -> OpenError {
+    OpenError::Damaged { path: path.to_owned(), what: error.to_string() }
 }

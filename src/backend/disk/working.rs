@@ -21,6 +21,13 @@ pub(super) struct Working {
     pub(super) is_forgotten: bool,
 }
 
+/// Whose log it is, where it is read, and what becomes of it there.
+pub(super) struct Site<'a> {
+    pub(super) destination: &'a Destination,
+    pub(super) tables: &'a Tables,
+    pub(super) changes: &'a mut Changes,
+}
+
 /// Whether there is more to be removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Left {
@@ -59,9 +66,7 @@ impl Working {
         &mut self,
         retention: &Retention,
         count: usize,
-        destination: &Destination,
-        tables: &Tables,
-        changes: &mut Changes,
+        site: &mut Site<'_>,
     ) -> fjall::Result<Left> {
         for _ in 0..count {
             let Log { count, bytes, .. } = self.log;
@@ -70,67 +75,48 @@ impl Working {
             if count <= 1 || !is_over {
                 return Ok(Left::Nothing);
             }
-            self.drop_oldest(destination, tables, changes)?;
+            self.drop_oldest(site)?;
         }
         Ok(Left::Some)
     }
 
     /// Forgets what came before `since_ms`, at most `count` messages; and the log, if nothing has come since.
-    pub(super) fn expire(
-        &mut self,
-        since_ms: u64,
-        count: usize,
-        destination: &Destination,
-        tables: &Tables,
-        changes: &mut Changes,
-    ) -> fjall::Result<Left> {
+    pub(super) fn expire(&mut self, since_ms: u64, count: usize, site: &mut Site<'_>) -> fjall::Result<Left> {
         for _ in 0..count {
             if self.log.oldest_ms >= since_ms {
                 return Ok(Left::Nothing);
             }
-            let Some(oldest) = self.oldest(destination, tables)? else {
+            let Some(oldest) = self.oldest(site)? else {
                 self.is_forgotten = true;
                 return Ok(Left::Nothing);
             };
             // Until now it was only known that none is older.
             self.log.oldest_ms = oldest.timestamp_ms;
             if oldest.timestamp_ms < since_ms {
-                self.drop_oldest(destination, tables, changes)?;
+                self.drop_oldest(site)?;
             }
         }
         Ok(Left::Some)
     }
 
     /// Forgets what stands up to `offset`, at most `count` messages.
-    pub(super) fn trim(
-        &mut self,
-        offset: u64,
-        count: usize,
-        destination: &Destination,
-        tables: &Tables,
-        changes: &mut Changes,
-    ) -> fjall::Result<Left> {
+    pub(super) fn trim(&mut self, offset: u64, count: usize, site: &mut Site<'_>) -> fjall::Result<Left> {
         for _ in 0..count {
-            if self.oldest(destination, tables)?.is_none_or(|oldest| oldest.offset > offset) {
+            if self.oldest(site)?.is_none_or(|oldest| oldest.offset > offset) {
                 return Ok(Left::Nothing);
             }
-            self.drop_oldest(destination, tables, changes)?;
+            self.drop_oldest(site)?;
         }
         Ok(Left::Some)
     }
 
-    fn drop_oldest(
-        &mut self,
-        destination: &Destination,
-        tables: &Tables,
-        changes: &mut Changes,
-    ) -> fjall::Result<()> {
-        let Some(oldest) = self.oldest(destination, tables)? else {
+    fn drop_oldest(&mut self, site: &mut Site<'_>) -> fjall::Result<()> {
+        let Some(oldest) = self.oldest(site)? else {
             // It is said to hold something and holds nothing: then it is empty.
             (self.log.count, self.log.bytes, self.log.first) = (0, 0, self.log.last + 1);
             return Ok(());
         };
-        changes.push(Change::remove(Table::Messages, numbered(destination, oldest.offset)));
+        site.changes.push(Change::remove(Table::Messages, numbered(site.destination, oldest.offset)));
         let log = &mut self.log;
         log.first = oldest.offset + 1;
         log.count -= 1;
@@ -143,22 +129,23 @@ impl Working {
     }
 
     /// The oldest message, read if it has to be.
-    fn oldest(&mut self, destination: &Destination, tables: &Tables) -> fjall::Result<Option<Known>> {
+    fn oldest(&mut self, site: &Site<'_>) -> fjall::Result<Option<Known>> {
         if self.log.count == 0 {
             return Ok(None);
         }
         let is_known = self.log.head.as_ref().is_some_and(|head| !head.known.is_empty());
         if !is_known {
-            self.log.head = Some(Box::new(self.read_head(destination, tables)?));
+            self.log.head = Some(Box::new(self.read_head(site)?));
         }
         Ok(self.log.head.as_ref().and_then(|head| head.known.front().copied()))
     }
 
-    fn read_head(&self, destination: &Destination, tables: &Tables) -> fjall::Result<Head> {
+    fn read_head(&self, site: &Site<'_>) -> fjall::Result<Head> {
         let mut known = VecDeque::new();
         if self.log.first <= self.written {
-            let (first, last) = (numbered(destination, self.log.first), numbered(destination, self.written));
-            for entry in tables.range(Table::Messages, &first, &last).take(HEAD_MAX) {
+            let [first, last] =
+                [self.log.first, self.written].map(|offset| numbered(site.destination, offset));
+            for entry in site.tables.range(Table::Messages, &first, &last).take(HEAD_MAX) {
                 let (key, value) = entry?;
                 let offset = super::tables::parse_numbered(&key).map_or(0, |(_, offset, _)| offset);
                 let timestamp_ms = record::timestamp_ms(&value).unwrap_or(0);

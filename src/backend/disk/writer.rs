@@ -18,7 +18,7 @@ use super::line::{Line, Order};
 use super::logs::Logs;
 use super::numbering::Numbering;
 use super::tables::{LOG, NUMBERING_KEY, Table, Tables, named, numbered};
-use super::working::{Left, Working};
+use super::working::{Left, Site, Working};
 use super::{Fsync, queues};
 
 /// Writes what waits in the line.
@@ -94,7 +94,8 @@ impl Writer {
             Order::Trim { destination, offset } => {
                 let Batch { changes, logs, .. } = batch;
                 let log = working(logs, &self.logs, &destination);
-                let trimmed = log.trim(offset, REMOVED_AT_ONCE, &destination, &self.tables, changes);
+                let mut site = Site { destination: &destination, tables: &self.tables, changes };
+                let trimmed = log.trim(offset, REMOVED_AT_ONCE, &mut site);
                 if told(&destination, trimmed) == Some(Left::Some) {
                     self.line.push(Order::Trim { destination, offset });
                 }
@@ -102,7 +103,8 @@ impl Writer {
             Order::Expire { destination, since_ms } => {
                 let Batch { changes, logs, .. } = batch;
                 let log = working(logs, &self.logs, &destination);
-                let expired = log.expire(since_ms, REMOVED_AT_ONCE, &destination, &self.tables, changes);
+                let mut site = Site { destination: &destination, tables: &self.tables, changes };
+                let expired = log.expire(since_ms, REMOVED_AT_ONCE, &mut site);
                 if told(&destination, expired) == Some(Left::Some) {
                     self.line.push(Order::Expire { destination, since_ms });
                 }
@@ -135,9 +137,10 @@ impl Writer {
         log.append(offset, record.len() as u32, message.timestamp_ms, message.id);
         changes.push(Change::put(Table::Messages, numbered(&destination, offset), record));
         let since_ms = message.timestamp_ms.saturating_sub(retention.age_ms_max);
-        let kept = log.keep_within(retention, REMOVED_AT_ONCE, &destination, &self.tables, changes);
+        let mut site = Site { destination: &destination, tables: &self.tables, changes };
+        let kept = log.keep_within(retention, REMOVED_AT_ONCE, &mut site);
         if told(&destination, kept).is_some() {
-            told(&destination, log.expire(since_ms, REMOVED_AT_ONCE, &destination, &self.tables, changes));
+            told(&destination, log.expire(since_ms, REMOVED_AT_ONCE, &mut site));
         }
         self.keys.note(&message, self.batch + 1, changes);
         effects.push(Effect::Publish(message, position, ticket));

@@ -80,9 +80,7 @@ impl MemoryCursors {
         cursors[place].seen_ms = now_ms;
         &mut cursors[place]
     }
-}
 
-impl MemoryCursors {
     /// As [`Cursors::begin`], and 0 for a device that has taken nothing; `None` if it is not remembered. `forget` is told
     /// which device had to go for it.
     pub(in crate::backend) fn begun(

@@ -54,12 +54,12 @@ impl MemoryMemberships {
     }
 
     /// One more member; the room's name as all its members share it.
-    fn grow(&self, room: &str) -> Result<Arc<str>, MembershipError> {
+    fn grow(&self, room: &str, members_max: usize) -> Result<Arc<str>, MembershipError> {
         let mut sizes = self.sizes(room).lock();
         let known = sizes.get_key_value(room).map(|(name, size)| (Arc::clone(name), *size));
         let (name, size) = known.unwrap_or_else(|| (room.into(), 0));
-        if size >= self.room_members_max {
-            return Err(MembershipError::Members(self.room_members_max));
+        if size >= members_max {
+            return Err(MembershipError::Members(members_max));
         }
         sizes.insert(Arc::clone(&name), size + 1);
         Ok(name)
@@ -78,10 +78,7 @@ impl MemoryMemberships {
 impl MemoryMemberships {
     /// A membership of an earlier process, whatever the limits.
     pub(in crate::backend) fn restore(&self, room: &str, user: &str, read: u64) {
-        let mut sizes = self.sizes(room).lock();
-        let name = sizes.get_key_value(room).map_or_else(|| room.into(), |(name, _)| Arc::clone(name));
-        *sizes.entry(Arc::clone(&name)).or_default() += 1;
-        drop(sizes);
+        let Ok(name) = self.grow(room, usize::MAX) else { return };
         self.users(user).lock().entry(user.into()).or_default().insert(name, read);
         self.count.fetch_add(1, Ordering::Relaxed);
     }
@@ -100,7 +97,7 @@ impl Memberships for MemoryMemberships {
         if self.len() >= self.memberships_max {
             return Err(MembershipError::Store(self.memberships_max));
         }
-        let name = self.grow(room)?;
+        let name = self.grow(room, self.room_members_max)?;
         users.entry(user.into()).or_default().insert(name, read);
         self.count.fetch_add(1, Ordering::Relaxed);
         Ok(true)
