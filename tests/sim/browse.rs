@@ -3,14 +3,10 @@
 use stompede::model::CloseReason;
 use stompede_protocol::{AckMode, Frame};
 
-use crate::person::Person;
+use crate::person::{Person, bodies};
 use crate::world::{Guest, World};
 
 const BROWSER: &[(&str, &str)] = &[("browser", "true")];
-
-fn bodies(messages: &[Frame]) -> Vec<String> {
-    messages.iter().map(|message| String::from_utf8_lossy(&message.body).into_owned()).collect()
-}
 
 /// What a look has shown, up to its end.
 #[track_caller]

@@ -12,7 +12,7 @@ use stompede_protocol::{AckMode, Frame};
 use tempfile::TempDir;
 
 use crate::line::Heard;
-use crate::person::Person;
+use crate::person::{Person, body};
 use crate::store::directory;
 use crate::walk::Dice;
 use crate::world::{Guest, World};
@@ -257,11 +257,9 @@ impl Story {
     fn kept(&self, life: &Life) -> Vec<String> {
         let reader = life.world.connect_as("reader");
         reader.subscribes_with(ROOM, AckMode::Auto, &[("stompede-history", "10000")]);
-        let heard = reader.heard().into_iter().filter_map(|heard| match heard {
-            Heard::Message(frame) if frame.headers.get("stompede-position").is_some() => Some(body(&frame)),
-            _ => None,
-        });
-        let kept = heard.collect();
+        let frames = reader.frames();
+        let kept = frames.iter().filter(|frame| frame.headers.get("stompede-position").is_some());
+        let kept = kept.map(body).collect();
         reader.leaves();
         kept
     }
@@ -300,10 +298,6 @@ impl Story {
             None => Ok(()),
         }
     }
-}
-
-fn body(frame: &Frame) -> String {
-    String::from_utf8_lossy(&frame.body).into_owned()
 }
 
 #[test]

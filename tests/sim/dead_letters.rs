@@ -2,14 +2,10 @@
 
 use stompede_protocol::{AckMode, Frame};
 
-use crate::person::Person;
+use crate::person::{Person, bodies};
 use crate::world::World;
 
 const ONE_BY_ONE: AckMode = AckMode::ClientIndividual;
-
-fn bodies(messages: &[Frame]) -> Vec<String> {
-    messages.iter().map(|message| String::from_utf8_lossy(&message.body).into_owned()).collect()
-}
 
 fn nacks_with(person: &Person, message: &Frame, headers: &[(&str, &str)]) {
     person.says(|client| client.nack(message, headers));

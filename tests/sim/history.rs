@@ -4,7 +4,7 @@ use stompede::model::{DestinationRule, DestinationRules, Pattern, Retention};
 use stompede_protocol::{AckMode, Frame};
 
 use crate::line::Heard;
-use crate::person::Person;
+use crate::person::{Person, body};
 use crate::store::{Fault, directory};
 use crate::walk::Dice;
 use crate::world::{Guest, Setup, World};
@@ -30,16 +30,7 @@ fn kept(person: &Person) -> Vec<String> {
 }
 
 fn frames(person: &Person) -> Vec<Frame> {
-    let message = |heard| match heard {
-        Heard::Message(frame) => Some(frame),
-        _ => None,
-    };
-    let messages = person.heard().into_iter().filter_map(message);
-    messages.filter(|frame| frame.headers.get("stompede-position").is_some()).collect()
-}
-
-fn body(frame: &Frame) -> String {
-    String::from_utf8_lossy(&frame.body).into_owned()
+    person.frames().into_iter().filter(|frame| frame.headers.get("stompede-position").is_some()).collect()
 }
 
 fn position(frame: &Frame) -> String {

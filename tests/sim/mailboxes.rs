@@ -1,10 +1,9 @@
 //! Messages to users who are away.
 
 use stompede::model::{DestinationRule, DestinationRules, Pattern, Retention};
-use stompede_protocol::{AckMode, Frame};
+use stompede_protocol::AckMode;
 
-use crate::line::Heard;
-use crate::person::Person;
+use crate::person::{self, Person};
 use crate::store::directory;
 use crate::walk::Dice;
 use crate::world::{Setup, World};
@@ -27,16 +26,8 @@ fn says(sender: &Person, range: std::ops::Range<usize>) {
     range.for_each(|n| sender.sends("/user/bob/queue/notices", &n.to_string()));
 }
 
-fn frames(person: &Person) -> Vec<Frame> {
-    let message = |heard| match heard {
-        Heard::Message(frame) => Some(frame),
-        _ => None,
-    };
-    person.heard().into_iter().filter_map(message).collect()
-}
-
 fn bodies(person: &Person) -> Vec<String> {
-    frames(person).iter().map(|frame| String::from_utf8_lossy(&frame.body).into_owned()).collect()
+    person::bodies(&person.frames())
 }
 
 fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
@@ -51,7 +42,7 @@ fn what_is_sent_to_who_is_away_waits_for_him_and_comes_once() {
     let bob = world.connect_as("bob");
     bob.subscribes(OWN);
     says(&service, 3..5);
-    let heard = frames(&bob);
+    let heard = bob.frames();
     assert_eq!(heard.len(), 5);
     assert!(heard.iter().all(|frame| frame.headers.get("destination") == Some(OWN)));
     bob.vanishes();
@@ -93,7 +84,7 @@ fn in_the_client_modes_it_is_kept_until_it_is_acknowledged() {
         says(&service, 0..4);
         let bob = world.connect_as("bob");
         bob.subscribes_with(OWN, mode, &[]);
-        let heard = frames(&bob);
+        let heard = bob.frames();
         assert_eq!(heard.len(), 4);
         bob.acks(&heard[1]);
         bob.vanishes();
@@ -101,7 +92,7 @@ fn in_the_client_modes_it_is_kept_until_it_is_acknowledged() {
         bob.subscribes_with(OWN, mode, &[]);
         // One by one nothing was taken before the first.
         let left = if mode == AckMode::Client { 2..4 } else { 0..4 };
-        let heard = frames(&bob);
+        let heard = bob.frames();
         assert_eq!(heard.len(), left.len());
         heard.iter().for_each(|frame| {
             bob.acks(frame);
@@ -120,7 +111,7 @@ fn a_nack_leaves_it_for_the_next_subscription_and_requeue_false_does_not() {
     says(&service, 0..2);
     let bob = world.connect_as("bob");
     bob.subscribes_with(OWN, AckMode::ClientIndividual, &[]);
-    let heard = frames(&bob);
+    let heard = bob.frames();
     bob.says(|client| client.nack(&heard[0], &[("requeue", "false")]));
     bob.nacks(&heard[1]);
     bob.leaves();
@@ -136,13 +127,13 @@ fn so_many_may_be_unacknowledged_and_the_others_wait() {
     says(&service, 0..8);
     let bob = world.connect_as("bob");
     bob.subscribes_with(OWN, AckMode::ClientIndividual, &[]);
-    let mut open = frames(&bob);
+    let mut open = bob.frames();
     assert_eq!(open.len(), 5);
     says(&service, 8..20);
     let mut seen = open.len();
     while let Some(frame) = (!open.is_empty()).then(|| open.remove(0)) {
         bob.acks(&frame);
-        let more = frames(&bob);
+        let more = bob.frames();
         seen += more.len();
         open.extend(more);
         assert!(open.len() <= 5);
@@ -244,7 +235,7 @@ fn whatever_breaks_nothing_is_lost() {
         let mode = dice.one_of(&[AckMode::Auto, AckMode::Client, AckMode::ClientIndividual]);
         let (mut sent, mut heard, mut bob) = (0, Vec::new(), None::<Person>);
         let listen = |bob: &Person, heard: &mut Vec<usize>, acks: bool| {
-            for frame in frames(bob) {
+            for frame in bob.frames() {
                 heard.push(String::from_utf8_lossy(&frame.body).parse().expect("a number"));
                 if acks && mode != AckMode::Auto {
                     bob.acks(&frame);

@@ -52,12 +52,7 @@ fn counts(told: &Value) -> Vec<(String, u64)> {
 
 /// Bodies of the messages with this event heard since the last question.
 fn bodies(person: &Person, event: &str) -> Vec<Value> {
-    let message = |heard| match heard {
-        Heard::Message(frame) => Some(frame),
-        _ => None,
-    };
-    let told = person.heard().into_iter().filter_map(message);
-    let told = told.filter(|frame| frame.headers.get("event") == Some(event));
+    let told = person.frames().into_iter().filter(|frame| frame.headers.get("event") == Some(event));
     told.map(|frame| serde_json::from_slice(&frame.body).expect("JSON")).collect()
 }
 

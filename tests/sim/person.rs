@@ -152,6 +152,15 @@ impl Person {
         self.heard().into_iter().map(message).collect()
     }
 
+    /// The messages heard since the last question; what else was heard is passed over.
+    pub(crate) fn frames(&self) -> Vec<Frame> {
+        let message = |heard| match heard {
+            Heard::Message(frame) => Some(frame),
+            _ => None,
+        };
+        self.heard().into_iter().filter_map(message).collect()
+    }
+
     /// The one message heard since the last question.
     #[track_caller]
     pub(crate) fn message(&self) -> Frame {
@@ -182,6 +191,16 @@ impl Person {
         assert_eq!(error.headers.get("error-code"), Some(code), "{message}");
         assert!(message.contains(part), "{message:?} does not say {part:?}");
     }
+}
+
+/// The body of a message as text.
+pub(crate) fn body(frame: &Frame) -> String {
+    String::from_utf8_lossy(&frame.body).into_owned()
+}
+
+/// The bodies of messages as texts.
+pub(crate) fn bodies(frames: &[Frame]) -> Vec<String> {
+    frames.iter().map(body).collect()
 }
 
 /// `<destination>: <body>`, `RECEIPT <id>`, `ERROR <code>`, `END <close code>`; of an event of a room

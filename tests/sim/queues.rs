@@ -3,12 +3,8 @@
 use stompede::model::CloseReason;
 use stompede_protocol::{AckMode, Frame, Version};
 
-use crate::person::Person;
+use crate::person::{Person, bodies};
 use crate::world::{Guest, World};
-
-fn bodies(messages: &[Frame]) -> Vec<String> {
-    messages.iter().map(|message| String::from_utf8_lossy(&message.body).into_owned()).collect()
-}
 
 fn redelivered(messages: &[Frame]) -> Vec<&str> {
     messages.iter().map(|message| message.headers.get("redelivered").expect("on every queue")).collect()

@@ -1,46 +1,26 @@
 // The README's program for broken connections, as it stands there, on a line that breaks.
 
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
-import { Client } from '@stomp/stompjs';
-import WebSocket from 'ws';
 import { Broker } from '../broker.mjs';
 import { connect, Inbox, unique } from './peer.mjs';
+import { begin } from './readme.mjs';
 
 let broker;
-let program;
-before(async () => {
-  broker = await Broker.start();
-  const readme = await readFile(new URL('../../../README.md', import.meta.url), 'utf8');
-  const programs = [...readme.matchAll(/```js\n(.*?)```/gs)].map(([, code]) => code);
-  program = programs.find((code) => code.includes('stompede-since'));
-});
+before(async () => (broker = await Broker.start()));
 after(() => broker?.stop());
 
-/** Runs the program for a room until it shows something; `shown` is what comes then, `reloads` how often it wants to reload. */
+/** Runs the program for a room until it shows something; `connected` is each CONNECTED after that. */
 async function run(t, login, room) {
-  const client = new Client({
-    webSocketFactory: () => new WebSocket(broker.url, ['v12.stomp']),
-    connectHeaders: { login, passcode: 'guest' },
-    reconnectDelay: 20,
-    heartbeatIncoming: 0,
-    heartbeatOutgoing: 0,
-    onWebSocketError: () => {},
-  });
-  const running = { client, shown: new Inbox(`the room of ${login}`), connected: new Inbox('CONNECTED'), reloads: 0 };
-  const show = (message) => message.type === 'TEXT' && running.shown.put({ body: message.content });
-  const reload = () => (running.reloads += 1);
-  const code = `${program.replaceAll('/chat/42', `/chat/${room}`)}\nreturn { send, unconfirmed };`;
-  Object.assign(running, new Function('client', 'show', 'reload', code)(client, show, reload));
-  running.say = (content) => running.send(JSON.stringify({ type: 'TEXT', content }));
+  const running = await begin(t, broker, login, room, 20);
+  running.connected = new Inbox('CONNECTED');
+  const { client } = running;
   const { onConnect } = client;
   client.onConnect = (frame) => {
     onConnect(frame);
     running.connected.put(frame);
   };
   client.activate();
-  t.after(() => client.deactivate({ force: true }));
   await running.connected.next();
   running.say(`here is ${login}`);
   while ((await running.shown.next()).body !== `here is ${login}`);

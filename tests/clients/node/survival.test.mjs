@@ -1,14 +1,13 @@
 // A broker with a data directory that is killed amid a conversation: what the README's program makes of it.
 
 import assert from 'node:assert/strict';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { Client } from '@stomp/stompjs';
-import WebSocket from 'ws';
 import { Broker } from '../broker.mjs';
-import { connect, Inbox } from './peer.mjs';
+import { connect } from './peer.mjs';
+import { begin } from './readme.mjs';
 
 let broker;
 let data;
@@ -21,26 +20,10 @@ after(async () => {
   await rm(data, { recursive: true, force: true });
 });
 
-/** The README's program for `login` in room 42. */
+/** The README's program for `login` in room 42, at work. */
 async function run(t, login) {
-  const readme = await readFile(new URL('../../../README.md', import.meta.url), 'utf8');
-  const programs = [...readme.matchAll(/```js\n(.*?)```/gs)].map(([, code]) => code);
-  const program = programs.find((code) => code.includes('stompede-since'));
-  const client = new Client({
-    webSocketFactory: () => new WebSocket(broker.url, ['v12.stomp']),
-    connectHeaders: { login, passcode: 'guest' },
-    reconnectDelay: 50,
-    heartbeatIncoming: 0,
-    heartbeatOutgoing: 0,
-    onWebSocketError: () => {},
-  });
-  const running = { client, shown: new Inbox(`the room of ${login}`), reloads: 0 };
-  const show = (message) => message.type === 'TEXT' && running.shown.put({ body: message.content });
-  const reload = () => (running.reloads += 1);
-  Object.assign(running, new Function('client', 'show', 'reload', `${program}\nreturn { send, unconfirmed };`)(client, show, reload));
-  running.say = (content) => running.send(JSON.stringify({ type: 'TEXT', content }));
-  client.activate();
-  t.after(() => client.deactivate({ force: true }));
+  const running = await begin(t, broker, login, '42', 50);
+  running.client.activate();
   return running;
 }
 
