@@ -102,4 +102,14 @@ pub enum PolicyError {
         /// What is wrong.
         fault: &'static str,
     },
+    /// An entry of `trusted_proxies` is no address and no net.
+    #[error(
+        "trusted_proxies {entry:?}: {fault}; the form is 10.0.0.7, 10.0.0.0/24, 2001:db8::7 or 2001:db8::/64"
+    )]
+    Proxy {
+        /// As configured.
+        entry: String,
+        /// What is wrong.
+        fault: &'static str,
+    },
 }

@@ -1,4 +1,4 @@
-//! Who is it, and what may he: tokens, accounts, access rules, origins, rates.
+//! Who is it, and what may he: tokens, accounts, access rules, origins, proxies, rates.
 //!
 //! Nothing here knows a socket or a clock: the time is an argument, and every answer is a value.
 
@@ -8,6 +8,7 @@ pub mod authenticator;
 mod error;
 pub mod jwt;
 pub mod origin;
+pub mod proxies;
 pub mod quota;
 pub mod secret;
 mod signer;
@@ -18,6 +19,7 @@ pub use authenticator::{Authenticator, Credentials};
 pub use error::PolicyError;
 pub use jwt::{JwtConfig, JwtVerifier};
 pub use origin::{OriginRefused, Origins};
+pub use proxies::Proxies;
 pub use quota::{Connections, Gcra, UserRates};
 pub use secret::Secret;
 pub use signer::{JwtSigner, TokenOrder};

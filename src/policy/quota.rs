@@ -62,19 +62,32 @@ impl Connections {
         Arc::new(Self { limits, ..Self::default() })
     }
 
-    /// A connection from `address` begins. It counts until the guard is dropped.
-    pub fn admit_address(self: &Arc<Self>, address: IpAddr) -> Result<AddressGuard, Refusal> {
-        let total = self.total.fetch_add(1, Ordering::Relaxed);
-        let guard = TotalGuard { connections: Arc::clone(self) };
-        if self.limits.total > 0 && total >= self.limits.total {
+    /// A connection begins, of whom is not known yet. It counts until the guard is dropped.
+    pub fn admit(self: &Arc<Self>) -> Result<ConnectionGuard, Refusal> {
+        let before = self.total.fetch_add(1, Ordering::Relaxed);
+        let guard = ConnectionGuard { connections: Arc::clone(self), address: None };
+        if self.limits.total > 0 && before >= self.limits.total {
             return Err(too_many(format!("this broker takes {} connections", self.limits.total)));
         }
+        Ok(guard)
+    }
+
+    /// A connection from `address` begins. It counts until the guard is dropped.
+    pub fn admit_address(self: &Arc<Self>, address: IpAddr) -> Result<ConnectionGuard, Refusal> {
+        let mut guard = self.admit()?;
+        guard.count(self.admit_share(address)?);
+        Ok(guard)
+    }
+
+    /// Something that `address` asks begins, on whatever connection. It counts as one of the address's connections until
+    /// the guard is dropped.
+    pub fn admit_share(self: &Arc<Self>, address: IpAddr) -> Result<AddressGuard, Refusal> {
         let address = counted_address(address);
         if !take(&mut self.addresses.lock(), address, self.limits.per_address) {
             let max = self.limits.per_address;
             return Err(too_many(format!("there are already {max} connections from this address")));
         }
-        Ok(AddressGuard { total: guard, address })
+        Ok(AddressGuard { connections: Arc::clone(self), address: Some(address) })
     }
 
     /// A connection turns out to be `user`'s. It counts until the guard is dropped.
@@ -90,29 +103,45 @@ impl Connections {
     pub fn total(&self) -> usize {
         self.total.load(Ordering::Relaxed)
     }
-}
 
-#[derive(Debug)]
-struct TotalGuard {
-    connections: Arc<Connections>,
-}
-
-impl Drop for TotalGuard {
-    fn drop(&mut self) {
-        self.connections.total.fetch_sub(1, Ordering::Relaxed);
+    fn release_address(&self, address: Option<IpAddr>) {
+        if let Some(address) = address {
+            release(&mut self.addresses.lock(), &address);
+        }
     }
 }
 
-/// A counted connection of an address.
+/// A counted connection, and its address's as soon as that is known.
+#[derive(Debug)]
+pub struct ConnectionGuard {
+    connections: Arc<Connections>,
+    address: Option<IpAddr>,
+}
+
+impl ConnectionGuard {
+    /// The whole connection turns out to be an address's; what it counted as before no longer does.
+    pub fn count(&mut self, mut share: AddressGuard) {
+        std::mem::swap(&mut self.address, &mut share.address);
+    }
+}
+
+impl Drop for ConnectionGuard {
+    fn drop(&mut self) {
+        self.connections.total.fetch_sub(1, Ordering::Relaxed);
+        self.connections.release_address(self.address);
+    }
+}
+
+/// Something of an address that counts as a connection.
 #[derive(Debug)]
 pub struct AddressGuard {
-    total: TotalGuard,
-    address: IpAddr,
+    connections: Arc<Connections>,
+    address: Option<IpAddr>,
 }
 
 impl Drop for AddressGuard {
     fn drop(&mut self) {
-        release(&mut self.total.connections.addresses.lock(), &self.address);
+        self.connections.release_address(self.address);
     }
 }
 

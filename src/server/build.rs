@@ -15,6 +15,7 @@ use crate::policy::{Connections, Origins, UserRates};
 use crate::routing::directory::WORKERS_MAX;
 use crate::transport::encode::encoders;
 
+use super::callers::{Callers, ProxyHeaders};
 use super::clock::Clock;
 use super::config::{Config, DataSection, Problem};
 use super::storekeeper::Storekeeper;
@@ -24,6 +25,8 @@ use super::{ServerError, system};
 pub(super) struct Built {
     pub(super) broker: Arc<Broker>,
     pub(super) origins: Origins,
+    /// Who may speak for others.
+    pub(super) callers: Callers,
     pub(super) workers: usize,
     /// Where messages are kept on disk. It ends the store in order, whether or not the server ever runs.
     pub(super) storekeeper: Option<Storekeeper>,
@@ -40,6 +43,8 @@ pub(super) fn build(config: &Config) -> Result<Built, ServerError> {
         per_address: limits.address_connections_max,
         per_user: limits.user_connections_max,
     });
+    let headers = ProxyHeaders { http: config.http_proxy_protocol, stomp: config.stomp_proxy_protocol };
+    let callers = Callers::new(policy.proxies, headers, Arc::clone(&connections));
     let beat = &config.heart_beat;
     let parts = Parts {
         settings: Settings {
@@ -71,7 +76,7 @@ pub(super) fn build(config: &Config) -> Result<Built, ServerError> {
     let every = Duration::from_millis(config.data.interval_ms);
     let storekeeper = disk.map(|disk| Storekeeper::start(disk, every)).transpose();
     let storekeeper = storekeeper.map_err(system("start the threads of the store"))?;
-    Ok(Built { broker, origins: policy.origins, workers, storekeeper })
+    Ok(Built { broker, origins: policy.origins, callers, workers, storekeeper })
 }
 
 /// The store in the data directory, if there is to be one.

@@ -12,16 +12,17 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::broker::{Link, Shown};
-use crate::model::Refusal;
-use crate::policy::Connections;
-use crate::policy::quota::AddressGuard;
+use crate::model::{CloseReason, Refusal};
+use crate::policy::quota::ConnectionGuard;
 use crate::transport::tcp::Plain;
 
 use super::acceptor::{Accepted, Door, Face, Placement};
+use super::callers::Callers;
 use super::connection::{self, Visitor};
-use super::http::{Serving, too_many_connections};
+use super::http::{Served, Serving, too_many_connections};
 use super::misdirected;
 use super::pool::Pool;
+use super::proxied::{self, Complaints, HeaderError};
 use super::shutdown::Closing;
 use super::socket::Socket;
 use super::worker::Worker;
@@ -33,7 +34,7 @@ pub(super) struct Doorman {
     pub(super) pool: Arc<Pool>,
     pub(super) http_tls: Option<Arc<ServerConfig>>,
     pub(super) stomp_tls: Option<Arc<ServerConfig>>,
-    pub(super) connections: Arc<Connections>,
+    pub(super) callers: Arc<Callers>,
     /// When the process ends.
     pub(super) closing: Closing,
 }
@@ -47,8 +48,10 @@ impl Placement for Doorman {
             Door { face: Face::Stomp, .. } => self.stomp_tls.clone(),
         };
         // Whatever it is going to be: a handshake and an idle HTTP connection cost as much as a session.
-        let counted = self.connections.admit_address(remote.ip());
-        let visit = Visit { remote: remote.ip(), door, certificate, counted, closing: self.closing.clone() };
+        let counted = self.callers.admit(remote.ip());
+        let callers = Arc::clone(&self.callers);
+        let visit =
+            Visit { remote: remote.ip(), door, certificate, counted, callers, closing: self.closing.clone() };
         if !self.pool.place(stream, move |worker, stream| Box::pin(serve(worker, stream, visit))) {
             tracing::warn!(remote = %remote, "closed: every worker is too far behind");
         }
@@ -57,51 +60,89 @@ impl Placement for Doorman {
 
 /// One connection's way in.
 pub(super) struct Visit {
+    /// The other end: the client, or a proxy that speaks for it.
     pub(super) remote: IpAddr,
     pub(super) door: Door,
     pub(super) certificate: Option<Arc<ServerConfig>>,
     /// Counts it while it lasts; or why it is one too many.
-    pub(super) counted: Result<AddressGuard, Refusal>,
+    pub(super) counted: Result<ConnectionGuard, Refusal>,
+    pub(super) callers: Arc<Callers>,
     pub(super) closing: Closing,
 }
 
+/// What is left of the way in: what goes on with the connection, and its count.
+type Opened = Option<(Serving, ConnectionGuard)>;
+
 /// What is small enough to stay until the connection ends.
 pub(super) fn serve(worker: Rc<Worker>, stream: TcpStream, visit: Visit) -> impl Future<Output = ()> {
-    let Visit { remote, door, certificate, counted, closing } = visit;
     // Boxed: a handshake needs far more than the connection afterwards.
-    let (counted, opening): (_, Pin<Box<dyn Future<Output = Option<Serving>>>>) = match counted {
-        Ok(counted) => (Some(counted), Box::pin(begin(worker, stream, certificate, remote, door, closing))),
-        Err(refusal) => (None, Box::pin(turn_away(worker, stream, remote, door, refusal))),
-    };
+    let opening: Pin<Box<dyn Future<Output = Opened>>> = Box::pin(begin(worker, stream, visit));
     async move {
-        if let Some(serving) = opening.await {
-            serving.await;
-        }
-        drop(counted);
+        // In one place: what is taken apart is kept twice.
+        let Some(mut opened) = opening.await else { return };
+        (&mut opened.0).await;
     }
 }
 
-/// What goes on with the connection once it is clear that the peer speaks what belongs here.
-async fn begin(
-    worker: Rc<Worker>,
-    stream: TcpStream,
-    certificate: Option<Arc<ServerConfig>>,
-    remote: IpAddr,
-    door: Door,
-    closing: Closing,
-) -> Option<Serving> {
+/// What goes on with the connection once it is clear who comes, and that he speaks what belongs here.
+async fn begin(worker: Rc<Worker>, mut stream: TcpStream, visit: Visit) -> Opened {
+    let Visit { mut remote, door, certificate, counted, callers, closing } = visit;
     let accepted = worker.now();
+    let mut counted = match counted {
+        Ok(counted) => counted,
+        Err(refusal) => return turn_away(worker, stream, remote, door, refusal).await,
+    };
+    if callers.sends_header(remote, door.face) {
+        let client = tokio::select! {
+            client = expect_header(&worker, &mut stream, remote, &callers.complaints) => client?,
+            () = closing.announced() => return None,
+        };
+        remote = client.unwrap_or(remote);
+        match callers.share(remote) {
+            Ok(share) => share.into_iter().for_each(|share| counted.count(share)),
+            Err(refusal) => return turn_away(worker, stream, remote, door, refusal).await,
+        }
+    }
     let socket = tokio::select! {
         socket = open(stream, certificate, remote, door) => socket?,
         () = closing.announced() => return None,
     };
-    match door.face {
-        Face::Stomp => Some(Box::pin(stomp::serve_stream(&worker, socket, accepted))),
-        Face::Http => worker.front().serve(socket, remote, closing).await.unwrap_or_else(|error| {
-            tracing::debug!(%remote, %error, "the HTTP connection broke");
-            None
-        }),
-    }
+    let serving: Serving = match door.face {
+        Face::Stomp => Box::pin(stomp::serve_stream(&worker, socket, accepted)),
+        Face::Http => {
+            let served = worker.front().serve(socket, remote, closing).await;
+            let Served { serving, share } = served.unwrap_or_else(|error| {
+                tracing::debug!(%remote, %error, "the HTTP connection broke");
+                None
+            })?;
+            share.into_iter().for_each(|share| counted.count(share));
+            serving
+        }
+    };
+    Some((serving, counted))
+}
+
+/// Whom the proxy `peer` speaks for, if not for itself; `None` when it does not say so as agreed.
+async fn expect_header(
+    worker: &Worker,
+    stream: &mut TcpStream,
+    peer: IpAddr,
+    complaints: &Complaints,
+) -> Option<Option<IpAddr>> {
+    let patience = worker.shard.borrow().broker().settings().limits.connect_ms_max;
+    let error = match proxied::read(stream, Duration::from_millis(patience)).await {
+        Ok(client) => return Some(client),
+        Err(HeaderError::Silent) => return None,
+        Err(error) => error,
+    };
+    let reason = if matches!(error, HeaderError::Late { .. }) {
+        CloseReason::LoginTimeout
+    } else {
+        CloseReason::BadFrame
+    };
+    worker.shard.borrow().broker().counters().refused(reason);
+    complaints.log(peer, &error);
+    None
 }
 
 /// The stream once it is clear that the peer speaks what belongs here.
@@ -119,7 +160,7 @@ async fn open(
                 None
             }
         },
-        None if door.face == Face::Stomp => expect_stomp(stream, door).await.map(Socket::from),
+        None if door.face == Face::Stomp => expect_stomp(stream, remote, door).await.map(Socket::from),
         None => Some(stream.into()),
     }
 }
@@ -131,7 +172,7 @@ async fn turn_away(
     remote: IpAddr,
     door: Door,
     refusal: Refusal,
-) -> Option<Serving> {
+) -> Opened {
     tracing::info!(%remote, %door, reason = refusal.reason.code(), "refused: {}", refusal.message);
     match door {
         Door { tls: true, .. } => worker.shard.borrow().broker().counters().refused(refusal.reason),
@@ -153,12 +194,15 @@ async fn turn_away(
 
 /// Looks at the first bytes without taking them: whoever speaks something else is answered in its own way. Who says
 /// nothing for a while is left to the session and its deadline.
-async fn expect_stomp(stream: TcpStream, door: Door) -> Option<TcpStream> {
+async fn expect_stomp(stream: TcpStream, remote: IpAddr, door: Door) -> Option<TcpStream> {
     let mut first = [0; 16];
     let Ok(Ok(count)) = timeout(FIRST_LOOK, stream.peek(&mut first)).await else { return Some(stream) };
-    let answer = misdirected::guess(&first[..count]).and_then(|speech| misdirected::answer(speech, door));
-    let Some(answer) = answer else { return Some(stream) };
-    tracing::info!(%door, "refused: the peer speaks something else than this port");
+    let speech = misdirected::guess(&first[..count]);
+    let Some((speech, answer)) = speech.and_then(|speech| Some((speech, misdirected::answer(speech, door)?)))
+    else {
+        return Some(stream);
+    };
+    misdirected::log(speech, door, remote);
     // Whether it hears the answer or not, the connection has ended.
     let _ = misdirected::dismiss(stream, &answer).await;
     None

@@ -7,6 +7,7 @@ use tokio::runtime::Handle;
 
 use crate::policy::Origins;
 
+use super::callers::Callers;
 use super::http::{Front, HttpSettings, Mount, OriginCheck, Router, SharedEndpoint, Template};
 use super::stomp::StompEndpoint;
 use super::worker::Worker;
@@ -27,6 +28,7 @@ pub(crate) struct Faces {
     pub(crate) compression: bool,
     pub(crate) extras: Vec<Extra>,
     pub(crate) origins: Arc<Origins>,
+    pub(crate) callers: Arc<Callers>,
     pub(crate) router: Router,
 }
 
@@ -39,6 +41,6 @@ impl Faces {
         };
         let extra = |Extra { path, origins, endpoint }| Mount { path, origins, endpoint: Rc::new(endpoint) };
         let mounts = std::iter::once(stomp).chain(self.extras.into_iter().map(extra)).collect();
-        Front::new(HttpSettings::default(), mounts, self.origins, self.router, api)
+        Front::new(HttpSettings::default(), mounts, self.origins, self.callers, self.router, api)
     }
 }

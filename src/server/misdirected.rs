@@ -1,6 +1,7 @@
 //! Whoever comes to the wrong port is told in his own language what belongs there.
 
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::acceptor::{Door, Face};
 use super::socket::Socket;
+use crate::transport::proxy_protocol;
 
 /// What the first bytes of a connection look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +21,8 @@ pub enum Speech {
     Stomp,
     /// The record of a TLS handshake.
     Tls,
+    /// The header with which a load balancer says whose connection it passes on, from one that is not asked for it.
+    Proxy,
     /// Something else.
     Unknown,
 }
@@ -28,6 +32,9 @@ pub enum Speech {
 pub fn guess(first: &[u8]) -> Option<Speech> {
     if first.first() == Some(&TLS_HANDSHAKE) {
         return Some(Speech::Tls);
+    }
+    if proxy_protocol::is_header(first) {
+        return Some(Speech::Proxy);
     }
     let start = first.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
     let word = &first[start..];
@@ -49,6 +56,10 @@ pub fn answer(speech: Speech, door: Door) -> Option<Bytes> {
             return None;
         }
         (Speech::Tls, _, true) => return None,
+        (Speech::Proxy, ..) => {
+            "No PROXY protocol header is expected here from your address: see trusted_proxies, http_proxy_protocol and \
+             stomp_proxy_protocol in the configuration."
+        }
         (Speech::Tls, Face::Http, false) => {
             "This port speaks HTTP and WebSocket without TLS: use http:// or ws:// here."
         }
@@ -64,6 +75,7 @@ pub fn answer(speech: Speech, door: Door) -> Option<Bytes> {
     };
     Some(match speech {
         Speech::Stomp => stomp_error(sentence),
+        Speech::Proxy if door.face == Face::Stomp => stomp_error(sentence),
         _ => http_error(sentence),
     })
 }
@@ -73,7 +85,7 @@ pub fn answer(speech: Speech, door: Door) -> Option<Bytes> {
 ///
 /// # Errors
 /// The stream broke.
-pub async fn admit(mut socket: Socket, door: Door) -> io::Result<Option<Socket>> {
+pub async fn admit(mut socket: Socket, door: Door, remote: IpAddr) -> io::Result<Option<Socket>> {
     let mut first = [0; FIRST_BYTES_MAX];
     let mut count = 0;
     let speech = loop {
@@ -92,7 +104,7 @@ pub async fn admit(mut socket: Socket, door: Door) -> io::Result<Option<Socket>>
     let inner = Door { tls: false, ..door };
     match answer(speech, inner) {
         Some(answer) => {
-            tracing::info!(?speech, %door, "refused: the peer speaks something else than this port");
+            log(speech, door, remote);
             dismiss(socket, &answer).await?;
             Ok(None)
         }
@@ -101,6 +113,15 @@ pub async fn admit(mut socket: Socket, door: Door) -> io::Result<Option<Socket>>
             Ok(Some(socket))
         }
     }
+}
+
+/// Tells the operator of a peer that was answered.
+pub(super) fn log(speech: Speech, door: Door, remote: IpAddr) {
+    let what = match speech {
+        Speech::Proxy => "a PROXY protocol header that is not expected from this peer; see trusted_proxies",
+        _ => "the peer speaks something else than this port",
+    };
+    tracing::info!(%remote, ?speech, %door, "refused: {what}");
 }
 
 /// Says a last word and ends the stream, so that the word arrives: what the peer still sends is read and dropped for a
@@ -149,7 +170,7 @@ mod tests {
 
     #[test]
     fn the_first_word_tells_what_is_spoken() {
-        let cases: [(&[u8], Option<Speech>); 16] = [
+        let cases: [(&[u8], Option<Speech>); 21] = [
             (b"", None),
             (b"\n\r\n", None),
             (b"CONNECT", None),
@@ -166,6 +187,11 @@ mod tests {
             (b"\x16\x03\x01", Some(Speech::Tls)),
             (b"\xff", Some(Speech::Unknown)),
             (&[b'A'; 33], Some(Speech::Unknown)),
+            (b"PROXY", None),
+            (b"PROXY TCP4 192.0.2.7", Some(Speech::Proxy)),
+            (b"\r\n\r\n\0\r\nQUIT\n", Some(Speech::Proxy)),
+            (b"\r\n\r\n\0\n", Some(Speech::Unknown)),
+            (b"\r\n\r\nCONNECT\n", Some(Speech::Stomp)),
         ];
         for (first, expected) in cases {
             assert_eq!(guess(first), expected, "{:?}", String::from_utf8_lossy(first));

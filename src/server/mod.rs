@@ -3,6 +3,7 @@
 pub mod acceptor;
 mod api;
 mod build;
+pub mod callers;
 mod calls;
 pub mod cli;
 mod clock;
@@ -16,6 +17,7 @@ mod hashing;
 pub mod http;
 pub mod misdirected;
 mod pool;
+mod proxied;
 mod running;
 mod shutdown;
 pub mod socket;
@@ -27,6 +29,7 @@ pub mod tls;
 mod worker;
 
 pub use acceptor::{Accepted, Door, Face, Listener, Placement};
+pub use callers::Callers;
 pub use config::Config;
 pub use running::{Ports, Running, Server};
 pub use shutdown::Closing;

@@ -101,7 +101,9 @@ impl Server {
     /// # Errors
     /// A port is taken, a certificate is not usable, or the system gives no threads.
     pub fn start(self) -> Result<Running, ServerError> {
-        let Self { config, built: Built { broker, origins, workers, storekeeper }, extras } = self;
+        let Self { config, built, extras } = self;
+        let Built { broker, origins, callers, workers, storekeeper } = built;
+        let callers = Arc::new(callers);
         let http_tls = certificate(&config.tls, Face::Http)?;
         let stomp_tls = certificate(&config.tls, Face::Stomp)?;
         let listeners = bind(&config, http_tls.is_some())?;
@@ -114,6 +116,7 @@ impl Server {
             compression: config.websocket.compression,
             extras,
             origins: Arc::new(origins),
+            callers: Arc::clone(&callers),
             router: router(asked, Router::new()),
         };
         let pool = Pool::start(workers, &broker, Clock::start(), api.handle(), &faces);
@@ -126,7 +129,7 @@ impl Server {
             pool: Arc::clone(&pool),
             http_tls,
             stomp_tls,
-            connections: Arc::clone(broker.connections()),
+            callers,
             closing: Closing::new(closed.clone()),
         };
         let ports = ports_of(&listeners);

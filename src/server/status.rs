@@ -26,15 +26,20 @@ impl BrokerStatus {
         Self { broker, store, started: Instant::now(), leaving: AtomicBool::new(false) }
     }
 
-    /// From now on it is not ready, though everything works.
+    /// From now on it is neither ready nor healthy, though everything works: load balancers send nobody any more.
     pub(super) fn leave(&self) {
         self.leaving.store(true, Ordering::Relaxed);
     }
 }
 
 impl Status for BrokerStatus {
+    fn healthy(&self) -> Result<(), String> {
+        if self.leaving.load(Ordering::Relaxed) { Err("shutting down".into()) } else { Ok(()) }
+    }
+
     fn ready(&self) -> Result<(), String> {
-        if self.leaving.load(Ordering::Relaxed) { Err("shutting down".into()) } else { self.broker.health() }
+        self.healthy()?;
+        self.broker.health()
     }
 
     fn info(&self) -> serde_json::Value {

@@ -107,7 +107,8 @@ async fn run(
 ) {
     let origins = Arc::new(Origins::new(options.origins, false).unwrap());
     let routes = router(Arc::new(Steady), options.more);
-    let front = Rc::new(Front::new(options.settings, mounts(), origins, routes, Handle::current()));
+    let front =
+        Rc::new(Front::new(options.settings, mounts(), origins, Arc::default(), routes, Handle::current()));
     let (placed, mut arrivals) = mpsc::unbounded_channel();
     spawn_local(listener.accept(Arc::new(Queue(placed)), closed.clone()));
     while let Some(Accepted { stream, remote, .. }) = arrivals.recv().await {
@@ -119,9 +120,9 @@ async fn run(
                 None => Ok(Socket::from(stream)),
             };
             if let Ok(socket) = socket
-                && let Ok(Some(endpoint)) = front.serve(socket, remote.ip(), closing).await
+                && let Ok(Some(served)) = front.serve(socket, remote.ip(), closing).await
             {
-                endpoint.await;
+                served.serving.await;
             }
         });
     }
@@ -139,6 +140,10 @@ impl Placement for Queue {
 struct Steady;
 
 impl Status for Steady {
+    fn healthy(&self) -> Result<(), String> {
+        Ok(())
+    }
+
     fn ready(&self) -> Result<(), String> {
         Err("the bus is down".into())
     }

@@ -12,6 +12,7 @@ mod examples;
 mod http;
 mod logins;
 mod process;
+mod proxied;
 mod quotas;
 mod serve;
 mod served;

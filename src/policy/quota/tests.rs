@@ -93,6 +93,21 @@ fn the_whole_process_has_a_limit_too() {
 }
 
 #[test]
+fn a_connection_counts_as_the_address_that_it_turns_out_to_be_of() {
+    let connections = Connections::new(ConnectionLimits { per_address: 1, ..Default::default() });
+    let (a, b) = (address("10.0.0.1"), address("10.0.0.2"));
+    let mut through_proxy = connections.admit().unwrap();
+    through_proxy.count(connections.admit_share(a).unwrap());
+    assert!(connections.admit_address(a).is_err());
+    assert_eq!(connections.total(), 1, "one of an address too many counts nowhere");
+    through_proxy.count(connections.admit_share(b).unwrap());
+    assert!(connections.admit_share(a).is_ok() && connections.admit_share(b).is_err());
+    drop(through_proxy);
+    assert!(connections.addresses.lock().is_empty());
+    assert_eq!(connections.total(), 0);
+}
+
+#[test]
 fn users_are_counted_and_forgotten() {
     let connections = Connections::new(ConnectionLimits { per_user: 1, ..Default::default() });
     let alice: Arc<str> = "alice".into();

@@ -6,7 +6,7 @@ use super::{AccessSection, Config};
 use crate::model::{DestinationRule, DestinationRules, Pattern};
 use crate::policy::access::default_rules;
 use crate::policy::authenticator::Mode;
-use crate::policy::{Access, Accounts, Authenticator, JwtConfig, JwtVerifier, Origins};
+use crate::policy::{Access, Accounts, Authenticator, JwtConfig, JwtVerifier, Origins, Proxies};
 
 /// Who is it, what may he, and which pages may ask.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub struct Policy {
     pub access: Access,
     /// The accepted origins.
     pub origins: Origins,
+    /// Who may speak for others.
+    pub proxies: Proxies,
 }
 
 impl Config {
@@ -29,10 +31,12 @@ impl Config {
         let origins = Origins::new(&self.origins.allow, self.is_development());
         let origins =
             kept(origins.map_err(|e| vec![problem("origins.allow", &e)]), &mut problems).unwrap_or_default();
+        let proxies = Proxies::new(&self.trusted_proxies).map_err(|e| vec![problem("trusted_proxies", &e)]);
+        let proxies = kept(proxies, &mut problems).unwrap_or_default();
         if !problems.is_empty() {
             return Err(problems);
         }
-        Ok(Policy { authenticator: Authenticator::new(jwt, accounts, self.mode()), access, origins })
+        Ok(Policy { authenticator: Authenticator::new(jwt, accounts, self.mode()), access, origins, proxies })
     }
 
     /// The settings of destinations.

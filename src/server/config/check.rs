@@ -11,6 +11,7 @@ impl Config {
         let mut problems = Vec::new();
         self.check_exposure(&mut problems);
         self.check_ports(&mut problems);
+        self.check_proxies(&mut problems);
         self.check_tls(&mut problems);
         self.check_limits(&mut problems);
         self.check_times(&mut problems);
@@ -45,6 +46,17 @@ impl Config {
             if let Some((other, _)) = same {
                 problems.push(Problem::new(key, format!("{port} is the port of {other} already")));
             }
+        }
+    }
+
+    fn check_proxies(&self, problems: &mut Vec<Problem>) {
+        let expected = [
+            ("http_proxy_protocol", self.http_proxy_protocol),
+            ("stomp_proxy_protocol", self.stomp_proxy_protocol),
+        ];
+        for (key, _) in expected.into_iter().filter(|(_, on)| *on && self.trusted_proxies.is_empty()) {
+            let fault = "nobody may send a PROXY protocol header: name the load balancers in trusted_proxies";
+            problems.push(Problem::new(key, fault));
         }
     }
 

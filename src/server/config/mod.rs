@@ -42,6 +42,12 @@ pub struct Config {
     pub stomp_port: u16,
     /// STOMP over TLS, open only with a certificate; 0 = any free port.
     pub stomp_tls_port: u16,
+    /// Addresses and nets of load balancers, which are believed when they say whose connection they pass on.
+    pub trusted_proxies: Vec<String>,
+    /// Whether they begin each connection to the HTTP port with a PROXY protocol header.
+    pub http_proxy_protocol: bool,
+    /// Whether they begin each connection to the STOMP ports with a PROXY protocol header.
+    pub stomp_proxy_protocol: bool,
     /// Threads that own connections; 0 = one for each core.
     pub workers: usize,
     /// File that gets the addresses in use as JSON once all are open.
@@ -87,6 +93,9 @@ impl Default for Config {
             http_port: 8080,
             stomp_port: 61613,
             stomp_tls_port: 61614,
+            trusted_proxies: Vec::new(),
+            http_proxy_protocol: false,
+            stomp_proxy_protocol: false,
             workers: 0,
             ports_file: None,
             allow_insecure: false,

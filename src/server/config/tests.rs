@@ -82,6 +82,9 @@ fn insecure_or_impossible_combinations_are_refused_by_name() {
         ("[tls]\ncert = \"/none.pem\"", "s.toml:2:1: tls.cert: ", "tls.key"),
         ("[tls]\nkey = \"/none.pem\"", "s.toml:2:1: tls.key: ", "tls.cert"),
         ("http_port = 5\nstomp_port = 5", "s.toml:2:1: stomp_port: ", "http_port"),
+        ("trusted_proxies = [\"::1\", \"10.0.0.0/33\"]", "s.toml:1:1: trusted_proxies: ", "10.0.0.0/24"),
+        ("http_proxy_protocol = true", "s.toml:1:1: http_proxy_protocol: ", "trusted_proxies"),
+        ("stomp_proxy_protocol = true", "s.toml:1:1: stomp_proxy_protocol: ", "trusted_proxies"),
         ("[limits]\nbody_bytes_max = 67108865", "s.toml:2:1: limits.body_bytes_max: ", "at most 67108864"),
         ("[limits]\nsubscriptions_max = 0", "s.toml:2:1: limits.subscriptions_max: ", "at least 1"),
         ("[heart_beat]\nsend_ms = 500", "s.toml:2:1: heart_beat.send_ms: ", "1000"),
@@ -135,6 +138,8 @@ fn variables_win_over_the_file() {
             ("STOMPEDE_JWT__SECRET", "12345678901234567890123456789012"),
             ("STOMPEDE_TLS__SELF_SIGNED", "true"),
             ("STOMPEDE_ORIGINS__ALLOW", "https://b.example, https://c.example"),
+            ("STOMPEDE_TRUSTED_PROXIES", "10.0.0.7,fd00::/8"),
+            ("STOMPEDE_STOMP_PROXY_PROTOCOL", "true"),
             ("STOMPEDE_LOG__FORMAT", "json"),
             ("STOMPEDE_MEMORY__MAX", "1GiB"),
             ("STOMPEDE_DATA__DIR", "/srv/5"),
@@ -150,6 +155,10 @@ fn variables_win_over_the_file() {
     assert_eq!((config.http_port, config.tls.self_signed, config.workers), (2, true, 0));
     assert_eq!(config.jwt.secret, Some(Secret::new("12345678901234567890123456789012")));
     assert_eq!(config.origins.allow, ["https://b.example", "https://c.example"]);
+    assert_eq!(
+        (config.trusted_proxies, config.stomp_proxy_protocol),
+        (vec!["10.0.0.7".to_owned(), "fd00::/8".to_owned()], true)
+    );
     assert_eq!((config.log.format, config.memory.max), (LogFormat::Json, MemoryMax::Bytes(1 << 30)));
     assert_eq!(config.server.name, "5");
     let data = DataSection {

@@ -41,8 +41,8 @@ fn one_worker() -> (Api, Pool) {
     let built = build(&Config::default()).unwrap();
     let api = Api::start().unwrap();
     let stomp = Template::parse("/ws").unwrap();
-    let (origins, router) = (Arc::default(), Router::new());
-    let faces = Faces { stomp, compression: false, extras: Vec::new(), origins, router };
+    let (origins, callers, router) = (Arc::default(), Arc::default(), Router::new());
+    let faces = Faces { stomp, compression: false, extras: Vec::new(), origins, callers, router };
     let pool = Pool::start(1, &built.broker, Clock::start(), api.handle(), &faces).unwrap();
     (api, pool)
 }
@@ -63,6 +63,7 @@ fn an_idle_connection_is_two_small_allocations() {
         door: Door { face: Face::Http, tls: false },
         certificate: None,
         counted: connections.admit_address([127, 0, 0, 1].into()),
+        callers: Arc::default(),
         closing: Closing::new(closing),
     };
     let placed = pool.place(stream, move |worker, stream| {

@@ -22,6 +22,7 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use hyper::body::Incoming;
+use hyper::header::{HeaderName, ORIGIN};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
@@ -30,15 +31,19 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tower::ServiceExt;
 
 use super::acceptor::{Door, Face};
+use super::callers::Callers;
 use super::misdirected;
 use super::shutdown::Closing;
 use super::socket::Socket;
+use crate::model::Refusal;
 use crate::policy::Origins;
+use crate::policy::quota::AddressGuard;
 use crate::transport::websocket::{deflate, handshake};
 
 pub use axum::Router;
 pub use mount::{Endpoint, Mount, OriginCheck, SharedEndpoint, UpgradeRequest, Upgraded};
 pub(super) use router::too_many_connections;
+use router::too_many_requests;
 pub use router::{Status, problem, router};
 pub use template::{BadTemplate, Params, Template};
 
@@ -69,7 +74,7 @@ impl Default for HttpSettings {
 /// Where a request comes from; the router finds it among the request's extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
-    /// The other end of the TCP connection.
+    /// The client: the other end of the TCP connection, or whom a trusted proxy there speaks for.
     pub remote: IpAddr,
     /// Whether the connection is encrypted here.
     pub tls: bool,
@@ -80,8 +85,17 @@ pub struct Front {
     settings: HttpSettings,
     mounts: Vec<Mount>,
     origins: Arc<Origins>,
+    callers: Arc<Callers>,
     router: Router,
     api: tokio::runtime::Handle,
+}
+
+/// What an upgrade leaves.
+pub struct Served {
+    /// What goes on with the connection.
+    pub serving: Serving,
+    /// Counts it as its client's, where a proxy said in the request who that is.
+    pub share: Option<AddressGuard>,
 }
 
 /// A stream on its way from hyper to an endpoint.
@@ -89,6 +103,7 @@ struct Handover {
     endpoint: Rc<dyn Endpoint>,
     request: UpgradeRequest,
     stream: OnUpgrade,
+    share: Option<AddressGuard>,
 }
 
 /// What goes on with a connection, in little memory.
@@ -100,10 +115,11 @@ impl Front {
         settings: HttpSettings,
         mounts: Vec<Mount>,
         origins: Arc<Origins>,
+        callers: Arc<Callers>,
         router: Router,
         api: tokio::runtime::Handle,
     ) -> Self {
-        Self { settings, mounts, origins, router, api }
+        Self { settings, mounts, origins, callers, router, api }
     }
 
     /// Answers requests to the end of the connection, or to the upgrade: then it gives what goes on with the stream. When
@@ -117,9 +133,9 @@ impl Front {
         socket: Socket,
         remote: IpAddr,
         closing: Closing,
-    ) -> io::Result<Option<Serving>> {
+    ) -> io::Result<Option<Served>> {
         let handover = self.converse(socket, remote, closing.announced()).await?;
-        let Some(Handover { endpoint, request, stream }) = handover else { return Ok(None) };
+        let Some(Handover { endpoint, request, stream, share }) = handover else { return Ok(None) };
         let upgraded = stream.await.map_err(io::Error::other)?;
         let Ok(parts) = upgraded.downcast::<TokioIo<Socket>>() else {
             return Err(io::Error::other("the upgraded stream is not the accepted one"));
@@ -127,7 +143,7 @@ impl Front {
         // A copy of what little it is: hyper's buffer of many kilobytes would live as long as the connection.
         let (stream, read_ahead) = (parts.io.into_inner(), Bytes::copy_from_slice(&parts.read_buf));
         let upgraded = Upgraded { stream, read_ahead, request, closing };
-        Ok(Some(endpoint.serve(upgraded)))
+        Ok(Some(Served { serving: endpoint.serve(upgraded), share }))
     }
 
     async fn converse(
@@ -140,7 +156,7 @@ impl Front {
         let door = Door { face: Face::Http, tls: peer.tls };
         let mut closing = pin!(closing);
         let admitted = tokio::select! {
-            admitted = tokio::time::timeout(self.settings.head_max, misdirected::admit(socket, door)) => admitted??,
+            admitted = tokio::time::timeout(self.settings.head_max, misdirected::admit(socket, door, remote)) => admitted??,
             () = &mut closing => None,
         };
         let Some(socket) = admitted else { return Ok(None) };
@@ -169,16 +185,43 @@ impl Front {
         peer: Peer,
         handover: &RefCell<Option<Handover>>,
     ) -> Result<Response<Body>, Infallible> {
+        let (peer, share) = match self.identify(&request, peer) {
+            Ok(identified) => identified,
+            Err(refusal) => return Ok(too_many_requests(&refusal)),
+        };
         let path = request.uri().path();
         let found = self.mounts.iter().find_map(|mount| Some((mount, mount.path.matches(path)?)));
-        let Some((mount, params)) = found else { return Ok(self.forward(request, peer).await) };
+        let Some((mount, params)) = found else {
+            let answer = self.forward(request, peer).await;
+            drop(share);
+            return Ok(answer);
+        };
         Ok(match self.upgrade(mount, params, request, peer) {
             Ok((response, accepted)) => {
-                handover.replace(Some(accepted));
+                handover.replace(Some(Handover { share, ..accepted }));
                 response
             }
             Err(refused) => *refused,
         })
+    }
+
+    /// Who asks. One connection of a proxy carries the requests of many, so each counts as its client's, an upgrade to the
+    /// end of the connection, any other until it is answered.
+    fn identify(
+        &self,
+        request: &Request<Incoming>,
+        peer: Peer,
+    ) -> Result<(Peer, Option<AddressGuard>), Refusal> {
+        let values = request.headers().get_all(FORWARDED_FOR).iter();
+        let forwarded = values.map(|value| value.to_str().unwrap_or(NO_ADDRESS));
+        match self.callers.identify(peer.remote, forwarded) {
+            Ok(None) => Ok((peer, None)),
+            Ok(Some((remote, share))) => Ok((Peer { remote, ..peer }, Some(share))),
+            Err((remote, refusal)) => {
+                tracing::info!(%remote, reason = refusal.reason.code(), "refused: {}", refusal.message);
+                Err(refusal)
+            }
+        }
     }
 
     fn upgrade(
@@ -197,7 +240,7 @@ impl Front {
         let request = UpgradeRequest::new(&parts, params, subprotocol, deflate.is_some(), peer);
         if mount.origins == OriginCheck::Configured {
             // A value that is no text is no origin we know, and must not pass for a missing one.
-            let named = parts.headers.contains_key(hyper::header::ORIGIN);
+            let named = parts.headers.contains_key(ORIGIN);
             let origin = request.origin.as_deref().or(named.then_some(""));
             self.origins.check(origin, request.host.as_deref(), peer.tls).map_err(|refused| {
                 tracing::warn!(remote = %peer.remote, path = %request.path, "refused: {refused}");
@@ -205,7 +248,7 @@ impl Front {
             })?;
         }
         let response = upgrade.with_deflate(deflate).answer(subprotocol);
-        Ok((response, Handover { endpoint: Rc::clone(&mount.endpoint), request, stream }))
+        Ok((response, Handover { endpoint: Rc::clone(&mount.endpoint), request, stream, share: None }))
     }
 
     /// Answers on the API runtime; a client that leaves ends the work done for it.
@@ -225,6 +268,12 @@ impl Front {
         }
     }
 }
+
+/// What proxies say of who asked them.
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// In place of a value that is no text.
+const NO_ADDRESS: &str = "?";
 
 struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
 

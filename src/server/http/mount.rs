@@ -103,7 +103,7 @@ pub struct UpgradeRequest {
     pub subprotocol: Option<Box<str>>,
     /// permessage-deflate was agreed on.
     pub deflate: bool,
-    /// The other end of the TCP connection.
+    /// The client: the other end of the TCP connection, or whom a trusted proxy there speaks for.
     pub remote: IpAddr,
     /// Whether the connection is encrypted here.
     pub tls: bool,

@@ -17,6 +17,13 @@ use super::page;
 
 /// What the process says about itself. Asked on the API runtime; must not block.
 pub trait Status: Send + Sync {
+    /// Whether the process is there to serve, whatever becomes of what it needs: what a load balancer asks, so that no
+    /// outage of something that all instances share takes all of them off the air.
+    ///
+    /// # Errors
+    /// It is about to end, and no new connection should come.
+    fn healthy(&self) -> Result<(), String>;
+
     /// Whether new clients may be sent here.
     ///
     /// # Errors
@@ -31,7 +38,7 @@ pub trait Status: Send + Sync {
 /// all of them.
 pub fn router(status: Arc<dyn Status>, more: Router) -> Router {
     Router::new()
-        .route("/healthz", get(async || "ok\n"))
+        .route("/healthz", get(health))
         .route("/readyz", get(ready))
         .route("/api/v1/info", get(info))
         .with_state(status)
@@ -65,6 +72,21 @@ pub(in crate::server) fn too_many_connections(refusal: &Refusal) -> Bytes {
          retry-after: {RETRY_AFTER_S}\r\ncache-control: no-store\r\nconnection: close\r\n\r\n{body}"
     )
     .into()
+}
+
+/// The answer to a request of a client that has too many connections.
+pub(super) fn too_many_requests(refusal: &Refusal) -> Response<Body> {
+    let mut response = problem(StatusCode::TOO_MANY_REQUESTS, &refusal.message);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+async fn health(State(status): State<Arc<dyn Status>>) -> Response {
+    match status.healthy() {
+        Ok(()) => "ok\n".into_response(),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
+    }
 }
 
 async fn ready(State(status): State<Arc<dyn Status>>) -> Response {
