@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod balancer;
 mod cli;
 mod cost;
 mod deflate;

@@ -32,10 +32,20 @@ impl Broker {
         broker
     }
 
+    /// Asks it to end as an operator does.
+    pub(crate) fn terminate(&self) {
+        self.signal("-TERM");
+    }
+
+    /// Sends it a signal, `-TERM` or the like.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
     /// Ends it as an operator does.
     pub(crate) fn stop(mut self) {
-        let asked = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
-        assert!(asked.success());
+        self.terminate();
         assert_eq!(self.child.wait().unwrap().code(), Some(0));
     }
 
