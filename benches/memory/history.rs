@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use stompede::backend::memory::MemoryHistory;
-use stompede::backend::{History, Inbound, Patience, Sink};
+use stompede::backend::{History, Inbound, News, Patience, Report, Sink, Word};
 use stompede::model::{
-    Address, Answer, ConnectionId, Destination, Full, Message, MessageId, Retention, Ticket, WorkerId,
+    Address, Answer, ConnectionId, Destination, Full, Message, MessageId, Now, Retention, Ticket, WorkerId,
 };
 use stompede_protocol::Headers;
 
@@ -29,6 +29,32 @@ impl Sink for Nobody {
     fn tell_room(&self, _: WorkerId) {}
 
     fn answer(&self, _: Ticket, _: Answer) {}
+
+    fn is_heard(&self, _: &Destination) -> bool {
+        false
+    }
+
+    fn is_wanted(&self, _: &Destination) -> bool {
+        false
+    }
+
+    fn wants_patterns(&self) -> bool {
+        false
+    }
+
+    fn gap(&self, _: &Destination) {}
+
+    fn gap_in_patterns(&self) {}
+
+    fn ready(&self, _: &Destination) {}
+
+    fn reply(&self, _: &Arc<Message>) {}
+
+    fn obey(&self, _: &Bytes, _: Report) {}
+
+    fn changed(&self, _: &News<'_>, _: Now) {}
+
+    fn said(&self, _: &Word<'_>) {}
 }
 
 /// Prints bytes for each, as the allocator counts them; at the most expensive number of messages, since lists grow by

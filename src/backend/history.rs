@@ -47,6 +47,9 @@ impl From<Full> for Unappended {
 pub enum Question {
     /// Messages; the answer is [`Answer::Page`](crate::model::Answer::Page).
     Read(Read),
+    /// Messages that a device has not taken yet, all of them if it was not here before. Only of a store that keeps the
+    /// cursors, too; the answer is [`Answer::Page`](crate::model::Answer::Page).
+    Resume(Box<str>, Read),
     /// Where a message stands; [`Answer::Found`](crate::model::Answer::Found).
     Find(Which),
     /// How many messages of others each has not read, counted up to [`UNREAD_MAX`];

@@ -26,6 +26,11 @@ pub trait Journal: Send + Sync + Debug {
     /// Whether what is sent to a queue is answered later.
     fn is_late(&self) -> bool;
 
+    /// Whether everything that is sent is answered later: it goes by other nodes.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     /// Whether messages are taken.
     ///
     /// # Errors

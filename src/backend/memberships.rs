@@ -1,50 +1,30 @@
 //! The port of membership: who belongs to which room, and up to where each has read.
 
 use std::fmt::Debug;
-use std::sync::Arc;
 
-/// A room that somebody belongs to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Membership {
-    /// The room.
-    pub room: Arc<str>,
-    /// Offset up to which he has read there.
-    pub read: u64,
-}
+use crate::model::{Membership, MembershipError, Ticket};
 
-/// Why somebody cannot become a member.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum MembershipError {
-    /// The user belongs to the named number of rooms already.
-    #[error("a user is member of at most {0} rooms")]
-    Rooms(usize),
-    /// The room has the named number of members already.
-    #[error("a room has at most {0} members")]
-    Members(usize),
-    /// All memberships together would exceed the named number.
-    #[error("there are {0} memberships, their limit")]
-    Store(usize),
-}
+use super::Soon;
 
 /// Members of rooms. Membership lasts from the first SUBSCRIBE until it is ended, whoever is connected.
 pub trait Memberships: Send + Sync + Debug {
-    /// Makes `user` a member of `room` who has read up to `read`; `false` if he is one already.
-    ///
-    /// # Errors
-    /// A limit is reached.
-    fn enrol(&self, room: &str, user: &str, read: u64) -> Result<bool, MembershipError>;
+    /// Makes `user` a member of `room` who has read up to `read`; `false` if he is one already. A store that is shared looks
+    /// itself up to where there is anything to read. Later: [`Answer::Enrolled`](crate::model::Answer::Enrolled).
+    fn enrol(&self, room: &str, user: &str, read: u64, ticket: Ticket)
+    -> Soon<Result<bool, MembershipError>>;
 
-    /// Ends a membership; `false` if there is none.
-    fn withdraw(&self, room: &str, user: &str) -> bool;
+    /// Ends a membership; `false` if there is none. Later: [`Answer::Withdrawn`](crate::model::Answer::Withdrawn).
+    fn withdraw(&self, room: &str, user: &str, ticket: Ticket) -> Soon<bool>;
 
-    /// Moves a read position forward, never back; whether it has moved, `None` if there is no such member.
-    fn mark_read(&self, room: &str, user: &str, offset: u64) -> Option<bool>;
+    /// Moves a read position forward, never back; whether it has moved, `None` if there is no such member. Later:
+    /// [`Answer::Marked`](crate::model::Answer::Marked).
+    fn mark_read(&self, room: &str, user: &str, offset: u64, ticket: Ticket) -> Soon<Option<bool>>;
 
-    /// The membership of `user` in `room`.
-    fn membership(&self, room: &str, user: &str) -> Option<Membership>;
+    /// The membership of `user` in `room`. Later: [`Answer::Membership`](crate::model::Answer::Membership).
+    fn membership(&self, room: &str, user: &str, ticket: Ticket) -> Soon<Option<Membership>>;
 
-    /// The rooms of `user`, by name.
-    fn rooms_of(&self, user: &str) -> Vec<Membership>;
+    /// The rooms of `user`, by name. Later: [`Answer::Memberships`](crate::model::Answer::Memberships).
+    fn rooms_of(&self, user: &str, ticket: Ticket) -> Soon<Vec<Membership>>;
 
     /// Memberships of all.
     fn len(&self) -> usize;

@@ -5,10 +5,14 @@
 use std::fmt::{self, Debug};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use stompede_protocol::Millis;
 
-use crate::model::{Answer, ConnectionId, Destination, Full, Message, Ticket, WorkerId};
+use crate::model::{
+    Answer, ConnectionId, Destination, Full, Members, Message, MessageId, Now, Pattern, Ticket, WorkerId,
+};
 
+pub mod control;
 pub mod cursors;
 pub mod disk;
 pub mod history;
@@ -18,12 +22,13 @@ pub mod memory;
 mod queues;
 pub mod record;
 
-pub use queues::{Due, QueueError, Queued, Queues};
+pub use queues::{Due, QueueError, Queues};
 
-pub use cursors::Cursors;
+pub use control::{Alone, Control, REPORT_MS_MAX, Report};
+pub use cursors::{Cursor, Cursors};
 pub use history::{Appended, History, Patience, Question, Read, UNREAD_MAX, Unappended};
 pub use journal::{Journal, KEY_WINDOW_MS, Kept, KnownKey, Unkept};
-pub use memberships::{Membership, MembershipError, Memberships};
+pub use memberships::Memberships;
 
 /// Makes what publishes, once it is known where messages go.
 pub type BusMaker = Box<dyn FnOnce(Arc<dyn Sink>) -> Bus>;
@@ -35,6 +40,8 @@ pub struct Bus {
     pub relay: Arc<dyn Relay>,
     /// What is kept.
     pub history: Arc<dyn History>,
+    /// Orders to all nodes.
+    pub control: Arc<dyn Control>,
 }
 
 /// Everything a broker keeps its state in.
@@ -92,16 +99,106 @@ pub trait Sink: Send + Sync + Debug {
 
     /// Hands the answer to whoever asked, behind everything that his worker was handed before.
     fn answer(&self, ticket: Ticket, answer: Answer);
+
+    /// Whether somebody on this node hears what is published there, because he wants it or a pattern that matches.
+    fn is_heard(&self, destination: &Destination) -> bool;
+
+    /// Whether somebody on this node wants just this, patterns aside.
+    fn is_wanted(&self, destination: &Destination) -> bool;
+
+    /// Whether somebody on this node has subscribed to patterns.
+    fn wants_patterns(&self) -> bool;
+
+    /// Something that was published there may never have come: its subscribers are told.
+    fn gap(&self, destination: &Destination);
+
+    /// Something that patterns match may never have come: their subscribers are told.
+    fn gap_in_patterns(&self);
+
+    /// Something may be taken from the queue that could not be before.
+    fn ready(&self, queue: &Destination);
+
+    /// An answer to a session of this node has come from another one.
+    fn reply(&self, message: &Arc<Message>);
+
+    /// Does what an operator orders; `report` hears of it.
+    fn obey(&self, order: &Bytes, report: Report);
+
+    /// Who is in a room has changed, on whichever node.
+    fn changed(&self, news: &News<'_>, now: Now);
+
+    /// Who is in a room says something else of himself, on whichever node.
+    fn said(&self, word: &Word<'_>);
+}
+
+/// A user who is present in a room says something else of himself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Word<'a> {
+    /// The room.
+    pub room: &'a str,
+    /// The user.
+    pub user: &'a str,
+    /// What; `None`: nothing any more.
+    pub status: Option<&'a str>,
+    /// Identity of the message by which it is told, the same on all nodes.
+    pub id: MessageId,
+    /// When, milliseconds since the Unix epoch.
+    pub timestamp_ms: u64,
+}
+
+/// A user has become present in a room, or is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct News<'a> {
+    /// The room.
+    pub room: &'a str,
+    /// The user.
+    pub user: &'a str,
+    /// Whether he came.
+    pub came: bool,
+    /// Users present afterwards.
+    pub present: usize,
+    /// The room's version afterwards.
+    pub version: u64,
+    /// Identity of the message by which it is told, the same on all nodes.
+    pub id: MessageId,
+    /// When, milliseconds since the Unix epoch.
+    pub timestamp_ms: u64,
+}
+
+/// What a port says: at once, or as an [`Answer`] to the ticket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Soon<T> {
+    /// This.
+    Now(T),
+    /// It comes by [`Sink::answer`].
+    Later,
+}
+
+/// What somebody listens to.
+#[derive(Debug, Clone, Copy)]
+pub enum Wanted<'a> {
+    /// One destination.
+    Exact(&'a Destination),
+    /// All that a pattern matches.
+    Pattern(&'a Pattern),
 }
 
 /// Carries messages to every node that wants them: at most once per node, in one order per destination.
 pub trait Relay: Send + Sync + Debug {
-    /// Publishes. `Ok` means that every interested node gets it; [`Full`] that nobody did.
-    fn publish(&self, message: &Arc<Message>, from: Option<WorkerId>) -> Result<(), Full>;
+    /// Publishes. `Ok` means that every interested node gets it, with [`Kept::Later`] once the answer,
+    /// [`Answer::Published`], says so; [`Full`] that nobody did.
+    fn publish(&self, message: &Arc<Message>, from: Option<WorkerId>, ticket: Ticket) -> Result<Kept, Full>;
 
     /// Publishes what nobody could wait for, past full inboxes: an event of the broker itself, at most one per change of
     /// a subscription, or the rest of a transaction whose sender is gone.
     fn announce(&self, message: &Arc<Message>);
+
+    /// Somebody on this node listens. With [`Kept::Later`] the answer, [`Answer::Listening`], comes when whatever is
+    /// published on any node after it will be heard; it is given to the ticket, if there is one.
+    fn listen(&self, wanted: Wanted<'_>, ticket: Option<Ticket>) -> Kept;
+
+    /// The last one on this node who listened has gone.
+    fn unlisten(&self, wanted: Wanted<'_>);
 }
 
 /// One session in one room.
@@ -127,30 +224,6 @@ pub struct Change {
     pub version: u64,
 }
 
-/// Who is in a room, or some of them.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Members {
-    /// By arrival.
-    pub listed: Vec<Member>,
-    /// How many are present, listed or not.
-    pub count: usize,
-    /// The room's version, of which all this is true.
-    pub version: u64,
-    /// Others came after the last one listed.
-    pub more: bool,
-}
-
-/// One who is present.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Member {
-    /// Who.
-    pub user: Arc<str>,
-    /// What he has said of himself; `None` where nothing.
-    pub status: Option<Arc<str>>,
-    /// His place in the order: grows from one arrival in a room to the next.
-    pub arrival: u64,
-}
-
 /// What a user says of himself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
@@ -168,7 +241,8 @@ pub struct TooManyRooms(pub usize);
 /// Who is where, who is online, and what they say of themselves.
 ///
 /// Whatever is announced is announced while it is held fast: two changes of one room, or of one user, are announced in
-/// the order in which they happened. `announce` must not call the port.
+/// the order in which they happened. `announce` must not call the port. A store that is shared by several nodes never calls
+/// it: who comes and goes, and what they say of themselves, is told to every node by [`Sink::changed`] and [`Sink::said`].
 pub trait Presence: Send + Sync + Debug {
     /// A session of `user` begins, in no room yet.
     fn begin(&self, user: &Arc<str>);
@@ -189,8 +263,8 @@ pub trait Presence: Send + Sync + Debug {
     /// Removes a row; nothing happens where there is none.
     fn leave(&self, row: Row<'_>, announce: &mut dyn FnMut(Change));
 
-    /// Up to `count` users present in `room` who arrived after `after`, by arrival.
-    fn members(&self, room: &str, after: u64, count: usize) -> Members;
+    /// Up to `count` users present in `room` who arrived after `after`, by arrival. Later: [`Answer::Members`].
+    fn members(&self, room: &str, after: u64, count: usize, ticket: Ticket) -> Soon<Members>;
 
     /// Sets the status of a user, or takes it back. `announce` is called with each of his rooms if that is news. Ignored
     /// of who has no session.

@@ -16,29 +16,9 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use crate::model::{Destination, Message, StoreError, Ticket, expiry};
+use crate::model::{Destination, Look, Message, Queued, StoreError, Ticket};
 
-use super::Kept;
-
-/// A message in a queue.
-#[derive(Debug, Clone)]
-pub struct Queued {
-    /// What the queue knows it by; older messages have smaller tags, and no tag of a queue is given twice.
-    pub tag: u64,
-    /// The message.
-    pub message: Arc<Message>,
-    /// How often it was handed out before, as far as somebody can have seen it.
-    pub deliveries: u32,
-    /// [`Message::expires_ms`].
-    pub expires_ms: Option<u64>,
-}
-
-impl Queued {
-    /// Whether it may be delivered no more.
-    pub fn is_expired(&self, now_ms: u64) -> bool {
-        expiry::is_past(self.expires_ms, now_ms)
-    }
-}
+use super::{Kept, Soon};
 
 /// What time has brought.
 #[derive(Debug, Default)]
@@ -90,6 +70,10 @@ pub trait Queues: Send + Sync + Debug {
     /// Takes the oldest message that is ready, expired or not, and counts it as handed out.
     fn take(&self, queue: &Destination) -> Option<Queued>;
 
+    /// Nothing was there to take, and so many messages would be taken if they were. A store that fetches them from
+    /// elsewhere fetches no more.
+    fn want(&self, _queue: &Destination, _count: usize) {}
+
     /// Gives a taken message back; it stands before everything newer again.
     fn release(&self, queue: &Destination, tag: u64);
 
@@ -113,11 +97,16 @@ pub trait Queues: Send + Sync + Debug {
     /// What has come due until `now_ms`, at most `count` messages; a later call has the others.
     fn sweep(&self, now_ms: u64, count: usize) -> Due;
 
-    /// Looks at up to `count` messages with tags above `after`, in order, whether they are ready, taken or postponed.
-    fn browse(&self, queue: &Destination, after: u64, count: usize) -> Vec<Queued>;
+    /// Looks at up to `count` messages with tags above `after`. Later: [`Answer::Browsed`](crate::model::Answer::Browsed).
+    fn browse(&self, queue: &Destination, after: u64, count: usize, ticket: Ticket) -> Soon<Look>;
 
-    /// The tag of the newest message that was ever put in the queue since it was last empty; 0 where it is.
-    fn newest(&self, queue: &Destination) -> u64;
+    /// Somebody on this node consumes from the queue, or nobody does any more. A store that is shared notes it.
+    fn attend(&self, _queue: &Destination, _is_attended: bool) {}
+
+    /// Whether somebody on another node may consume from the queue: then only [`Queues::put`] finds out.
+    fn may_be_attended_elsewhere(&self) -> bool {
+        false
+    }
 
     /// Bytes that all queues hold in memory.
     fn bytes(&self) -> usize;

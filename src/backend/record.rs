@@ -45,6 +45,16 @@ pub fn encode(message: &Message) -> Box<[u8]> {
 /// # Errors
 /// The bytes are no record.
 pub fn decode(record: &[u8], destination: &Destination, position: Position) -> Result<Message, Damaged> {
+    let mut message = decode_unplaced(record, destination)?;
+    message.place(position);
+    Ok(message)
+}
+
+/// The message of a record that stands nowhere.
+///
+/// # Errors
+/// The bytes are no record.
+pub fn decode_unplaced(record: &[u8], destination: &Destination) -> Result<Message, Damaged> {
     let mut rest = record;
     let [FORMAT, flags] = take_array(&mut rest)? else { return Err(Damaged) };
     let timestamp_ms = u64::from_le_bytes(take_array(&mut rest)?);
@@ -59,7 +69,7 @@ pub fn decode(record: &[u8], destination: &Destination, position: Position) -> R
         let name = take_text(&mut rest)?;
         headers.push(name, take_text(&mut rest)?);
     }
-    let mut message = Message {
+    Ok(Message {
         id,
         destination: destination.clone(),
         timestamp_ms,
@@ -69,9 +79,7 @@ pub fn decode(record: &[u8], destination: &Destination, position: Position) -> R
         text: flags & TEXT != 0,
         position: None,
         numbered: flags & NUMBERED != 0,
-    };
-    message.place(position);
-    Ok(message)
+    })
 }
 
 /// When the message of a record was accepted, milliseconds since the Unix epoch.

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use stompede_protocol::Headers;
 
 use crate::backend::{Row, TooManyRooms};
+use crate::features::Rooms;
 use crate::features::presence::Announcement;
 use crate::features::rooms::status::{DESTINATION, Wish};
 use crate::features::rooms::{At, Event};
 use crate::features::unread::memberships_topic;
-use crate::model::{CloseReason, ConnectionId, Message, Place, Principal, Refusal};
+use crate::model::{CloseReason, ConnectionId, Message, MessageId, Place, Principal, Refusal};
 
 use super::door::{Broker, JSON};
 use super::letters::Letter;
@@ -91,13 +92,6 @@ impl Broker {
         self.tell_membership(room, user, now);
     }
 
-    /// A user belongs to the room no more.
-    pub(super) fn end_membership(&self, room: &str, user: &Arc<str>, now: Now) {
-        if self.memberships.withdraw(room, user) {
-            self.tell_membership(room, user, now);
-        }
-    }
-
     /// The sessions that count the user's unread messages hear that something has changed.
     pub(super) fn tell_membership(&self, room: &str, user: &Arc<str>, now: Now) {
         let topic = memberships_topic(user);
@@ -106,14 +100,13 @@ impl Broker {
     }
 
     fn announce(&self, room: &str, announcement: Announcement<'_>, now: Now) {
-        let at = At { room, timestamp_ms: now.wall_ms };
-        let event = match announcement {
-            Announcement::Join { user, version } => Event::join(at, user, version),
-            Announcement::Leave { user, version } => Event::leave(at, user, version),
-            Announcement::Count { count, version } => Event::count(at, count, version),
-            Announcement::Status { user, status } => Event::status(at, user, status),
-        };
-        self.tell_event(room, event, now);
+        let event = event(At { room, timestamp_ms: now.wall_ms }, announcement);
+        let Some(message) = self.event_message(room, event, now) else { return };
+        match announcement {
+            Announcement::Status { .. } => self.relay.announce(&message),
+            // Every node tells its own: each knows of every change.
+            _ => self.sink.force(&message),
+        }
     }
 
     fn tell_event(&self, room: &str, event: Event, now: Now) {
@@ -124,12 +117,43 @@ impl Broker {
 
     /// The event as a message, if events appear anywhere.
     fn event_message(&self, room: &str, event: Event, now: Now) -> Option<Arc<Message>> {
-        let topic = self.parts.settings.rooms.events_topic(room)?;
-        let mut headers = Headers::new();
-        headers.push("content-type", JSON);
-        headers.push("event", event.kind);
-        Some(Arc::new(self.message(topic, None, headers, event.body.into(), now)))
+        event_message(&self.parts.settings.rooms, room, event, self.next_id(), now.wall_ms)
     }
+}
+
+/// What is told.
+pub(super) fn event(at: At<'_>, announcement: Announcement<'_>) -> Event {
+    match announcement {
+        Announcement::Join { user, version } => Event::join(at, user, version),
+        Announcement::Leave { user, version } => Event::leave(at, user, version),
+        Announcement::Count { count, version } => Event::count(at, count, version),
+        Announcement::Status { user, status } => Event::status(at, user, status),
+    }
+}
+
+/// An event as a message, if events appear anywhere.
+pub(super) fn event_message(
+    rooms: &Rooms,
+    room: &str,
+    event: Event,
+    id: MessageId,
+    timestamp_ms: u64,
+) -> Option<Arc<Message>> {
+    let destination = rooms.events_topic(room)?;
+    let mut headers = Headers::new();
+    headers.push("content-type", JSON);
+    headers.push("event", event.kind);
+    Some(Arc::new(Message {
+        id,
+        destination,
+        timestamp_ms,
+        sender: None,
+        headers,
+        body: event.body.into(),
+        text: true,
+        position: None,
+        numbered: false,
+    }))
 }
 
 /// For what only a signed-in user has.

@@ -7,7 +7,9 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use stompede_protocol::Headers;
 
-use crate::backend::{Backend, Bus, Cursors, History, Journal, KnownKey, Memberships, Queues, Relay};
+use crate::backend::{
+    Backend, Bus, Control, Cursors, History, Journal, KnownKey, Memberships, Queues, Relay, Sink,
+};
 use crate::features::{Attendance, Dispatcher, Idempotency};
 use crate::model::{Destination, Message, MessageId, WorkerId};
 use crate::routing::{Directory, Inboxes, Replies};
@@ -23,9 +25,13 @@ pub struct Broker {
     pub(super) protocol_limits: Arc<stompede_protocol::Limits>,
     pub(super) directory: Arc<Directory>,
     pub(super) inboxes: Arc<Inboxes>,
-    pub(super) replies: Replies,
+    pub(super) replies: Arc<Replies>,
+    /// This node's own subscribers.
+    pub(super) sink: Arc<dyn Sink>,
     pub(super) relay: Arc<dyn Relay>,
     pub(super) history: Arc<dyn History>,
+    /// Orders to all nodes.
+    pub(super) control: Arc<dyn Control>,
     pub(super) memberships: Arc<dyn Memberships>,
     pub(super) cursors: Arc<dyn Cursors>,
     pub(super) attendance: Attendance,
@@ -48,17 +54,24 @@ impl Broker {
         let inboxes =
             Arc::new(Inboxes::new(parts.workers, limits.inbox_messages_max, limits.inbox_bytes_max));
         let idempotency = Arc::<Idempotency>::default();
-        let sink = LocalSink {
-            directory: Arc::clone(&directory),
-            inboxes: Arc::clone(&inboxes),
-            idempotency: Arc::clone(&idempotency),
-        };
         let Backend { presence, memberships, cursors, queues: queue_store, journal, known_keys, bus } =
             backend;
         for KnownKey { destination, user, key } in known_keys {
             idempotency.recall(&destination, &user, &key);
         }
-        let Bus { relay, history } = bus(Arc::new(sink));
+        let replies = Arc::<Replies>::default();
+        let attendance = Attendance::new(presence, parts.settings.linger_ms);
+        let sink: Arc<dyn Sink> = Arc::new(LocalSink {
+            directory: Arc::clone(&directory),
+            inboxes: Arc::clone(&inboxes),
+            idempotency: Arc::clone(&idempotency),
+            herald: attendance.herald(),
+            replies: Arc::clone(&replies),
+            connections: Arc::clone(&parts.connections),
+            node: parts.node,
+            rooms: parts.settings.rooms.clone(),
+        });
+        let Bus { relay, history, control } = bus(Arc::clone(&sink));
         let counters = Counters::default();
         let queues = Dispatcher::new(
             Arc::clone(&queue_store),
@@ -69,15 +82,17 @@ impl Broker {
         Self {
             protocol_limits: Arc::new(limits.protocol()),
             relay,
+            control,
             history,
             memberships,
             cursors,
-            attendance: Attendance::new(presence, parts.settings.linger_ms),
+            attendance,
+            sink,
             queues,
             queue_store,
             journal,
             idempotency,
-            replies: Replies::default(),
+            replies,
             counters,
             next_message: AtomicU64::new(0),
             worker_loads: (0..parts.workers).map(|_| Load::default()).collect(),
@@ -206,6 +221,18 @@ impl Broker {
         }
     }
 
+    /// A name under which answers reach this node, and that nobody guesses.
+    pub(super) fn reply_token(&self) -> Box<str> {
+        format!("{}{:032x}", node_name(self.parts.node), (self.parts.random)()).into()
+    }
+
+    /// Whether another node has made the reply address.
+    pub(super) fn is_of_another_node(&self, token: &str) -> bool {
+        self.journal.is_shared()
+            && token.len() == REPLY_TOKEN_BYTES
+            && !token.starts_with(&node_name(self.parts.node))
+    }
+
     pub(super) fn next_id(&self) -> MessageId {
         MessageId { node: self.parts.node, number: self.next_message.fetch_add(1, Ordering::Relaxed) + 1 }
     }
@@ -214,7 +241,7 @@ impl Broker {
     pub(super) fn take_mail(&self, queue: &Destination, device: &str, offset: u64, now: Now) {
         if offset > 0 {
             let all = self.cursors.advance(queue, device, offset, now.wall_ms);
-            self.history.trim(queue, all);
+            all.into_iter().for_each(|all| self.history.trim(queue, all));
         }
     }
 
@@ -241,6 +268,14 @@ impl fmt::Debug for Broker {
         f.debug_struct("Broker").field("parts", &self.parts).finish_non_exhaustive()
     }
 }
+
+/// What reply addresses of a node begin with.
+fn node_name(node: u64) -> String {
+    format!("{node:016x}")
+}
+
+/// The node's name and 128 bits of chance, in hexadecimal digits.
+const REPLY_TOKEN_BYTES: usize = 48;
 
 /// A device that was not seen for so long has gone for good, milliseconds: 90 days.
 const DEVICE_AGE_MS_MAX: u64 = 90 * 24 * 3_600 * 1_000;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use stompede_protocol::{Headers, Send};
 
+use crate::features::control;
 use crate::features::rooms::status::{self, Wish};
 use crate::features::rooms::{Utterance, Verb, enrich};
 use crate::features::{rooms, users};
@@ -131,15 +132,19 @@ impl Broker {
                 Ok(Letter::Reply(route, make(Destination::internal(name), headers)))
             }
             Address::ReplyQueue(token) => {
-                let route = self.replies.find(&token);
-                let route = route.ok_or_else(|| Refusal::from(CloseReason::NoSuchReply).at(name))?;
-                Ok(Letter::Reply(route, make(Destination::internal(name), headers)))
+                let message = make(Destination::internal(name), headers);
+                match self.replies.find(&token) {
+                    Some(route) => Ok(Letter::Reply(route, message)),
+                    // Whoever asked did so on another node.
+                    None if self.is_of_another_node(&token) => Ok(Letter::Topic(message)),
+                    None => Err(Refusal::from(CloseReason::NoSuchReply).at(name)),
+                }
             }
             Address::App(destination) if destination.as_str() == REFRESH => refresh(send),
             Address::App(_) if name == status::DESTINATION => {
                 self.status_letter(sender.principal, &send.body)
             }
-            Address::App(_) if self.parts.settings.rooms.is_unread(name) => Err(asked_only(name)),
+            Address::App(_) if self.is_asked_only(name) => Err(asked_only(name)),
             Address::App(destination) => match self.parts.settings.rooms.of_command(name) {
                 Some(command) => self.room_command(sender, command?, send, &headers, now),
                 None => {
@@ -150,6 +155,11 @@ impl Broker {
             // `Address::of_send` has refused it.
             Address::Wildcard(_) => Err(Refusal::from(CloseReason::BadDestination).at(name)),
         }
+    }
+
+    /// Whether it is the name of a question to the broker.
+    fn is_asked_only(&self, name: &str) -> bool {
+        self.parts.settings.rooms.is_unread(name) || name.starts_with(control::PREFIX)
     }
 
     /// Refuses what `principal` may not.

@@ -2,10 +2,18 @@
 
 use std::sync::Arc;
 
-use crate::backend::{Inbound, Sink};
-use crate::features::Idempotency;
-use crate::model::{Answer, Destination, Full, Message, Ticket, WorkerId};
-use crate::routing::{Directory, Inboxes, Item};
+use bytes::Bytes;
+
+use crate::backend::{Inbound, News, Report, Sink, Word};
+use crate::features::control::{self, Order};
+use crate::features::presence::{Announcement, Herald};
+use crate::features::rooms::At;
+use crate::features::{Idempotency, Rooms};
+use crate::model::{Answer, Destination, Findings, Full, Message, Now, Ticket, WorkerId};
+use crate::policy::Connections;
+use crate::routing::{Directory, Inboxes, Item, Replies, Round};
+
+use super::attendance::{event, event_message};
 
 /// The node's own side of the bus.
 #[derive(Debug)]
@@ -13,6 +21,11 @@ pub(super) struct LocalSink {
     pub(super) directory: Arc<Directory>,
     pub(super) inboxes: Arc<Inboxes>,
     pub(super) idempotency: Arc<Idempotency>,
+    pub(super) herald: Arc<Herald>,
+    pub(super) connections: Arc<Connections>,
+    pub(super) node: u64,
+    pub(super) replies: Arc<Replies>,
+    pub(super) rooms: Rooms,
 }
 
 impl Sink for LocalSink {
@@ -38,15 +51,89 @@ impl Sink for LocalSink {
     }
 
     fn answer(&self, ticket: Ticket, answer: Answer) {
-        let accepted = match &answer {
-            Answer::Stored(stored) => Some(stored.is_ok()),
-            Answer::Queued(_, queued) => Some(queued.is_ok()),
-            _ => None,
-        };
-        if let Some(is_accepted) = accepted.filter(|_| ticket.key != 0) {
+        if let Some(is_accepted) = answer.accepted().filter(|_| ticket.key != 0) {
             // Here, for whoever sent it may be gone.
             self.idempotency.settle(ticket.key, is_accepted);
         }
         self.inboxes.force(ticket.connection.worker, Item::Answer { ticket, answer });
     }
+
+    fn is_heard(&self, destination: &Destination) -> bool {
+        !self.directory.interested(destination).is_empty()
+    }
+
+    fn is_wanted(&self, destination: &Destination) -> bool {
+        self.directory.is_wanted(destination)
+    }
+
+    fn wants_patterns(&self) -> bool {
+        self.directory.has_patterns()
+    }
+
+    fn gap(&self, destination: &Destination) {
+        let _order = self.directory.order(destination);
+        for worker in self.directory.interested(destination).iter() {
+            self.inboxes.force(worker, Item::Gap(destination.clone()));
+        }
+    }
+
+    fn gap_in_patterns(&self) {
+        for worker in self.inboxes.workers() {
+            self.inboxes.force(worker, Item::PatternGap);
+        }
+    }
+
+    fn ready(&self, queue: &Destination) {
+        // Any worker may hand out; one queue is always the same one's affair.
+        let workers = self.inboxes.workers().count();
+        let turn = self.directory.stripe(queue) % workers.max(1);
+        self.inboxes.force(WorkerId(turn as u8), Item::Ready(queue.clone()));
+    }
+
+    fn reply(&self, message: &Arc<Message>) {
+        let token = message.destination.as_str().strip_prefix(REPLY_PREFIX);
+        if let Some(route) = token.and_then(|token| self.replies.find(token)) {
+            let item = Item::Reply { route: route.clone(), message: Arc::clone(message) };
+            self.inboxes.force(route.connection.worker, item);
+        }
+    }
+
+    fn obey(&self, order: &Bytes, report: Report) {
+        // An order that this version does not know is reported as done to nobody.
+        let Some(order) = Order::decode(order) else { return report(Bytes::new()) };
+        let (node, sessions) = (self.node, Arc::clone(&self.connections));
+        let told = order.clone();
+        let done = Box::new(move |findings: Findings| {
+            report(control::report(node, sessions.total(), &told, &findings));
+        });
+        let workers = self.inboxes.workers().count();
+        let round = Arc::new(Round::new(order.whom, order.task, workers, done));
+        for worker in self.inboxes.workers() {
+            self.inboxes.force(worker, Item::Round(Arc::clone(&round)));
+        }
+    }
+
+    fn changed(&self, news: &News<'_>, now: Now) {
+        let News { room, user, came, present, version, id, timestamp_ms } = *news;
+        let single =
+            if came { Announcement::Join { user, version } } else { Announcement::Leave { user, version } };
+        let told = self.herald.judge(room, present, single, now.mono);
+        let at = At { room, timestamp_ms };
+        let message =
+            told.and_then(|told| event_message(&self.rooms, room, event(at, told), id, timestamp_ms));
+        if let Some(message) = message {
+            self.force(&message);
+        }
+    }
+
+    fn said(&self, word: &Word<'_>) {
+        let Word { room, user, status, id, timestamp_ms } = *word;
+        let told = event(At { room, timestamp_ms }, Announcement::Status { user, status });
+        if let Some(message) = event_message(&self.rooms, room, told, id, timestamp_ms) {
+            self.force(&message);
+        }
+    }
 }
+
+/// Where answers are sent.
+const REPLY_PREFIX: &str = "/reply-queue/";

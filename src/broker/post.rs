@@ -40,6 +40,15 @@ pub(super) enum Unposted {
     Ended(Refusal),
 }
 
+impl From<Kept> for Posted {
+    fn from(kept: Kept) -> Self {
+        match kept {
+            Kept::Now => Self::Now,
+            Kept::Later => Self::Later,
+        }
+    }
+}
+
 impl From<Full> for Unposted {
     fn from(_: Full) -> Self {
         Self::Full
@@ -93,13 +102,21 @@ impl Broker {
                 self.inboxes.force(route.connection.worker, item);
             }
             Letter::Status(user, wish) => self.set_status(user, wish, now),
-            Letter::Leave(user, room) => self.end_membership(room, user, now),
+            Letter::Leave(user, room) => {
+                self.memberships.withdraw(room, user, ticket);
+                self.tell_membership(room, user, now);
+            }
             Letter::Refresh(_) | Letter::Mark(_) | Letter::Nothing | Letter::Expired => {}
         }
     }
 
+    /// Whether what becomes of this letter is answered later.
+    pub(super) fn is_answered_later(&self, letter: &Letter) -> bool {
+        self.keeps(letter) || matches!(letter, Letter::Topic(_)) && self.journal.is_shared()
+    }
+
     /// Whether a store keeps what is posted by this letter, and answers when it has.
-    pub(super) fn keeps(&self, letter: &Letter) -> bool {
+    fn keeps(&self, letter: &Letter) -> bool {
         match letter {
             Letter::Topic(message) => self.parts.settings.rules.history(&message.destination).is_some(),
             Letter::Queue(_) | Letter::Handler(_) => self.journal.is_late(),
@@ -150,7 +167,7 @@ impl Broker {
                     let appended = appended.map_err(|error| unappended(message, error))?;
                     return Ok(if appended == Appended::Later { Posted::Later } else { Posted::Now });
                 }
-                None => self.relay.publish(message, Some(from))?,
+                None => return Ok(self.relay.publish(message, Some(from), ticket)?.into()),
             },
             Letter::Queue(message) | Letter::Handler(message) => {
                 let queue = &message.destination;
@@ -160,20 +177,19 @@ impl Broker {
                     let queued = self.queues.publish(queue, Arc::clone(message), ticket, now);
                     queued.map_err(|error| unqueued(queue, &error))?
                 };
-                return Ok(if kept == Kept::Later { Posted::Later } else { Posted::Now });
+                return Ok(kept.into());
             }
             Letter::Reply(route, message) => {
                 let item = Item::Reply { route: route.clone(), message: Arc::clone(message) };
                 self.inboxes.offer(route.connection.worker, item, Some(from))?;
             }
-            Letter::Typing(message) => self.relay.publish(message, Some(from))?,
-            Letter::Status(user, wish) => self.set_status(user, wish, now),
-            Letter::Leave(user, room) => {
-                self.end_membership(room, user, now);
-                return Ok(Posted::Unsafe);
+            Letter::Typing(message) => {
+                // Nobody waits to hear that somebody types.
+                self.relay.publish(message, Some(from), ticket)?;
             }
+            Letter::Status(user, wish) => self.set_status(user, wish, now),
             // The session's own business.
-            Letter::Refresh(_) | Letter::Mark(_) | Letter::Nothing => {}
+            Letter::Refresh(_) | Letter::Mark(_) | Letter::Leave(..) | Letter::Nothing => {}
             Letter::Expired => self.counters().sends_expired.add(1),
         }
         Ok(Posted::Now)
@@ -191,6 +207,9 @@ fn unappended(message: &Message, error: Unappended) -> Unposted {
 pub(super) fn store_refusal(destination: &Destination, error: StoreError) -> Refusal {
     let reason = match error {
         StoreError::Full => CloseReason::StoreFull,
+        StoreError::QueueFull => CloseReason::QueueFull,
+        StoreError::NoHandler => CloseReason::NoHandler,
+        StoreError::NoReceiver => CloseReason::NoSuchReply,
         StoreError::Unavailable => CloseReason::Unavailable,
     };
     Refusal::new(reason, error.to_string()).at(destination.as_str())

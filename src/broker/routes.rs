@@ -2,6 +2,7 @@
 
 use stompede_protocol::{Headers, Subscribe};
 
+use crate::features::control::{self, Order};
 use crate::features::rooms::{self, Page, Verb, status};
 use crate::features::unread::UNREAD_PATH;
 use crate::features::users::{self, ERRORS_PATH};
@@ -38,6 +39,8 @@ pub(super) enum Route {
     Temp(Box<str>),
     /// One answer: who is in the room, or some of them.
     Members(Box<str>, Page),
+    /// One answer: what all nodes say to an operator's order.
+    Order(Order),
     /// One answer: all unread counts of the user.
     Unread,
     /// One answer, from a worker of the application.
@@ -142,6 +145,14 @@ impl Broker {
         };
         if name == REFRESH || name == status::DESTINATION {
             return sent_only();
+        }
+        if let Some(order) = name.strip_prefix(control::PREFIX) {
+            if !principal.is_service() {
+                let text = "only a service asks this";
+                return Err(Refusal::new(CloseReason::Forbidden, text).at(name));
+            }
+            let order = Order::parse(order, headers).map_err(|refusal| refusal.at(name))?;
+            return Ok(Route::Order(order));
         }
         if self.parts.settings.rooms.is_unread(name) {
             let nobody =

@@ -3,6 +3,7 @@
 //! A shard knows no runtime and no socket. The driver feeds it what came, writes what waits, calls it when woken and
 //! when time has passed.
 
+mod control;
 mod inbox;
 mod sockets;
 mod time;

@@ -3,6 +3,7 @@
 //! Features speak through the ports of [`crate::backend`] and the mechanisms of [`crate::routing`]; they know neither
 //! connections nor frames, and not each other.
 
+pub mod control;
 pub mod idempotency;
 pub mod presence;
 pub mod queues;

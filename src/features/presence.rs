@@ -1,18 +1,18 @@
 //! Who is in a room, and telling it: single events in small rooms, a count per second in large ones; at once who leaves,
 //! later who is lost.
 
+mod herald;
 mod lingering;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use stompede_protocol::Millis;
 
-use crate::backend::{Change, Members, Presence, Row, Status, TooManyRooms};
-use crate::model::ConnectionId;
+use crate::backend::{Presence, Row, Soon, Status, TooManyRooms};
+use crate::model::{ConnectionId, Members, Ticket};
 
+pub use herald::{COUNT_EVERY_MS, Herald, SINGLE_EVENTS_MAX};
 pub use lingering::{LINGERING_MAX, PARTINGS_A_TICK};
 use lingering::{Lingering, Parting, What};
 
@@ -55,22 +55,18 @@ pub struct Attendance {
     store: Arc<dyn Presence>,
     linger_ms: u64,
     lingering: Mutex<Lingering>,
-    /// Rooms above the threshold: when they were last told their count, and whether it has changed since.
-    large: Mutex<HashMap<Box<str>, Large, RandomState>>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Large {
-    told: Millis,
-    count: usize,
-    version: u64,
-    changed: bool,
+    herald: Arc<Herald>,
 }
 
 impl Attendance {
     /// Presence kept in `store`. A user whose connection broke stays present for `linger_ms`.
     pub fn new(store: Arc<dyn Presence>, linger_ms: u64) -> Self {
-        Self { store, linger_ms, lingering: Mutex::default(), large: Mutex::default() }
+        Self { store, linger_ms, lingering: Mutex::default(), herald: Arc::default() }
+    }
+
+    /// Who decides what is told of a change; for changes that other nodes tell of.
+    pub fn herald(&self) -> Arc<Herald> {
+        Arc::clone(&self.herald)
     }
 
     /// A session of `user` begins.
@@ -97,26 +93,20 @@ impl Attendance {
         announce: &mut dyn FnMut(Announcement<'_>),
     ) -> Result<(), TooManyRooms> {
         self.store.enter(row, &mut |change| {
-            self.tell(
-                row.room,
-                change,
-                Announcement::Join { user: row.user, version: change.version },
-                now,
-                announce,
-            );
+            let single = Announcement::Join { user: row.user, version: change.version };
+            if change.user_changed {
+                self.herald.judge(row.room, change.present, single, now).into_iter().for_each(&mut *announce);
+            }
         })
     }
 
     /// A session left a room, likewise.
     pub fn leave(&self, row: Row<'_>, now: Millis, announce: &mut dyn FnMut(Announcement<'_>)) {
         self.store.leave(row, &mut |change| {
-            self.tell(
-                row.room,
-                change,
-                Announcement::Leave { user: row.user, version: change.version },
-                now,
-                announce,
-            );
+            let single = Announcement::Leave { user: row.user, version: change.version };
+            if change.user_changed {
+                self.herald.judge(row.room, change.present, single, now).into_iter().for_each(&mut *announce);
+            }
         });
     }
 
@@ -135,8 +125,8 @@ impl Attendance {
     }
 
     /// Some of those in the room, see [`Presence::members`].
-    pub fn members(&self, room: &str, after: u64, count: usize) -> Members {
-        self.store.members(room, after, count)
+    pub fn members(&self, room: &str, after: u64, count: usize, ticket: Ticket) -> Soon<Members> {
+        self.store.members(room, after, count, ticket)
     }
 
     /// A user says something of himself, or takes it back. `announce` is called for each room where he is present, unless
@@ -174,7 +164,7 @@ impl Attendance {
 
     /// Rooms that are told counts.
     pub fn large_rooms(&self) -> usize {
-        self.large.lock().len()
+        self.herald.large_rooms()
     }
 
     /// Ends what has lingered long enough and what was said for a time, a bounded part of each; tells large rooms whose
@@ -187,7 +177,7 @@ impl Attendance {
         self.store.fall_back(now, EVENTS_A_TICK, &mut |user, room| {
             announce(room, Announcement::Status { user, status: None });
         });
-        self.tell_counts(now, announce);
+        self.herald.tell_counts(now, announce);
     }
 
     /// Ends it when its time has come; now if that is now, or too many wait already.
@@ -218,61 +208,7 @@ impl Attendance {
             What::Status => self.store.forget_status(&user, Millis(due.0.saturating_sub(self.linger_ms))),
         }
     }
-
-    fn tell_counts(&self, now: Millis, announce: &mut dyn FnMut(&str, Announcement<'_>)) {
-        let mut due = Vec::new();
-        self.large.lock().retain(|room, large| {
-            if large.changed && now >= large.told.after(COUNT_EVERY_MS) {
-                due.push((room.clone(), large.count, large.version));
-                *large = Large { told: now, changed: false, ..*large };
-            }
-            large.changed || large.count > SINGLE_EVENTS_MAX
-        });
-        for (room, count, version) in due {
-            announce(&room, Announcement::Count { count, version });
-        }
-    }
-
-    fn tell(
-        &self,
-        room: &str,
-        change: Change,
-        single: Announcement<'_>,
-        now: Millis,
-        announce: &mut dyn FnMut(Announcement<'_>),
-    ) {
-        if !change.user_changed {
-            return;
-        }
-        let Change { present: count, version, .. } = change;
-        let mut large = self.large.lock();
-        if count <= SINGLE_EVENTS_MAX {
-            // Who heard counts until now hears a last one, too: he cannot tell what happened since the one before.
-            if let Some(known) = large.get_mut(room) {
-                *known = Large { count, version, changed: true, ..*known };
-            }
-            drop(large);
-            announce(single);
-            return;
-        }
-        match large.get_mut(room) {
-            Some(known) if now < known.told.after(COUNT_EVERY_MS) => {
-                *known = Large { count, version, changed: true, ..*known };
-            }
-            _ => {
-                large.insert(room.into(), Large { told: now, count, version, changed: false });
-                drop(large);
-                announce(Announcement::Count { count, version });
-            }
-        }
-    }
 }
-
-/// Up to so many present users, each coming and going is told by itself.
-pub const SINGLE_EVENTS_MAX: usize = 200;
-
-/// A large room is told its count at most this often, milliseconds.
-pub const COUNT_EVERY_MS: u64 = 1_000;
 
 /// So many rooms, roughly, hear in one tick that somebody's status has fallen back; the others at the next.
 pub const EVENTS_A_TICK: usize = 1_000;

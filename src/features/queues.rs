@@ -7,8 +7,8 @@ use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use stompede_protocol::SubscriptionKey;
 
-use crate::backend::{Kept, QueueError, Queued, Queues};
-use crate::model::{ConnectionId, Destination, Message, Now, Ticket};
+use crate::backend::{Kept, QueueError, Queues, Soon};
+use crate::model::{ConnectionId, Destination, Look, Message, Now, Queued, Ticket};
 use crate::routing::{Inboxes, Item};
 
 use dead_letters::{Reason, Undertaker};
@@ -65,9 +65,10 @@ impl Dispatcher {
         Self { store, inboxes, undertaker, groups: Mutex::default(), restless: Mutex::default() }
     }
 
-    /// Whether somebody on this node consumes from `queue`.
+    /// Whether somebody consumes from `queue`, or may do so on another node.
     pub fn has_consumers(&self, queue: &Destination) -> bool {
-        self.group(queue).is_some_and(|group| !group.lock().members.is_empty())
+        self.store.may_be_attended_elsewhere()
+            || self.group(queue).is_some_and(|group| !group.lock().members.is_empty())
     }
 
     /// Queues that somebody on this node consumes.
@@ -190,13 +191,8 @@ impl Dispatcher {
     }
 
     /// Up to `count` messages with tags above `after`, in order, whoever has them; for who only looks.
-    pub fn browse(&self, queue: &Destination, after: u64, count: usize) -> Vec<Queued> {
-        self.store.browse(queue, after, count)
-    }
-
-    /// The tag of the newest message.
-    pub fn newest(&self, queue: &Destination) -> u64 {
-        self.store.newest(queue)
+    pub fn browse(&self, queue: &Destination, after: u64, count: usize, ticket: Ticket) -> Soon<Look> {
+        self.store.browse(queue, after, count, ticket)
     }
 
     /// Hands out what rested long enough or is due, and buries what has expired. To be called several times a second.
@@ -251,7 +247,12 @@ impl Dispatcher {
                 // It left the map before its lock was free: the next look finds another one.
                 continue;
             }
+            let was_attended = !locked.members.is_empty();
             change(&mut locked);
+            let is_attended = !locked.members.is_empty();
+            if was_attended != is_attended {
+                self.store.attend(queue, is_attended);
+            }
             let buried = self.pump(queue, &mut locked, now);
             if locked.members.is_empty() {
                 self.dissolve(queue, &group, &mut locked);
@@ -285,7 +286,10 @@ impl Dispatcher {
                 Some(found) => found,
                 None => match self.store.take(queue) {
                     Some(queued) => (next, queued),
-                    None => break,
+                    None => {
+                        self.store.want(queue, group.credit());
+                        break;
+                    }
                 },
             };
             match self.undertaker.end_of(queue, &queued, now.wall_ms) {

@@ -4,8 +4,6 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::destination::Destination;
-use super::ids::ConnectionId;
 use super::message::{Message, MessageId, written_as};
 
 /// Where a message stands in what is kept of its destination. Opaque to clients, and never given to two messages.
@@ -58,17 +56,6 @@ pub enum Start {
     After(u64),
 }
 
-/// Whose answer it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ticket {
-    /// Who asked.
-    pub connection: ConnectionId,
-    /// The number of the question there.
-    pub call: u32,
-    /// What stands for the idempotency key of what was sent; 0 = it has none.
-    pub key: u64,
-}
-
 /// A part of what is kept of a destination.
 #[derive(Debug, Clone)]
 pub struct Page {
@@ -82,23 +69,6 @@ pub struct Page {
     pub end: Position,
     /// It reaches the end: what comes later follows this answer in the worker's inbox.
     pub joined: bool,
-}
-
-/// What a store answers later, in the worker's inbox.
-#[derive(Debug, Clone)]
-pub enum Answer {
-    /// The message is stored there, and on its way to the subscribers.
-    Stored(Result<Position, StoreError>),
-    /// The message is stored in this queue, and ready there.
-    Queued(Destination, Result<(), StoreError>),
-    /// Everything that was done before the question is safe.
-    Synced(Result<(), StoreError>),
-    /// What was read.
-    Page(Result<Page, StoreError>),
-    /// Where it stands.
-    Found(Result<Option<Place>, StoreError>),
-    /// How many there are, in the order of the readers.
-    Unread(Result<Box<[u32]>, StoreError>),
 }
 
 /// A message that is kept, or was.
@@ -128,33 +98,6 @@ pub struct Reader {
     pub user: Arc<str>,
     /// Up to where he has read.
     pub read: u64,
-}
-
-impl Answer {
-    /// Bytes that it keeps in memory.
-    pub fn cost_bytes(&self) -> usize {
-        match self {
-            Self::Page(Ok(page)) => page.messages.iter().map(|message| message.cost_bytes()).sum(),
-            Self::Unread(Ok(counts)) => size_of_val::<[u32]>(counts),
-            Self::Stored(_)
-            | Self::Queued(..)
-            | Self::Synced(_)
-            | Self::Found(_)
-            | Self::Page(Err(_))
-            | Self::Unread(Err(_)) => 0,
-        }
-    }
-}
-
-/// Why a store cannot do what it is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum StoreError {
-    /// There is no room for it.
-    #[error("the store has no room for this message")]
-    Full,
-    /// It does not work at the moment.
-    #[error("the store cannot do this at the moment")]
-    Unavailable,
 }
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 //!
 //! Nothing here does I/O, holds a lock or knows a runtime.
 
+pub mod answer;
 pub mod close;
+pub mod control;
 pub mod counter;
 pub mod destination;
 pub mod encoding;
@@ -13,19 +15,23 @@ pub mod limits;
 pub mod message;
 pub mod now;
 pub mod pattern;
+pub mod people;
 pub mod principal;
 pub mod rules;
 pub mod trie;
 
+pub use answer::{Answer, Look, Queued, StoreError, Ticket};
 pub use close::{CloseReason, Refusal, Retry};
+pub use control::{Findings, SessionRow, Task, Whom};
 pub use counter::Counter;
 pub use destination::{Address, Destination};
 pub use encoding::{Delivery, Encoder, EncoderKind, Encoders, Tail};
-pub use history::{Answer, Page, Place, Position, Reader, Retention, Start, StoreError, Ticket, Which};
+pub use history::{Page, Place, Position, Reader, Retention, Start, Which};
 pub use ids::{ConnectionId, Full, WorkerId};
 pub use limits::Limits;
 pub use message::{Message, MessageId};
 pub use now::Now;
 pub use pattern::Pattern;
+pub use people::{Member, Members, Membership, MembershipError};
 pub use principal::{Claims, Principal, Role};
 pub use rules::{DestinationRule, DestinationRules, Overflow};

@@ -84,8 +84,12 @@ impl Directory {
     /// Serialises publishing to one destination: while the guard lives, nobody else publishes there, so every worker's
     /// inbox sees the same order. Held for the pushes of one publish, never for a delivery.
     pub fn order(&self, destination: &Destination) -> MutexGuard<'_, ()> {
-        let stripe = self.hasher.hash_one(destination.as_str()) as usize % STRIPES;
-        self.stripes[stripe].lock()
+        self.stripes[self.stripe(destination)].lock()
+    }
+
+    /// A number that is always the same for a destination.
+    pub fn stripe(&self, destination: &Destination) -> usize {
+        self.hasher.hash_one(destination.as_str()) as usize % STRIPES
     }
 
     /// The worker's first subscriber of `destination` came.
@@ -122,10 +126,20 @@ impl Directory {
         self.pattern_count.store(patterns.len(), Ordering::Release);
     }
 
+    /// Whether somebody has subscribed to a pattern.
+    pub fn has_patterns(&self) -> bool {
+        self.pattern_count.load(Ordering::Acquire) > 0
+    }
+
+    /// Whether a worker wants just this destination, patterns aside.
+    pub fn is_wanted(&self, destination: &Destination) -> bool {
+        self.exact.contains_key(destination)
+    }
+
     /// The workers that want `destination`, by name or by pattern.
     pub fn interested(&self, destination: &Destination) -> WorkerSet {
         let mut set = self.exact.get(destination).map_or(WorkerSet::default(), |set| *set);
-        if self.pattern_count.load(Ordering::Acquire) > 0 {
+        if self.has_patterns() {
             self.patterns.read().for_each_match(destination, |worker| set = set.with(*worker));
         }
         set

@@ -8,10 +8,11 @@ use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 use stompede_protocol::SubscriptionKey;
 
-use crate::model::{Answer, ConnectionId, Full, Message, Ticket, WorkerId};
+use crate::model::{Answer, ConnectionId, Destination, Full, Message, Ticket, WorkerId};
 
 use super::directory::WorkerSet;
 use super::replies::ReplyRoute;
+use super::round::Round;
 
 /// One thing to do.
 #[derive(Debug)]
@@ -52,6 +53,14 @@ pub enum Item {
         /// The answer.
         answer: Answer,
     },
+    /// Tell everyone here who subscribes the destination that something may be missing.
+    Gap(Destination),
+    /// Tell everyone here who subscribes patterns that something may be missing.
+    PatternGap,
+    /// Do what an operator orders.
+    Round(Arc<Round>),
+    /// Hand out what is in a queue: something there may be taken that could not be before.
+    Ready(Destination),
     /// An inbox or a store that was full when this worker wanted to publish has room again.
     Room,
 }
@@ -63,7 +72,12 @@ impl Item {
                 size_of::<Self>() + message.cost_bytes()
             }
             Self::Answer { answer, .. } => size_of::<Self>() + answer.cost_bytes(),
-            Self::Resume { .. } | Self::Room => size_of::<Self>(),
+            Self::Resume { .. }
+            | Self::Round(_)
+            | Self::Gap(_)
+            | Self::PatternGap
+            | Self::Ready(_)
+            | Self::Room => size_of::<Self>(),
         }
     }
 }
@@ -256,7 +270,7 @@ const KEPT_ITEMS: usize = 1_024;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Destination, MessageId};
+    use crate::model::MessageId;
     use bytes::Bytes;
 
     fn message() -> Arc<Message> {

@@ -13,6 +13,7 @@ pub mod lanes;
 pub mod outbox;
 mod pieces;
 pub mod replies;
+mod round;
 pub mod table;
 
 pub use directory::{Directory, Interest, WorkerSet};
@@ -20,4 +21,5 @@ pub use inbox::{Inbox, Inboxes, Item};
 pub use lanes::{Lane, Lanes};
 pub use outbox::{Outbox, Pushed};
 pub use replies::{Listener, Replies, ReplyRoute};
+pub use round::Round;
 pub use table::{Note, Subscriber, SubscriberId, Table, Topic};

@@ -153,6 +153,13 @@ impl Table {
         });
     }
 
+    /// Calls `visit` for each subscriber of a pattern.
+    pub fn for_each_of_patterns(&self, mut visit: impl FnMut(&Pattern, &Subscriber)) {
+        for (pattern, list) in &self.patterns {
+            self.lists[*list as usize].subscribers.iter().for_each(|(_, s)| visit(pattern, s));
+        }
+    }
+
     /// One shared text for equal texts: most clients number their subscriptions alike.
     pub fn text(&mut self, text: &str) -> Rc<str> {
         self.texts.share(text)

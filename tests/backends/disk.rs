@@ -6,17 +6,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use stompede::backend::disk::{Disk, DiskOptions, Fsync, OpenError};
-use stompede::backend::{
-    Backend, Bus, Cursors, Due, History, Journal, Kept, KnownKey, Memberships, QueueError, Queued, Queues,
-    Sink,
-};
-use stompede::model::{
-    Destination, DestinationRule, DestinationRules, Limits, Message, Pattern, Retention, Ticket,
-};
+use stompede::backend::{Backend, Bus, Cursors, History, Journal, KnownKey, Memberships, Queues, Sink};
+use stompede::model::{DestinationRule, DestinationRules, Limits, Pattern, Retention};
 use tempfile::TempDir;
 
-use crate::history::Subject;
+use crate::cursors::Devices;
 use crate::sink::Heard;
+use crate::subject::Subject;
 
 /// A store in a directory of its own, driven by whoever holds it.
 pub(crate) struct Store {
@@ -72,113 +68,40 @@ fn options(dir: &Path) -> DiskOptions {
     }
 }
 
-impl Subject for Store {
-    fn history(&self) -> &dyn History {
-        &*self.history
-    }
-
-    fn settles(&self) {
-        self.settle();
-    }
+/// One port of a store, before its judge.
+fn subject<P: ?Sized>(store: Store, heard: Arc<Heard>, port: fn(&Store) -> &Arc<P>) -> Subject<P> {
+    let port = Arc::clone(port(&store));
+    Subject::new(heard, port, move || store.settle())
 }
 
-fn history(sink: Arc<dyn Sink>, age_ms_max: u64) -> Box<dyn Subject> {
-    Box::new(Store::new(&Limits::default(), usize::MAX, age_ms_max, sink))
+fn history(age_ms_max: u64) -> Subject<dyn History> {
+    let heard = Arc::<Heard>::default();
+    let store = Store::new(&Limits::default(), usize::MAX, age_ms_max, Arc::<Heard>::clone(&heard));
+    subject(store, heard, |store| &store.history)
 }
 
 crate::history::judge!(history);
 
-/// Queues whose messages are written at once.
-struct Prompt(Store);
-
-impl std::fmt::Debug for Prompt {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.queues.fmt(f)
-    }
-}
-
-impl Queues for Prompt {
-    fn admit(&self, queue: &Destination, messages: usize, bytes: usize) -> Result<(), QueueError> {
-        self.0.queues.admit(queue, messages, bytes)
-    }
-
-    fn put(&self, queue: &Destination, message: Arc<Message>, ticket: Ticket) -> Result<Kept, QueueError> {
-        assert_eq!(self.0.queues.put(queue, message, ticket)?, Kept::Later);
-        self.0.settle();
-        Ok(Kept::Now)
-    }
-
-    fn force(&self, queue: &Destination, message: Arc<Message>, ticket: Ticket) -> Kept {
-        assert_eq!(self.0.queues.force(queue, message, ticket), Kept::Later);
-        self.0.settle();
-        Kept::Now
-    }
-
-    fn take(&self, queue: &Destination) -> Option<Queued> {
-        self.0.queues.take(queue)
-    }
-
-    fn release(&self, queue: &Destination, tag: u64) {
-        self.0.queues.release(queue, tag);
-    }
-
-    fn give_back(&self, queue: &Destination, tag: u64) {
-        self.0.queues.give_back(queue, tag);
-    }
-
-    fn retake(&self, queue: &Destination, tag: u64) -> Option<Queued> {
-        self.0.queues.retake(queue, tag)
-    }
-
-    fn postpone(&self, queue: &Destination, tag: u64, due_ms: u64) {
-        self.0.queues.postpone(queue, tag, due_ms);
-    }
-
-    fn settle(&self, queue: &Destination, tag: u64) -> Option<Arc<Message>> {
-        self.0.queues.settle(queue, tag)
-    }
-
-    fn bury(&self, queue: &Destination, tag: u64, to: &Destination, letter: Arc<Message>) -> usize {
-        self.0.queues.bury(queue, tag, to, letter)
-    }
-
-    fn sweep(&self, now_ms: u64, count: usize) -> Due {
-        self.0.queues.sweep(now_ms, count)
-    }
-
-    fn browse(&self, queue: &Destination, after: u64, count: usize) -> Vec<Queued> {
-        self.0.queues.browse(queue, after, count)
-    }
-
-    fn newest(&self, queue: &Destination) -> u64 {
-        self.0.queues.newest(queue)
-    }
-
-    fn bytes(&self) -> usize {
-        self.0.queues.bytes()
-    }
-
-    fn len(&self) -> usize {
-        self.0.queues.len()
-    }
-}
-
-fn queues(limits: &Limits, total_bytes_max: usize) -> Arc<dyn Queues> {
+fn queues(limits: &Limits, total_bytes_max: usize) -> Subject<dyn Queues> {
     // Of its memory a store gives half to queues.
     let memory_bytes_max = total_bytes_max.saturating_mul(2);
-    Arc::new(Prompt(Store::new(limits, memory_bytes_max, u64::MAX, Arc::<Heard>::default())))
+    let heard = Arc::<Heard>::default();
+    let store = Store::new(limits, memory_bytes_max, u64::MAX, Arc::<Heard>::clone(&heard));
+    subject(store, heard, |store| &store.queues)
 }
 
 crate::queues::judge!(queues);
 
-fn memberships(limits: &Limits) -> Arc<dyn Memberships> {
-    Store::new(limits, usize::MAX, u64::MAX, Arc::<Heard>::default()).memberships
+fn memberships(limits: &Limits) -> Subject<dyn Memberships> {
+    let heard = Arc::<Heard>::default();
+    let store = Store::new(limits, usize::MAX, u64::MAX, Arc::<Heard>::clone(&heard));
+    subject(store, heard, |store| &store.memberships)
 }
 
 crate::memberships::judge!(memberships);
 
-fn cursors(limits: &Limits) -> Arc<dyn Cursors> {
-    Store::new(limits, usize::MAX, u64::MAX, Arc::<Heard>::default()).cursors
+fn cursors(limits: &Limits) -> Devices {
+    Devices::Told(Store::new(limits, usize::MAX, u64::MAX, Arc::<Heard>::default()).cursors)
 }
 
 crate::cursors::judge!(cursors);

@@ -2,29 +2,22 @@
 
 #![expect(clippy::unwrap_used, reason = "every function is a test, whose attribute stands in the macro")]
 
-use std::cell::Cell;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use stompede::backend::{Appended, History, Patience, Question, Read, Sink, UNREAD_MAX, Unappended, record};
+use stompede::backend::{Appended, History, Patience, Question, Read, UNREAD_MAX, Unappended, record};
 use stompede::model::{
     Address, Answer, Destination, Message, MessageId, Page, Place, Position, Reader, Retention, Start, Which,
     WorkerId,
 };
 use stompede_protocol::Headers;
 
-use crate::sink::{Heard, ticket};
-
-/// A history that does what it is asked when it is told to, if it does not do it at once.
-pub(crate) trait Subject {
-    fn history(&self) -> &dyn History;
-
-    fn settles(&self);
-}
+use crate::subject::Subject;
 
 /// Makes an empty history that forgets what is older than so many milliseconds.
-pub(crate) type Maker = fn(Arc<dyn Sink>, u64) -> Box<dyn Subject>;
+pub(crate) type Maker = fn(u64) -> Subject<dyn History>;
 
 /// Every test of this file for the adapter that `$maker` makes.
 macro_rules! judge {
@@ -53,18 +46,22 @@ macro_rules! judge {
 pub(crate) use judge;
 
 struct Stand {
-    heard: Arc<Heard>,
-    subject: Box<dyn Subject>,
+    subject: Subject<dyn History>,
     retention: Retention,
-    calls: Cell<u32>,
+}
+
+impl Deref for Stand {
+    type Target = Subject<dyn History>;
+
+    fn deref(&self) -> &Subject<dyn History> {
+        &self.subject
+    }
 }
 
 impl Stand {
     fn new(maker: Maker, messages_max: usize) -> Self {
-        let heard = Arc::<Heard>::default();
-        let subject = maker(Arc::<Heard>::clone(&heard), AGE_MS_MAX);
         let retention = Retention { messages_max, bytes_max: usize::MAX, age_ms_max: AGE_MS_MAX };
-        Self { heard, subject, retention, calls: Cell::new(0) }
+        Self { subject: maker(AGE_MS_MAX), retention }
     }
 
     fn append(&self, name: &str, body: &str, now_ms: u64) -> Result<Position, Unappended> {
@@ -72,18 +69,15 @@ impl Stand {
     }
 
     fn append_of(&self, sender: &str, name: &str, body: &str, now_ms: u64) -> Result<Position, Unappended> {
-        let ticket = ticket(self.next_call());
+        let ticket = self.ticket();
         let mut message = Arc::new(message(sender, name, body, now_ms));
         let patience = Patience::Wait(WorkerId(0));
-        match self.subject.history().append(&mut message, &self.retention, patience, ticket)? {
+        match self.subject.append(&mut message, &self.retention, patience, ticket)? {
             Appended::Now(position) => Ok(position),
-            Appended::Later => {
-                self.subject.settles();
-                match self.heard.answer_to(ticket.call) {
-                    Some(Answer::Stored(Ok(position))) => Ok(position),
-                    other => panic!("{other:?}"),
-                }
-            }
+            Appended::Later => match self.answer(ticket) {
+                Answer::Stored(Ok(position)) => Ok(position),
+                other => panic!("{other:?}"),
+            },
         }
     }
 
@@ -99,10 +93,9 @@ impl Stand {
     }
 
     fn ask(&self, name: &str, question: Question, now_ms: u64) -> Answer {
-        let ticket = ticket(self.next_call());
-        self.subject.history().ask(&name_of(name), question, ticket, now_ms);
-        self.subject.settles();
-        self.heard.answer_to(ticket.call).unwrap()
+        let ticket = self.ticket();
+        self.subject.ask(&name_of(name), question, ticket, now_ms);
+        self.answer(ticket)
     }
 
     fn unread(&self, readers: &[(&str, u64)]) -> Vec<u32> {
@@ -116,14 +109,9 @@ impl Stand {
     /// Time goes by until everything that is too old has been found.
     fn ages(&self, now_ms: u64) {
         for _ in 0..64 {
-            self.subject.history().tick(now_ms);
+            self.tick(now_ms);
         }
-        self.subject.settles();
-    }
-
-    fn next_call(&self) -> u32 {
-        self.calls.set(self.calls.get() + 1);
-        self.calls.get()
+        self.settles();
     }
 }
 
@@ -161,7 +149,7 @@ pub(crate) fn pages_follow_each_other_until_the_end(maker: Maker) {
     assert_eq!((bodies(&first), first.recovered, first.joined), (vec!["3", "4", "5"], true, false));
     let second = stand.read("/topic/a", Start::After(first.end.offset), 0);
     assert_eq!((bodies(&second), second.recovered, second.joined), (vec!["6", "7"], true, true));
-    assert_eq!(stand.heard.messages.lock().unwrap().len(), 7);
+    assert_eq!(stand.heard.await_messages(7).len(), 7);
     assert_eq!(second.messages[1].position, Some(second.end));
 }
 
@@ -193,23 +181,26 @@ pub(crate) fn number_bytes_and_age_bound_what_is_kept(maker: Maker) {
     assert_eq!(bodies(&stand.read("/topic/a", Start::Last(9), 0)), ["48", "49", "50"]);
     // Two records, and what memory takes for each beside it.
     stand.retention.bytes_max = 2 * record::encode(&message("alice", "/topic/a", "51", 0)).len() + 33;
-    stand.append("/topic/a", "51", 900).unwrap();
-    assert_eq!(bodies(&stand.read("/topic/a", Start::Last(9), 900)), ["50", "51"]);
-    let page = stand.read("/topic/a", Start::Last(9), 1_500);
+    stand.append("/topic/a", "51", 900_000).unwrap();
+    assert_eq!(bodies(&stand.read("/topic/a", Start::Last(9), 900_000)), ["50", "51"]);
+    let page = stand.read("/topic/a", Start::Last(9), 1_500_000);
     assert_eq!((bodies(&page), page.recovered), (vec!["51"], true));
-    stand.ages(2_000);
-    assert_eq!((stand.subject.history().bytes(), stand.subject.history().len()), (0, 0));
+    stand.ages(2_000_000);
+    assert_eq!(stand.read("/topic/a", Start::Last(9), 2_000_000).messages.len(), 0);
+    if !stand.is_shared {
+        assert_eq!((stand.bytes(), stand.len()), (0, 0));
+    }
 }
 
 pub(crate) fn a_log_that_begins_anew_repeats_no_offset_and_an_old_end_is_still_the_end(maker: Maker) {
     let stand = Stand::new(maker, 100);
     let last = stand.append("/topic/a", "1", 0).unwrap();
-    stand.ages(5_000);
-    assert!(stand.subject.history().is_empty());
-    assert!(stand.read("/topic/a", Start::Since(Some(last), 0), 5_000).recovered, "nothing came since");
-    let next = stand.append("/topic/a", "2", 5_000).unwrap();
+    stand.ages(5_000_000);
+    assert!(stand.is_shared || stand.is_empty());
+    assert!(stand.read("/topic/a", Start::Since(Some(last), 0), 5_000_000).recovered, "nothing came since");
+    let next = stand.append("/topic/a", "2", 5_000_000).unwrap();
     assert_eq!((next.epoch, next.offset), (last.epoch, last.offset + 1));
-    let page = stand.read("/topic/a", Start::Since(Some(last), 0), 5_000);
+    let page = stand.read("/topic/a", Start::Since(Some(last), 0), 5_000_000);
     assert_eq!((bodies(&page), page.recovered), (vec!["2"], true));
 }
 
@@ -242,16 +233,17 @@ pub(crate) fn what_everybody_has_taken_goes(maker: Maker) {
     for n in 1..=40 {
         stand.append("/topic/a", &n.to_string(), 0).unwrap();
     }
-    let history = stand.subject.history();
-    history.trim(&name_of("/topic/a"), 38);
-    stand.subject.settles();
+    stand.trim(&name_of("/topic/a"), 38);
+    stand.settles();
     assert_eq!(bodies(&stand.read("/topic/a", Start::Last(9), 0)), ["39", "40"]);
     let page = stand.read("/topic/a", Start::After(20), 0);
     assert_eq!((bodies(&page), page.recovered), (vec!["39", "40"], false));
-    history.trim(&name_of("/topic/a"), u64::MAX);
-    history.trim(&name_of("/topic/b"), 1);
-    stand.subject.settles();
-    assert_eq!(history.last(&name_of("/topic/a")), 40);
+    stand.trim(&name_of("/topic/a"), u64::MAX);
+    stand.trim(&name_of("/topic/b"), 1);
+    stand.settles();
+    if !stand.is_shared {
+        assert_eq!(stand.last(&name_of("/topic/a")), 40);
+    }
     let page = stand.read("/topic/a", Start::After(40), 0);
     assert_eq!((bodies(&page), page.recovered), (vec![], true), "who has taken all has missed nothing");
     assert_eq!(stand.append("/topic/a", "41", 0).unwrap().offset, 41);
@@ -303,7 +295,7 @@ pub(crate) fn a_message_is_found_by_its_id_its_offset_and_as_the_last(maker: Mak
 
 pub(crate) fn what_is_kept_has_all_that_was_sent(maker: Maker) {
     let stand = Stand::new(maker, 3);
-    let ticket = ticket(stand.next_call());
+    let ticket = stand.ticket();
     let sent = Message {
         headers: [("content-type", "application/json"), ("k", "v")].into_iter().collect(),
         body: Bytes::from_static(br#"{"a":1}"#),
@@ -311,11 +303,12 @@ pub(crate) fn what_is_kept_has_all_that_was_sent(maker: Maker) {
         ..message("alice", "/topic/a", "", 7)
     };
     let mut shared = Arc::new(sent);
-    let history = stand.subject.history();
-    history.append(&mut shared, &stand.retention, Patience::None, ticket).unwrap();
-    stand.subject.settles();
+    if stand.subject.append(&mut shared, &stand.retention, Patience::None, ticket).unwrap() == Appended::Later
+    {
+        assert!(matches!(stand.answer(ticket), Answer::Stored(Ok(_))));
+    }
     let page = stand.read("/topic/a", Start::Last(1), 7);
-    let (live, kept) = (stand.heard.messages.lock().unwrap().pop().unwrap(), Arc::clone(&page.messages[0]));
+    let (live, kept) = (stand.heard.await_messages(1).pop().unwrap(), Arc::clone(&page.messages[0]));
     assert_eq!(kept.body, Bytes::from_static(br#"{"a":1,"offset":1}"#));
     assert_eq!((&live.body, live.position), (&kept.body, kept.position));
     assert_eq!((kept.id, kept.timestamp_ms, kept.text), (live.id, 7, true));
@@ -324,4 +317,4 @@ pub(crate) fn what_is_kept_has_all_that_was_sent(maker: Maker) {
 }
 
 /// What is older is not kept.
-const AGE_MS_MAX: u64 = 1_000;
+const AGE_MS_MAX: u64 = 1_000_000;

@@ -7,3 +7,4 @@ mod memberships;
 mod memory;
 mod queues;
 mod sink;
+mod subject;

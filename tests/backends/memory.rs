@@ -3,41 +3,35 @@
 use std::sync::Arc;
 
 use stompede::backend::memory::{MemoryCursors, MemoryHistory, MemoryMemberships, MemoryQueues};
-use stompede::backend::{Cursors, History, Memberships, Queues, Sink};
+use stompede::backend::{History, Memberships, Queues};
 use stompede::model::Limits;
 
-use crate::history::Subject;
+use crate::cursors::Devices;
+use crate::sink::Heard;
+use crate::subject::Subject;
 
-fn queues(limits: &Limits, total_bytes_max: usize) -> Arc<dyn Queues> {
-    Arc::new(MemoryQueues::new(limits, total_bytes_max))
+fn queues(limits: &Limits, total_bytes_max: usize) -> Subject<dyn Queues> {
+    Subject::new(Arc::default(), Arc::new(MemoryQueues::new(limits, total_bytes_max)), || ())
 }
 
 crate::queues::judge!(queues);
 
-struct AtOnce(MemoryHistory);
-
-impl Subject for AtOnce {
-    fn history(&self) -> &dyn History {
-        &self.0
-    }
-
-    fn settles(&self) {}
-}
-
-fn history(sink: Arc<dyn Sink>, _age_ms_max: u64) -> Box<dyn Subject> {
-    Box::new(AtOnce(MemoryHistory::new(sink, usize::MAX)))
+fn history(_age_ms_max: u64) -> Subject<dyn History> {
+    let heard = Arc::<Heard>::default();
+    let history = MemoryHistory::new(Arc::<Heard>::clone(&heard), usize::MAX);
+    Subject::new(heard, Arc::new(history), || ())
 }
 
 crate::history::judge!(history);
 
-fn memberships(limits: &Limits) -> Arc<dyn Memberships> {
-    Arc::new(MemoryMemberships::new(limits))
+fn memberships(limits: &Limits) -> Subject<dyn Memberships> {
+    Subject::new(Arc::default(), Arc::new(MemoryMemberships::new(limits)), || ())
 }
 
 crate::memberships::judge!(memberships);
 
-fn cursors(limits: &Limits) -> Arc<dyn Cursors> {
-    Arc::new(MemoryCursors::new(limits))
+fn cursors(limits: &Limits) -> Devices {
+    Devices::Told(Arc::new(MemoryCursors::new(limits)))
 }
 
 crate::cursors::judge!(cursors);

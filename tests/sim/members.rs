@@ -6,6 +6,7 @@ use stompede_protocol::AckMode;
 
 use crate::line::Heard;
 use crate::person::Person;
+use crate::store::{Fault, directory};
 use crate::world::{Guest, Setup, World};
 
 const ROOM: &str = "/topic/chat/42";
@@ -123,6 +124,29 @@ fn one_reads_forward_only_and_the_room_hears_each_change_once() {
 }
 
 #[test]
+fn the_receipt_of_what_was_read_does_not_come_behind_those_of_later_frames() {
+    let world = World::with(|setup| {
+        keeping(setup);
+        setup.disk = Some(directory());
+    });
+    let bob = member(&world, "bob");
+    bob.subscribes(ROOM);
+    chats(&bob, "42");
+    bob.heard();
+    world.holds_still();
+    bob.sends_with("/app/chat/42/read", &[("receipt", "r1")], "");
+    bob.sends_with("/app/chat/42/send", &[("receipt", "r2")], r#"{"type":"TEXT","content":"hi"}"#);
+    world.moves_again();
+    world.runs_for(500);
+    let heard = bob.heard();
+    let receipts = heard.iter().filter_map(|heard| match heard {
+        Heard::Receipt(id, _) => Some(&**id),
+        _ => None,
+    });
+    assert_eq!(receipts.collect::<Vec<_>>(), ["r1", "r2"]);
+}
+
+#[test]
 fn what_is_no_message_of_the_room_cannot_be_read() {
     let world = world();
     let alice = member(&world, "alice");
@@ -202,6 +226,28 @@ fn a_room_that_is_joined_or_left_while_one_listens_counts_from_then_on() {
     chats(&alice, "42");
     world.runs_for(1_500);
     assert_eq!(bodies(&first, "UNREAD"), Vec::<Value>::new());
+}
+
+#[test]
+fn changes_of_membership_that_were_missed_are_asked_for() {
+    let world = World::with(|setup| {
+        keeping(setup);
+        setup.fault = Some(Fault::Missed);
+    });
+    let [alice, first, second] = ["alice", "bob", "bob"].map(|name| member(&world, name));
+    let told = || {
+        world.runs_for(1_500);
+        bodies(&first, "UNREAD").iter().map(counts).collect::<Vec<_>>()
+    };
+    first.subscribes("/user/queue/unread");
+    second.subscribes(ROOM);
+    chats(&alice, "42");
+    assert_eq!(told(), [of(&[("42", 1)])]);
+    second.sends("/app/chat/42/read", "");
+    assert_eq!(told(), [of(&[("42", 0)])]);
+    second.sends("/app/chat/42/leave", "");
+    chats(&alice, "42");
+    assert_eq!(told(), Vec::<Vec<(String, u64)>>::new());
 }
 
 #[test]

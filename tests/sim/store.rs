@@ -5,9 +5,12 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
 use stompede::backend::memory::MemoryHistory;
-use stompede::backend::{Appended, Bus, BusMaker, History, Inbound, Patience, Question, Sink, Unappended};
-use stompede::model::{Answer, Destination, Full, Message, Retention, StoreError, Ticket, WorkerId};
+use stompede::backend::{
+    Appended, Bus, BusMaker, History, Inbound, News, Patience, Question, Report, Sink, Unappended, Word,
+};
+use stompede::model::{Answer, Destination, Full, Message, Now, Retention, StoreError, Ticket, WorkerId};
 use tempfile::TempDir;
 
 /// Orders wait in line and are done in their order, as by a thread that writes to a disk.
@@ -36,8 +39,8 @@ impl LateHistory {
         Box::new(move |sink| {
             let late = Arc::new(Self::new(Arc::clone(&sink)));
             let _ = found.set(Arc::clone(&late));
-            let Bus { relay, .. } = bus(sink);
-            Bus { relay, history: late }
+            let Bus { relay, control, .. } = bus(sink);
+            Bus { relay, history: late, control }
         })
     }
 
@@ -130,6 +133,8 @@ pub(crate) enum Fault {
     Hole,
     /// A page has a message that comes live, too.
     Double,
+    /// What sessions are to hear of a change of membership does not come, and that is told.
+    Missed,
 }
 
 /// Between a store and the broker, where faults are made.
@@ -149,6 +154,14 @@ impl FaultySink {
         })
     }
 
+    fn misses(&self, destination: &Destination) -> bool {
+        let is_missed = self.fault == Fault::Missed && destination.as_str().starts_with("/memberships/");
+        if is_missed {
+            self.inner.gap(destination);
+        }
+        is_missed
+    }
+
     fn release_page(&self) {
         if let Some((ticket, answer)) = self.page.lock().expect("nobody panicked").take() {
             self.inner.answer(ticket, answer);
@@ -159,6 +172,9 @@ impl FaultySink {
 impl Sink for FaultySink {
     fn accept(&self, inbound: Inbound<'_>) -> Result<(), Full> {
         let Inbound { destination, cost_bytes, from, make } = inbound;
+        if self.misses(destination) {
+            return Ok(());
+        }
         let mut make = || {
             let message = make();
             *self.last.lock().expect("nobody panicked") = Some(Arc::clone(&message));
@@ -170,6 +186,9 @@ impl Sink for FaultySink {
     }
 
     fn force(&self, message: &Arc<Message>) {
+        if self.misses(&message.destination) {
+            return;
+        }
         *self.last.lock().expect("nobody panicked") = Some(Arc::clone(message));
         self.inner.force(message);
         self.release_page();
@@ -197,10 +216,50 @@ impl Sink for FaultySink {
                     let kept = |message: &Arc<Message>| message.position.is_some();
                     page.messages.extend(last.filter(kept));
                 }
-                Fault::Hole | Fault::Double => {}
+                Fault::Hole | Fault::Double | Fault::Missed => {}
             }
         }
         self.inner.answer(ticket, answer);
+    }
+
+    fn is_heard(&self, destination: &Destination) -> bool {
+        self.inner.is_heard(destination)
+    }
+
+    fn is_wanted(&self, destination: &Destination) -> bool {
+        self.inner.is_wanted(destination)
+    }
+
+    fn wants_patterns(&self) -> bool {
+        self.inner.wants_patterns()
+    }
+
+    fn gap(&self, destination: &Destination) {
+        self.inner.gap(destination);
+    }
+
+    fn gap_in_patterns(&self) {
+        self.inner.gap_in_patterns();
+    }
+
+    fn ready(&self, queue: &Destination) {
+        self.inner.ready(queue);
+    }
+
+    fn reply(&self, message: &Arc<Message>) {
+        self.inner.reply(message);
+    }
+
+    fn obey(&self, order: &Bytes, report: Report) {
+        self.inner.obey(order, report);
+    }
+
+    fn changed(&self, news: &News<'_>, now: Now) {
+        self.inner.changed(news, now);
+    }
+
+    fn said(&self, word: &Word<'_>) {
+        self.inner.said(word);
     }
 }
 

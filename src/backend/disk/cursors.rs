@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::backend::Cursors;
 use crate::backend::memory::MemoryCursors;
+use crate::backend::{Cursor, Cursors};
 use crate::model::Destination;
 
 use super::OpenError;
@@ -42,19 +42,21 @@ impl DiskCursors {
 }
 
 impl Cursors for DiskCursors {
-    fn begin(&self, queue: &Destination, device: &str, now_ms: u64) -> Option<u64> {
+    fn begin(&self, queue: &Destination, device: &str, now_ms: u64) -> Cursor {
         let _order = self.order.lock(queue);
-        let offset = self.inner.begun(queue, device, now_ms, &mut |device| self.remove(queue, device))?;
-        self.write(queue, device, offset, now_ms);
-        (offset > 0).then_some(offset)
+        let begun = self.inner.begun(queue, device, now_ms, &mut |device| self.remove(queue, device));
+        if let Some(offset) = begun {
+            self.write(queue, device, offset, now_ms);
+        }
+        Cursor::At(begun.filter(|offset| *offset > 0))
     }
 
-    fn advance(&self, queue: &Destination, device: &str, offset: u64, now_ms: u64) -> u64 {
+    fn advance(&self, queue: &Destination, device: &str, offset: u64, now_ms: u64) -> Option<u64> {
         let _order = self.order.lock(queue);
         let forget = &mut |device: &str| self.remove(queue, device);
-        let Some(taken) = self.inner.advanced(queue, device, offset, now_ms, forget) else { return 0 };
+        let Some(taken) = self.inner.advanced(queue, device, offset, now_ms, forget) else { return Some(0) };
         self.write(queue, device, taken.by_device, now_ms);
-        taken.by_all
+        Some(taken.by_all)
     }
 
     fn tick(&self, seen_ms: u64) {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::backend::memory::MemoryMemberships;
-use crate::backend::{Membership, MembershipError, Memberships};
+use crate::backend::{Memberships, Soon};
+use crate::model::{Membership, MembershipError, Ticket};
 
 use super::OpenError;
 use super::changes::Change;
@@ -30,42 +31,54 @@ impl DiskMemberships {
         let value = read.map(|read| tables::numbers(&[read]));
         self.line.push(Order::Change(Change { table: Table::State, key: paired(MEMBER, user, room), value }));
     }
-}
 
-impl Memberships for DiskMemberships {
-    fn enrol(&self, room: &str, user: &str, read: u64) -> Result<bool, MembershipError> {
+    fn enrolled(&self, room: &str, user: &str, read: u64) -> Result<bool, MembershipError> {
         let _order = self.order.lock(user);
-        let enrolled = self.inner.enrol(room, user, read)?;
+        let enrolled = self.inner.enrolled(room, user, read)?;
         if enrolled {
             self.write(room, user, Some(read));
         }
         Ok(enrolled)
     }
 
-    fn withdraw(&self, room: &str, user: &str) -> bool {
+    fn withdrawn(&self, room: &str, user: &str) -> bool {
         let _order = self.order.lock(user);
-        let withdrawn = self.inner.withdraw(room, user);
+        let withdrawn = self.inner.withdrawn(room, user);
         if withdrawn {
             self.write(room, user, None);
         }
         withdrawn
     }
 
-    fn mark_read(&self, room: &str, user: &str, offset: u64) -> Option<bool> {
+    fn marked_read(&self, room: &str, user: &str, offset: u64) -> Option<bool> {
         let _order = self.order.lock(user);
-        let moved = self.inner.mark_read(room, user, offset)?;
+        let moved = self.inner.marked_read(room, user, offset)?;
         if moved {
             self.write(room, user, Some(offset));
         }
         Some(moved)
     }
+}
 
-    fn membership(&self, room: &str, user: &str) -> Option<Membership> {
-        self.inner.membership(room, user)
+impl Memberships for DiskMemberships {
+    fn enrol(&self, room: &str, user: &str, read: u64, _: Ticket) -> Soon<Result<bool, MembershipError>> {
+        Soon::Now(self.enrolled(room, user, read))
     }
 
-    fn rooms_of(&self, user: &str) -> Vec<Membership> {
-        self.inner.rooms_of(user)
+    fn withdraw(&self, room: &str, user: &str, _: Ticket) -> Soon<bool> {
+        Soon::Now(self.withdrawn(room, user))
+    }
+
+    fn mark_read(&self, room: &str, user: &str, offset: u64, _: Ticket) -> Soon<Option<bool>> {
+        Soon::Now(self.marked_read(room, user, offset))
+    }
+
+    fn membership(&self, room: &str, user: &str, _: Ticket) -> Soon<Option<Membership>> {
+        Soon::Now(self.inner.membership_of(room, user))
+    }
+
+    fn rooms_of(&self, user: &str, _: Ticket) -> Soon<Vec<Membership>> {
+        Soon::Now(self.inner.all_of(user))
     }
 
     fn len(&self) -> usize {

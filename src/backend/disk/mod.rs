@@ -27,7 +27,7 @@ use parking_lot::Mutex;
 use crate::backend::memory::{
     MemoryCursors, MemoryMemberships, MemoryPresence, MemoryQueues, MemoryRelay, QUEUES_PART,
 };
-use crate::backend::{Backend, Bus, Journal, Kept, Sink};
+use crate::backend::{Alone, Backend, Bus, Journal, Kept, Sink};
 use crate::model::{Answer, DestinationRules, Limits, StoreError, Ticket};
 
 mod changes;
@@ -115,7 +115,8 @@ impl Disk {
             reader: Arc::clone(&self.reader),
             health: Arc::clone(&self.health),
         };
-        Bus { relay: Arc::new(MemoryRelay::new(sink)), history: Arc::new(history) }
+        let control = Arc::new(Alone::new(Arc::clone(&sink)));
+        Bus { relay: Arc::new(MemoryRelay::new(sink)), history: Arc::new(history), control }
     }
 
     /// Waits until there is something to write, and writes it. `false` when the store is closed and all is written. For one

@@ -33,7 +33,7 @@ impl Asked {
     /// The answer of a store that is closed.
     pub(super) fn refused(&self) -> Answer {
         match self.question {
-            Question::Read(_) => Answer::Page(Err(StoreError::Unavailable)),
+            Question::Read(_) | Question::Resume(..) => Answer::Page(Err(StoreError::Unavailable)),
             Question::Find(_) => Answer::Found(Err(StoreError::Unavailable)),
             Question::Count(_) => Answer::Unread(Err(StoreError::Unavailable)),
         }

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use crate::backend::memory::{MemoryQueues, Within};
-use crate::backend::{Due, Kept, QueueError, Queued, Queues, record};
-use crate::model::{Destination, Message, Position, Ticket};
+use crate::backend::{Due, Kept, QueueError, Queues, Soon, record};
+use crate::model::{Destination, Look, Message, Position, Queued, Ticket};
 
 use super::OpenError;
 use super::changes::Change;
@@ -111,12 +111,8 @@ impl Queues for DiskQueues {
         self.inner.sweep(now_ms, count)
     }
 
-    fn browse(&self, queue: &Destination, after: u64, count: usize) -> Vec<Queued> {
-        self.inner.browse(queue, after, count)
-    }
-
-    fn newest(&self, queue: &Destination) -> u64 {
-        self.inner.newest(queue)
+    fn browse(&self, queue: &Destination, after: u64, count: usize, ticket: Ticket) -> Soon<Look> {
+        self.inner.browse(queue, after, count, ticket)
     }
 
     fn bytes(&self) -> usize {

@@ -51,7 +51,7 @@ impl Reader {
     /// The answer where nothing is kept.
     pub(super) fn answer_nothing(&self, destination: &Destination, question: &Question, base: u64) -> Answer {
         match question {
-            Question::Read(wanted) => {
+            Question::Read(wanted) | Question::Resume(_, wanted) => {
                 let log = Log::new(base);
                 let (after, recovered) = self.start(&log, wanted.start, destination).unwrap_or((base, false));
                 let read = Pages { messages: Vec::new(), bytes: 0, end: after, is_full: false };
@@ -66,10 +66,12 @@ impl Reader {
     pub(super) fn answer(&self, asked: Asked, sink: &dyn Sink) {
         let Asked { destination, question, ticket, now_ms } = asked;
         let answer = match question {
-            Question::Read(wanted) => match self.read(&destination, wanted, now_ms, ticket, sink) {
-                Ok(()) => return,
-                Err(error) => Answer::Page(Err(told(&destination, &error))),
-            },
+            Question::Read(wanted) | Question::Resume(_, wanted) => {
+                match self.read(&destination, wanted, now_ms, ticket, sink) {
+                    Ok(()) => return,
+                    Err(error) => Answer::Page(Err(told(&destination, &error))),
+                }
+            }
             Question::Find(which) => Answer::Found(
                 self.find(&destination, which, now_ms).map_err(|error| told(&destination, &error)),
             ),

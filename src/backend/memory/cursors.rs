@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
-use crate::backend::cursors::Cursors;
+use crate::backend::{Cursor, Cursors};
 use crate::model::{Destination, Limits};
 
 /// Cursors of one node.
@@ -22,10 +22,10 @@ pub struct MemoryCursors {
     hand: AtomicUsize,
 }
 
-type Queues = HashMap<Destination, Vec<Cursor>, RandomState>;
+type Queues = HashMap<Destination, Vec<Entry>, RandomState>;
 
 #[derive(Debug)]
-struct Cursor {
+struct Entry {
     device: Box<str>,
     /// Everything up to here was taken; 0 before the first.
     offset: u64,
@@ -45,7 +45,7 @@ impl MemoryCursors {
         }
     }
 
-    fn with<T>(&self, queue: &Destination, act: impl FnOnce(&mut Vec<Cursor>) -> T) -> Option<T> {
+    fn with<T>(&self, queue: &Destination, act: impl FnOnce(&mut Vec<Entry>) -> T) -> Option<T> {
         let mut shard = self.shards[self.hasher.hash_one(queue) as usize % SHARDS].lock();
         if let Some(cursors) = shard.get_mut(queue) {
             return Some(act(cursors));
@@ -62,11 +62,11 @@ impl MemoryCursors {
     /// which `forget` is told.
     fn of<'a>(
         &self,
-        cursors: &'a mut Vec<Cursor>,
+        cursors: &'a mut Vec<Entry>,
         device: &str,
         now_ms: u64,
         forget: &mut dyn FnMut(&str),
-    ) -> &'a mut Cursor {
+    ) -> &'a mut Entry {
         let known = cursors.iter().position(|cursor| *cursor.device == *device);
         let place = known.unwrap_or_else(|| {
             if cursors.len() >= self.devices_max.max(1) {
@@ -74,7 +74,7 @@ impl MemoryCursors {
                 let oldest = oldest.map_or(0, |(place, _)| place);
                 forget(&cursors.swap_remove(oldest).device);
             }
-            cursors.push(Cursor { device: device.into(), offset: 0, seen_ms: now_ms });
+            cursors.push(Entry { device: device.into(), offset: 0, seen_ms: now_ms });
             cursors.len() - 1
         });
         cursors[place].seen_ms = now_ms;
@@ -143,12 +143,12 @@ pub(in crate::backend) struct Taken {
 }
 
 impl Cursors for MemoryCursors {
-    fn begin(&self, queue: &Destination, device: &str, now_ms: u64) -> Option<u64> {
-        self.begun(queue, device, now_ms, &mut |_| {}).filter(|offset| *offset > 0)
+    fn begin(&self, queue: &Destination, device: &str, now_ms: u64) -> Cursor {
+        Cursor::At(self.begun(queue, device, now_ms, &mut |_| {}).filter(|offset| *offset > 0))
     }
 
-    fn advance(&self, queue: &Destination, device: &str, offset: u64, now_ms: u64) -> u64 {
-        self.advanced(queue, device, offset, now_ms, &mut |_| {}).map_or(0, |taken| taken.by_all)
+    fn advance(&self, queue: &Destination, device: &str, offset: u64, now_ms: u64) -> Option<u64> {
+        Some(self.advanced(queue, device, offset, now_ms, &mut |_| {}).map_or(0, |taken| taken.by_all))
     }
 
     fn tick(&self, seen_ms: u64) {

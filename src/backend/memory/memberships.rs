@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
-use crate::backend::memberships::{Membership, MembershipError, Memberships};
-use crate::model::Limits;
+use crate::backend::{Memberships, Soon};
+use crate::model::{Limits, Membership, MembershipError, Ticket};
 
 /// Memberships of one node.
 #[derive(Debug)]
@@ -84,8 +84,14 @@ impl MemoryMemberships {
     }
 }
 
-impl Memberships for MemoryMemberships {
-    fn enrol(&self, room: &str, user: &str, read: u64) -> Result<bool, MembershipError> {
+impl MemoryMemberships {
+    /// As [`Memberships::enrol`].
+    pub(in crate::backend) fn enrolled(
+        &self,
+        room: &str,
+        user: &str,
+        read: u64,
+    ) -> Result<bool, MembershipError> {
         let mut users = self.users(user).lock();
         let rooms = users.get(user);
         if rooms.is_some_and(|rooms| rooms.contains_key(room)) {
@@ -103,7 +109,8 @@ impl Memberships for MemoryMemberships {
         Ok(true)
     }
 
-    fn withdraw(&self, room: &str, user: &str) -> bool {
+    /// As [`Memberships::withdraw`].
+    pub(in crate::backend) fn withdrawn(&self, room: &str, user: &str) -> bool {
         let mut users = self.users(user).lock();
         let Some(rooms) = users.get_mut(user) else { return false };
         if rooms.remove(room).is_none() {
@@ -117,7 +124,8 @@ impl Memberships for MemoryMemberships {
         true
     }
 
-    fn mark_read(&self, room: &str, user: &str, offset: u64) -> Option<bool> {
+    /// As [`Memberships::mark_read`].
+    pub(in crate::backend) fn marked_read(&self, room: &str, user: &str, offset: u64) -> Option<bool> {
         let mut users = self.users(user).lock();
         let read = users.get_mut(user)?.get_mut(room)?;
         let moves = offset > *read;
@@ -125,16 +133,40 @@ impl Memberships for MemoryMemberships {
         Some(moves)
     }
 
-    fn membership(&self, room: &str, user: &str) -> Option<Membership> {
+    /// As [`Memberships::membership`].
+    pub(in crate::backend) fn membership_of(&self, room: &str, user: &str) -> Option<Membership> {
         let users = self.users(user).lock();
         let (room, read) = users.get(user)?.get_key_value(room)?;
         Some(Membership { room: Arc::clone(room), read: *read })
     }
 
-    fn rooms_of(&self, user: &str) -> Vec<Membership> {
+    /// As [`Memberships::rooms_of`].
+    pub(in crate::backend) fn all_of(&self, user: &str) -> Vec<Membership> {
         let users = self.users(user).lock();
         let rooms = users.get(user).into_iter().flatten();
         rooms.map(|(room, read)| Membership { room: Arc::clone(room), read: *read }).collect()
+    }
+}
+
+impl Memberships for MemoryMemberships {
+    fn enrol(&self, room: &str, user: &str, read: u64, _: Ticket) -> Soon<Result<bool, MembershipError>> {
+        Soon::Now(self.enrolled(room, user, read))
+    }
+
+    fn withdraw(&self, room: &str, user: &str, _: Ticket) -> Soon<bool> {
+        Soon::Now(self.withdrawn(room, user))
+    }
+
+    fn mark_read(&self, room: &str, user: &str, offset: u64, _: Ticket) -> Soon<Option<bool>> {
+        Soon::Now(self.marked_read(room, user, offset))
+    }
+
+    fn membership(&self, room: &str, user: &str, _: Ticket) -> Soon<Option<Membership>> {
+        Soon::Now(self.membership_of(room, user))
+    }
+
+    fn rooms_of(&self, user: &str, _: Ticket) -> Soon<Vec<Membership>> {
+        Soon::Now(self.all_of(user))
     }
 
     fn len(&self) -> usize {
@@ -159,9 +191,9 @@ mod tests {
     #[test]
     fn nothing_is_left_of_a_membership_that_has_ended() {
         let members = MemoryMemberships::new(&Limits::default());
-        members.enrol("42", "alice", 0).unwrap();
+        members.enrolled("42", "alice", 0).unwrap();
         members.restore("42", "bob", 7);
-        assert!(members.withdraw("42", "alice") && members.withdraw("42", "bob"));
+        assert!(members.withdrawn("42", "alice") && members.withdrawn("42", "bob"));
         assert!(members.users.iter().all(|users| users.lock().is_empty()));
         assert!(members.rooms.iter().all(|rooms| rooms.lock().is_empty()));
     }

@@ -13,13 +13,14 @@ pub use cursors::MemoryCursors;
 pub use history::MemoryHistory;
 pub use memberships::MemoryMemberships;
 pub use presence::MemoryPresence;
+pub(super) use presence::Standing;
 pub use queues::MemoryQueues;
 pub(super) use queues::Within;
 pub use relay::MemoryRelay;
 
 use std::sync::Arc;
 
-use super::{Backend, Bus, Unkept};
+use super::{Alone, Backend, Bus, Unkept};
 use crate::model::Limits;
 
 /// A backend in this process, which may hold `memory_bytes_max`.
@@ -32,6 +33,7 @@ pub fn embedded(limits: &Limits, memory_bytes_max: usize) -> Backend {
         journal: Arc::new(Unkept),
         known_keys: Vec::new(),
         bus: Box::new(move |sink| Bus {
+            control: Arc::new(Alone::new(Arc::clone(&sink))),
             relay: Arc::new(MemoryRelay::new(Arc::clone(&sink))),
             history: Arc::new(MemoryHistory::new(sink, memory_bytes_max / HISTORY_PART)),
         }),

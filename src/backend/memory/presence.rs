@@ -1,6 +1,7 @@
 //! Rooms and who is in them, in this process. A room without anybody is forgotten.
 
 mod room;
+mod survey;
 mod users;
 
 use std::collections::HashMap;
@@ -12,9 +13,11 @@ use parking_lot::Mutex;
 use stompede_protocol::Millis;
 
 use super::few::Removed;
-use crate::backend::{Change, Member, Members, Presence, Row, Status, TooManyRooms};
+use crate::backend::{Change, Presence, Row, Soon, Status, TooManyRooms};
+use crate::model::{Member, Members, Ticket};
 
 use room::Room;
+pub(in crate::backend) use room::Standing;
 use users::{Users, give_back};
 
 /// Presence of one node.
@@ -54,6 +57,22 @@ impl MemoryPresence {
 
     fn users_beside(&self, user: &str) -> &Mutex<Users> {
         &self.users[self.hasher.hash_one(user) as usize % SHARDS]
+    }
+
+    /// As [`Presence::members`].
+    pub(in crate::backend) fn members_now(&self, room: &str, after: u64, count: usize) -> Members {
+        let rooms = self.rooms_beside(room).lock();
+        let Some(room) = rooms.by_name.get(room) else {
+            return Members { version: rooms.forgotten_version, ..Members::default() };
+        };
+        let mut seats = room.after(after);
+        let listed = seats.by_ref().take(count).map(|(user, seat)| Member {
+            user: Arc::clone(user),
+            status: self.users_beside(user).lock().status(user),
+            arrival: seat.arrival,
+        });
+        let listed = listed.collect();
+        Members { listed, count: room.present(), version: room.version, more: seats.next().is_some() }
     }
 }
 
@@ -120,19 +139,8 @@ impl Presence for MemoryPresence {
         }
     }
 
-    fn members(&self, room: &str, after: u64, count: usize) -> Members {
-        let rooms = self.rooms_beside(room).lock();
-        let Some(room) = rooms.by_name.get(room) else {
-            return Members { version: rooms.forgotten_version, ..Members::default() };
-        };
-        let mut seats = room.after(after);
-        let listed = seats.by_ref().take(count).map(|(user, seat)| Member {
-            user: Arc::clone(user),
-            status: self.users_beside(user).lock().status(user),
-            arrival: seat.arrival,
-        });
-        let listed = listed.collect();
-        Members { listed, count: room.present(), version: room.version, more: seats.next().is_some() }
+    fn members(&self, room: &str, after: u64, count: usize, _: Ticket) -> Soon<Members> {
+        Soon::Now(self.members_now(room, after, count))
     }
 
     fn set_status(&self, user: &Arc<str>, status: Option<Status>, announce: &mut dyn FnMut(&str)) {

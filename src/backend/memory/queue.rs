@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::backend::Queued;
+use crate::model::Queued;
 use crate::model::{Message, expiry};
 
 /// Messages by tag, which rises with age: what comes back stands where it stood.

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
-use crate::backend::{Due, Kept, QueueError, Queued, Queues};
-use crate::model::{Destination, Limits, Message, Ticket};
+use crate::backend::{Due, Kept, QueueError, Queues, Soon};
+use crate::model::{Destination, Limits, Look, Message, Queued, Ticket};
 
 use super::queue::{Queue, Rung};
 
@@ -284,12 +284,10 @@ impl Queues for MemoryQueues {
         due
     }
 
-    fn browse(&self, name: &Destination, after: u64, count: usize) -> Vec<Queued> {
-        self.all.lock().queues.get(name).map_or_else(Vec::new, |queue| queue.browse(after, count))
-    }
-
-    fn newest(&self, name: &Destination) -> u64 {
-        self.all.lock().queues.get(name).map_or(0, Queue::last_tag)
+    fn browse(&self, name: &Destination, after: u64, count: usize, _: Ticket) -> Soon<Look> {
+        let all = self.all.lock();
+        let look = |queue: &Queue| Look { listed: queue.browse(after, count), newest: queue.last_tag() };
+        Soon::Now(all.queues.get(name).map_or_else(Look::default, look))
     }
 
     fn len(&self) -> usize {

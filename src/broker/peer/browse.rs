@@ -5,36 +5,65 @@
 use bytes::Bytes;
 use stompede_protocol::{AckId, AckMode, Headers, SubscriptionKey};
 
-use crate::model::{Delivery, Destination, Message, Overflow};
+use crate::backend::Soon;
+use crate::model::{Delivery, Destination, Look, Message, Overflow, StoreError};
 
 use super::{Browse, Env, Listening, Live, Peer};
 
 impl Peer {
     /// Shows what is in the queue now. What comes later is not shown.
     pub(super) fn browse(&mut self, env: &mut Env<'_>, key: SubscriptionKey, queue: Destination) {
-        let last = env.broker.queues.newest(&queue);
-        self.add(key, Listening::Browse(Some(Box::new(Browse { queue, shown: 0, last }))));
+        let browse = Browse { queue, shown: 0, last: None, asked: None };
+        self.add(key, Listening::Browse(Some(Box::new(browse))));
         self.browse_on(env);
     }
 
     /// Goes on where the outbox had no room.
     pub(super) fn browse_on(&mut self, env: &mut Env<'_>) {
-        while let Some(place) = self.live.iter().position(Live::browses) {
+        while let Some(place) = self.live.iter().position(Live::looks_on) {
             if !self.has_room(env) {
                 return env.lanes.heed(self.id.slot, true);
             }
-            self.show_page(env, place);
+            let ticket = self.ticket();
+            let Listening::Browse(Some(browse)) = &mut self.live[place].what else { return };
+            match env.broker.queues.browse(&browse.queue, browse.shown, PAGE_MESSAGES, ticket) {
+                Soon::Now(look) => self.show_page(env, place, look),
+                Soon::Later => browse.asked = Some(ticket.call),
+            }
+        }
+    }
+
+    /// A page has come.
+    pub(super) fn browsed(&mut self, env: &mut Env<'_>, call: u32, look: Result<Look, StoreError>) {
+        let asked =
+            |live: &Live| matches!(&live.what, Listening::Browse(Some(browse)) if browse.asked == Some(call));
+        let Some(place) = self.live.iter().position(asked) else { return };
+        if let Listening::Browse(Some(browse)) = &mut self.live[place].what {
+            browse.asked = None;
+        }
+        match look {
+            Ok(look) => {
+                self.show_page(env, place, look);
+                self.browse_on(env);
+            }
+            Err(error) => {
+                let key = self.live[place].key;
+                let refusal = self.unreadable(key, error);
+                self.drop_subscription(env, key);
+                self.refuse(env, &refusal, None);
+            }
         }
     }
 
     /// Shows some of what is left, or says that nothing is.
-    fn show_page(&mut self, env: &mut Env<'_>, place: usize) {
-        let live = &self.live[place];
-        let (key, Listening::Browse(Some(browse))) = (live.key, &live.what) else { return };
-        let (queue, last) = (browse.queue.clone(), browse.last);
-        let mut page = env.broker.queues.browse(&queue, browse.shown, PAGE_MESSAGES);
+    fn show_page(&mut self, env: &mut Env<'_>, place: usize, look: Look) {
+        let key = self.live[place].key;
+        let Listening::Browse(Some(browse)) = &mut self.live[place].what else { return };
+        let last = *browse.last.get_or_insert(look.newest);
+        let mut page = look.listed;
         page.retain(|queued| queued.tag <= last);
         if page.is_empty() {
+            let queue = browse.queue.clone();
             self.live[place].what = Listening::Browse(None);
             let headers: Headers = [("browser", "end")].into_iter().collect();
             let message = env.broker.message(queue, None, headers, Bytes::new(), env.now);

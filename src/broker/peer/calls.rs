@@ -11,8 +11,10 @@ use stompede_protocol::{Event, Receipt, SubscriptionKey};
 use crate::backend::Kept;
 use crate::broker::letters::Mark;
 use crate::broker::post::store_refusal;
-use crate::model::{Answer, CloseReason, Destination, Page, Refusal, StoreError, Ticket};
+use crate::model::{Answer, CloseReason, Destination, Page, Place, Refusal, StoreError, Ticket};
 
+use super::listen::Listened;
+use super::membership::Entry;
 use super::{Env, Peer};
 
 /// Nothing for most sessions.
@@ -42,8 +44,20 @@ pub(super) enum Asked {
     Store(Destination),
     /// Read the first page for a subscription.
     Read(SubscriptionKey),
+    /// Hear what is published, wherever it is, by a subscription.
+    Listen(Listened),
+    /// Become a member of the room, to be present there by a subscription.
+    Enrol(SubscriptionKey, Entry),
+    /// Have an order done by all nodes, and tell a subscription what they say.
+    Order(SubscriptionKey),
+    /// List who is present in the room, to a subscription.
+    Members(SubscriptionKey, Box<str>),
+    /// End the membership of a room.
+    Withdraw(Box<str>),
     /// Find what somebody has read.
     Mark(Mark),
+    /// Move the read position there.
+    MarkRead(Box<str>, Place),
     /// Tell when what was done is safe.
     Sync,
 }
@@ -51,6 +65,12 @@ pub(super) enum Asked {
 impl Calls {
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_none()
+    }
+
+    /// What is sent must not overtake what is asked: who subscribes and sends gets his own message.
+    pub(super) fn is_barred(&self) -> bool {
+        let mut waiting = self.0.iter().flat_map(|open| &open.waiting);
+        waiting.any(|waiting| matches!(waiting.asked, Asked::Listen(_)))
     }
 
     /// No more may be asked.
@@ -102,6 +122,19 @@ impl Calls {
         self.0.as_mut()?.waiting.pop_front_if(|waiting| waiting.answer.is_some())
     }
 
+    /// Questions that are open.
+    fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |open| open.waiting.len())
+    }
+
+    /// What was asked since `len` questions were open goes on with what stood before them all, and takes its place.
+    fn put_first_since(&mut self, len: usize) {
+        if let Some(open) = &mut self.0 {
+            let asked = open.waiting.len().saturating_sub(len);
+            open.waiting.rotate_right(asked);
+        }
+    }
+
     /// The deferred frame, if nothing is open any more.
     fn settle(&mut self) -> Option<Event> {
         let open = self.0.take_if(|open| open.waiting.is_empty())?;
@@ -123,10 +156,15 @@ impl Peer {
         match self.calls.note(call, answer) {
             None => {}
             Some(Answer::Unread(counts)) => return self.counted(env, call, counts),
+            Some(Answer::Browsed(look)) => return self.browsed(env, call, look),
+            Some(Answer::Membership(found)) => return self.membership_told(env, call, found),
+            Some(Answer::Memberships(found)) => return self.memberships_told(env, call, found),
             Some(answer) => return self.read_page(env, call, answer),
         }
         while let Some(waiting) = self.calls.next_answered() {
+            let open = self.calls.len();
             self.conclude(env, waiting);
+            self.calls.put_first_since(open);
             if self.is_closing() {
                 return;
             }
@@ -174,26 +212,89 @@ impl Peer {
     fn conclude(&mut self, env: &mut Env<'_>, waiting: Waiting) {
         let Waiting { call, receipts, asked, answer } = waiting;
         match (asked, answer) {
-            (Asked::Store(destination), Some(Answer::Stored(Err(error)) | Answer::Queued(_, Err(error)))) => {
+            (
+                Asked::Store(destination),
+                Some(
+                    Answer::Stored(Err(error))
+                    | Answer::Published(Err(error))
+                    | Answer::Queued(_, Err(error)),
+                ),
+            ) => {
                 let refusal = store_refusal(&destination, error);
                 self.refuse(env, &refusal, receipts.into_iter().next_back());
+            }
+            (Asked::Listen(listened), Some(Answer::Listening(heard))) => {
+                self.heard(env, listened, heard, receipts)
+            }
+            (Asked::Enrol(key, entry), Some(Answer::Enrolled(enrolled))) => {
+                let entered = self.enrolled(env, key, entry, enrolled);
+                self.conclude_subscription(env, key, entered, receipts);
+            }
+            (Asked::Order(key), Some(Answer::Reports(reports, nodes))) => {
+                self.tell_reports(env, key, &reports, nodes);
+                self.conclude_subscription(env, key, Ok(()), receipts);
+            }
+            (Asked::Members(key, room), Some(Answer::Members(members))) => {
+                let answered = members.map_err(|error| self.unreadable(key, error));
+                let answered = answered.map(|members| self.tell_members(env, key, &room, &members));
+                self.conclude_subscription(env, key, answered, receipts);
+            }
+            (Asked::Withdraw(room), Some(Answer::Withdrawn(withdrawn))) => {
+                let done = withdrawn.map(|withdrawn| self.withdrawn(env, &room, withdrawn));
+                let done = done.map_err(|error| self.no_membership(env, &room, error));
+                self.conclude_change(env, done, receipts);
+            }
+            (Asked::MarkRead(room, place), Some(Answer::Marked(moved))) => {
+                let done = moved.map_err(|error| self.no_membership(env, &room, error));
+                let done = done.and_then(|moved| self.has_read(env, &room, place, moved));
+                self.conclude_change(env, done, receipts);
             }
             (Asked::Read(key), Some(Answer::Page(page))) => {
                 self.begin_reading(env, key, call, page, receipts)
             }
             (Asked::Mark(mark), Some(Answer::Found(found))) => match self.marked(env, &mark, found) {
-                Ok(()) => self.complete_when_safe(env, receipts),
+                Ok(Kept::Now) => self.complete_when_safe(env, receipts),
+                Ok(Kept::Later) => self.calls.attach(receipts),
                 Err(refusal) => self.refuse(env, &refusal, receipts.into_iter().next_back()),
             },
             (Asked::Sync, Some(Answer::Synced(Err(error)))) => {
                 let refusal = Refusal::new(CloseReason::Unavailable, error.to_string());
                 self.refuse(env, &refusal, receipts.into_iter().next_back());
             }
-            (Asked::Store(_) | Asked::Read(_) | Asked::Mark(_) | Asked::Sync, _) => {
+            (_, _) => {
                 receipts.into_iter().for_each(|receipt| self.session.complete(receipt));
             }
         }
         self.transmit(env);
+    }
+
+    /// What a subscription waited for has come, or not.
+    fn conclude_subscription(
+        &mut self,
+        env: &mut Env<'_>,
+        key: SubscriptionKey,
+        done: Result<(), Refusal>,
+        receipts: SmallVec<[Receipt; 1]>,
+    ) {
+        match done {
+            Ok(()) => receipts.into_iter().for_each(|receipt| self.session.complete(receipt)),
+            Err(refusal) => {
+                self.drop_subscription(env, key);
+                self.refuse(env, &refusal, receipts.into_iter().next_back());
+            }
+        }
+    }
+
+    fn conclude_change(
+        &mut self,
+        env: &mut Env<'_>,
+        done: Result<(), Refusal>,
+        receipts: SmallVec<[Receipt; 1]>,
+    ) {
+        match done {
+            Ok(()) => self.complete_when_safe(env, receipts),
+            Err(refusal) => self.refuse(env, &refusal, receipts.into_iter().next_back()),
+        }
     }
 
     fn begin_reading(

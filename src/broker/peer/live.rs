@@ -18,6 +18,11 @@ pub(super) struct Live {
 }
 
 impl Live {
+    /// Whether the next page of a queue is to be asked for.
+    pub(super) fn looks_on(&self) -> bool {
+        matches!(&self.what, Listening::Browse(Some(browse)) if browse.asked.is_none())
+    }
+
     /// Whether something of a queue is still to be shown.
     pub(super) fn browses(&self) -> bool {
         matches!(self.what, Listening::Browse(Some(_)))
@@ -65,8 +70,10 @@ pub(super) struct Browse {
     pub(super) queue: Destination,
     /// The tag of the last message that was shown.
     pub(super) shown: u64,
-    /// The tag of the last one that will be: it was the newest when the look began.
-    pub(super) last: u64,
+    /// The tag of the last one that will be: it was the newest when the look began. `None` before the first page.
+    pub(super) last: Option<u64>,
+    /// The question for the next page, if it is open.
+    pub(super) asked: Option<u32>,
 }
 
 /// A message that is settled when the socket has taken it.

@@ -8,10 +8,11 @@ use std::collections::{BTreeSet, VecDeque};
 
 use stompede_protocol::{AckMode, Settle, Subscribe, SubscriptionKey};
 
+use crate::backend::{Cursor, Question};
 use crate::model::{CloseReason, Destination, Message, Refusal, Start};
 use crate::routing::Note;
 
-use super::replay::Replay;
+use super::replay::{Replay, question, resumption};
 use super::{Env, Listening, Peer};
 
 /// What a subscription has of such a queue.
@@ -47,10 +48,7 @@ impl Peer {
         subscribe: &Subscribe,
         queue: &Destination,
         asked: Option<Start>,
-    ) -> Result<(Option<Box<Mailbox>>, Option<Start>), Refusal> {
-        if env.broker.settings().rules.history(queue).is_none() {
-            return Ok((None, asked));
-        }
+    ) -> Result<(Option<Box<Mailbox>>, Question), Refusal> {
         let device = subscribe.headers.get("client-id").unwrap_or_default();
         if device.len() > DEVICE_BYTES_MAX {
             let text = format!("client-id has more than {DEVICE_BYTES_MAX} bytes");
@@ -58,8 +56,12 @@ impl Peer {
         }
         let taken = env.broker.cursors.begin(queue, device, env.now.wall_ms);
         self.session.track(subscribe.key);
-        let start = asked.unwrap_or(taken.map_or(Start::Last(usize::MAX), Start::After));
-        Ok((Some(Box::new(Mailbox::new(queue.clone(), device))), Some(start)))
+        let first = match (asked, taken) {
+            (Some(start), _) => question(start),
+            (None, Cursor::At(offset)) => question(offset.map_or(Start::Last(usize::MAX), Start::After)),
+            (None, Cursor::Kept) => resumption(device),
+        };
+        Ok((Some(Box::new(Mailbox::new(queue.clone(), device))), first))
     }
 
     /// A message for `key`, read or live. `false` when it has to wait: it will be read again.

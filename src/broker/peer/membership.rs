@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use stompede_protocol::SubscriptionKey;
 
-use crate::backend::{Membership, MembershipError, Question};
+use crate::backend::{Kept, Question, Soon};
 use crate::broker::letters::Mark;
+use crate::broker::post::{Posted, store_refusal};
 use crate::features::rooms;
-use crate::model::{CloseReason, Place, Refusal, StoreError, Which};
+use crate::model::{CloseReason, MembershipError, Place, Refusal, StoreError, Which};
 
 use super::calls::Asked;
 use super::{Env, Listening, Peer};
@@ -21,15 +22,47 @@ pub(in crate::broker) struct Entry {
 }
 
 impl Peer {
-    /// By subscription `key` the user is present in the room, and a member from now on.
+    /// By subscription `key` the user is present in the room, and a member from now on. Later: when the store says that
+    /// he is a member.
     pub(super) fn enter(
         &mut self,
         env: &mut Env<'_>,
         key: SubscriptionKey,
         entry: Entry,
+    ) -> Result<Kept, Refusal> {
+        let Some(user) = self.user().cloned() else { return Ok(Kept::Now) };
+        // What is there when he comes does not wait to be read.
+        let read = env.broker.history.last(&env.broker.settings().rooms.topic(&entry.room));
+        let ticket = self.ticket();
+        match env.broker.memberships.enrol(&entry.room, &user, read, ticket) {
+            Soon::Now(enrolled) => self.enrolled(env, key, entry, enrolled).map(|()| Kept::Now),
+            Soon::Later => {
+                self.calls.add(ticket.call, Asked::Enrol(key, entry));
+                Ok(Kept::Later)
+            }
+        }
+    }
+
+    /// The user is a member of the room, or will not be.
+    pub(super) fn enrolled(
+        &mut self,
+        env: &mut Env<'_>,
+        key: SubscriptionKey,
+        entry: Entry,
+        enrolled: Result<bool, MembershipError>,
     ) -> Result<(), Refusal> {
         let Entry { room, marks_read } = entry;
-        self.enrol(env, &room)?;
+        let is_new = enrolled.map_err(|error| {
+            let reason = match error {
+                MembershipError::Store(_) => CloseReason::StoreFull,
+                MembershipError::Rooms(_) | MembershipError::Members(_) => CloseReason::TooManySubscriptions,
+                MembershipError::Unavailable => CloseReason::Unavailable,
+            };
+            Refusal::new(reason, error.to_string())
+        })?;
+        if let Some(user) = self.user().filter(|_| is_new) {
+            env.broker.tell_membership(&room, user, env.now);
+        }
         self.enter_room(env, &room)?;
         if marks_read {
             self.mark(env, &Mark { room: room.clone(), which: Which::Last });
@@ -41,25 +74,25 @@ impl Peer {
         Ok(())
     }
 
-    /// What is there when he comes does not wait to be read.
-    fn enrol(&self, env: &Env<'_>, room: &str) -> Result<(), Refusal> {
-        let Some(user) = self.user() else { return Ok(()) };
-        let memberships = &env.broker.memberships;
-        if memberships.membership(room, user).is_some() {
-            return Ok(());
+    /// The user belongs to the room no more.
+    pub(super) fn withdraw(&mut self, env: &Env<'_>, user: &str, room: &str) -> Posted {
+        let ticket = self.ticket();
+        match env.broker.memberships.withdraw(room, user, ticket) {
+            Soon::Now(withdrawn) => {
+                self.withdrawn(env, room, withdrawn);
+                Posted::Unsafe
+            }
+            Soon::Later => {
+                self.calls.add(ticket.call, Asked::Withdraw(room.into()));
+                Posted::Later
+            }
         }
-        let read = env.broker.history.last(&env.broker.settings().rooms.topic(room));
-        let enrolled = memberships.enrol(room, user, read).map_err(|error| {
-            let reason = match error {
-                MembershipError::Store(_) => CloseReason::StoreFull,
-                MembershipError::Rooms(_) | MembershipError::Members(_) => CloseReason::TooManySubscriptions,
-            };
-            Refusal::new(reason, error.to_string())
-        })?;
-        if enrolled {
+    }
+
+    pub(super) fn withdrawn(&self, env: &Env<'_>, room: &str, withdrawn: bool) {
+        if let Some(user) = self.user().filter(|_| withdrawn) {
             env.broker.tell_membership(room, user, env.now);
         }
-        Ok(())
     }
 
     /// Asks where the message stands that is read; the rest follows with the answer.
@@ -76,18 +109,36 @@ impl Peer {
         env: &mut Env<'_>,
         mark: &Mark,
         found: Result<Option<Place>, StoreError>,
-    ) -> Result<(), Refusal> {
-        let topic = env.broker.settings().rooms.topic(&mark.room);
-        let found = found.map_err(|error| crate::broker::post::store_refusal(&topic, error))?;
+    ) -> Result<Kept, Refusal> {
+        let found = found.map_err(|error| self.no_membership(env, &mark.room, error))?;
         let place = match (found, mark.which) {
             (Some(place), _) => place,
             // Nothing was ever said there.
-            (None, Which::Last) => return Ok(()),
+            (None, Which::Last) => return Ok(Kept::Now),
             (None, Which::At(_) | Which::Id(_)) => return Err(rooms::read::unknown()),
         };
+        let Some(user) = self.user().cloned() else { return Ok(Kept::Now) };
+        let ticket = self.ticket();
+        match env.broker.memberships.mark_read(&mark.room, &user, place.offset, ticket) {
+            Soon::Now(moved) => self.has_read(env, &mark.room, place, moved).map(|()| Kept::Now),
+            Soon::Later => {
+                self.calls.add(ticket.call, Asked::MarkRead(mark.room.clone(), place));
+                Ok(Kept::Later)
+            }
+        }
+    }
+
+    /// The read position has moved there, or was further on.
+    pub(super) fn has_read(
+        &self,
+        env: &Env<'_>,
+        room: &str,
+        place: Place,
+        moved: Option<bool>,
+    ) -> Result<(), Refusal> {
         let Some(user) = self.user() else { return Ok(()) };
-        match env.broker.memberships.mark_read(&mark.room, user, place.offset) {
-            Some(true) => env.broker.tell_read(&mark.room, user, place, env.now),
+        match moved {
+            Some(true) => env.broker.tell_read(room, user, place, env.now),
             Some(false) => {}
             None => {
                 let text = "only members of a room read there: SUBSCRIBE it first";
@@ -97,12 +148,8 @@ impl Peer {
         Ok(())
     }
 
-    /// The rooms of which the user is a member and may still hear.
-    pub(super) fn memberships(&self, env: &Env<'_>) -> Vec<Membership> {
-        let Some(user) = self.user() else { return Vec::new() };
-        let mut rooms = env.broker.memberships.rooms_of(user);
-        rooms.retain(|membership| self.may_hear(env, &membership.room));
-        rooms
+    pub(super) fn no_membership(&self, env: &Env<'_>, room: &str, error: StoreError) -> Refusal {
+        store_refusal(&env.broker.settings().rooms.topic(room), error)
     }
 
     /// Membership outlives the token that led to it.

@@ -10,6 +10,7 @@
 mod browse;
 mod calls;
 mod connect;
+mod control;
 mod deliver;
 mod listen;
 mod live;

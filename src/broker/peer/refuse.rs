@@ -36,6 +36,10 @@ impl Peer {
         self.deliver_direct(env, key, &message);
     }
 
+    pub(super) fn hears_refusals(&self) -> bool {
+        self.errors().is_some()
+    }
+
     /// The subscription that hears of refusals.
     fn errors(&self) -> Option<SubscriptionKey> {
         let hears = |live: &&Live| matches!(live.what, Listening::Topic { errors: true, .. });

@@ -7,7 +7,7 @@
 use smallvec::SmallVec;
 use stompede_protocol::{AckId, AckMode, SubscriptionKey};
 
-use crate::backend::{Question, Read};
+use crate::backend::{Kept, Question, Read};
 use crate::broker::post::store_refusal;
 use crate::model::{Answer, Delivery, Destination, Message, Overflow, Page, Refusal, Start, StoreError};
 use crate::routing::Note;
@@ -24,6 +24,8 @@ pub(super) struct Replay {
     call: Option<u32>,
     /// Offset up to which it was read.
     after: u64,
+    /// In which numbering, once a page has come.
+    epoch: Option<u64>,
     /// A page has come.
     is_begun: bool,
     /// What the next message says of itself, `stompede-recovered`.
@@ -34,7 +36,7 @@ pub(super) struct Replay {
 
 impl Replay {
     pub(super) fn new(destination: Destination, entry: Option<Entry>) -> Self {
-        Self { destination, call: None, after: 0, is_begun: false, say: None, entry }
+        Self { destination, call: None, after: 0, epoch: None, is_begun: false, say: None, entry }
     }
 
     /// Of what was kept, so much has been delivered before.
@@ -54,14 +56,14 @@ impl Peer {
         env: &mut Env<'_>,
         key: SubscriptionKey,
         destination: &Destination,
-        start: Start,
+        question: Question,
     ) {
         let ticket = self.ticket();
         self.calls.add(ticket.call, Asked::Read(key));
         if let Some((_, replay)) = self.replay(|live| live == key, |_| true) {
             replay.call = Some(ticket.call);
         }
-        env.broker.history.ask(destination, question(start), ticket, env.now.wall_ms);
+        env.broker.history.ask(destination, question, ticket, env.now.wall_ms);
     }
 
     /// A page has come.
@@ -82,7 +84,10 @@ impl Peer {
     fn deliver_page(&mut self, env: &mut Env<'_>, key: SubscriptionKey, page: &Page) {
         let Some((_, replay)) = self.replay(|live| live == key, |_| true) else { return };
         let is_first = !std::mem::replace(&mut replay.is_begun, true);
-        let mut say = if is_first || !page.recovered { Some(page.recovered) } else { replay.say.take() };
+        // An offset says nothing where numbers began anew.
+        let is_other = replay.epoch.replace(page.end.epoch).is_some_and(|epoch| epoch != page.end.epoch);
+        let recovered = page.recovered && !is_other;
+        let mut say = if is_first || !recovered { Some(recovered) } else { replay.say.take() };
         replay.after = page.end.offset;
         let mut waits_after = None;
         for message in &page.messages {
@@ -125,7 +130,7 @@ impl Peer {
         // A mailbox delivers by itself.
         let note = if mailbox.is_some() { Note::Watch } else { ended.say.map_or(Note::None, Note::Say) };
         env.table.note(*subscriber, note);
-        let entered = ended.entry.map_or(Ok(()), |entry| self.enter(env, key, entry));
+        let entered = ended.entry.map_or(Ok(Kept::Now), |entry| self.enter(env, key, entry));
         if let Err(refusal) = entered {
             self.drop_subscription(env, key);
             self.refuse(env, &refusal, None);
@@ -178,6 +183,40 @@ impl Peer {
         }
     }
 
+    /// Something that was published to `destination` may not have come to a subscriber of ours.
+    pub(in crate::broker) fn missed(
+        &mut self,
+        env: &mut Env<'_>,
+        key: SubscriptionKey,
+        note: Note,
+        destination: &Destination,
+    ) {
+        if self.is_closing() {
+            return;
+        }
+        match note {
+            // It reads what is kept.
+            Note::Muted => {}
+            Note::Watch if self.is_mailbox(key) => {
+                self.wait_for_room(env, key);
+                self.read_further(env);
+            }
+            Note::Watch => self.missed_watched(env, destination),
+            Note::None | Note::Say(_) => {
+                let written = env.lanes.lane(self.id.slot).map_or(0, |lane| lane.outbox.written_total());
+                let live = self.live.iter().find(|live| live.key == key);
+                let Some(Listening::Topic { subscriber, signals, .. }) = live.map(|live| &live.what) else {
+                    return;
+                };
+                let signals = signals.is_some_and(|until| written >= until);
+                env.table.note(*subscriber, Note::Say(false));
+                if signals {
+                    self.signal_gap(env, key, destination.clone());
+                }
+            }
+        }
+    }
+
     fn signal_gap(&mut self, env: &mut Env<'_>, key: SubscriptionKey, destination: Destination) {
         let mut headers = stompede_protocol::Headers::new();
         headers.push("stompede-event", "gap");
@@ -204,11 +243,8 @@ impl Peer {
         recovered: Option<bool>,
     ) {
         let Some(mode) = self.session.subscription(key).map(|subscription| subscription.ack) else { return };
-        let subscriber = self.live.iter().find(|live| live.key == key).and_then(|live| match live.what {
-            Listening::Topic { subscriber, .. } => Some(subscriber),
-            _ => None,
-        });
-        let number = subscriber.filter(|_| mode != AckMode::Auto).and_then(|id| env.table.issue(id));
+        let number =
+            self.subscriber(key).filter(|_| mode != AckMode::Auto).and_then(|id| env.table.issue(id));
         let ack = number.map(|number| AckId { subscription: key, number });
         self.deliver_kept_as(env, key, message, ack, recovered);
     }
@@ -256,8 +292,18 @@ fn waits(what: &Listening) -> bool {
     matches!(what, Listening::Topic { replay: Some(replay), .. } if replay.waits_for_outbox())
 }
 
-fn question(start: Start) -> Question {
-    Question::Read(Read { start, messages_max: PAGE_MESSAGES_MAX, bytes_max: PAGE_BYTES_MAX })
+/// A page from there.
+pub(super) fn question(start: Start) -> Question {
+    Question::Read(page(start))
+}
+
+/// A page of what a device has not taken, of a store that knows what that is.
+pub(super) fn resumption(device: &str) -> Question {
+    Question::Resume(device.into(), page(Start::Last(usize::MAX)))
+}
+
+fn page(start: Start) -> Read {
+    Read { start, messages_max: PAGE_MESSAGES_MAX, bytes_max: PAGE_BYTES_MAX }
 }
 
 /// Messages that are read at a time.

@@ -30,7 +30,7 @@ impl Peer {
             let text = format!("more than {limit} reply queues on one connection");
             return Err(Refusal::new(CloseReason::TooManySubscriptions, text));
         }
-        let token: Box<str> = format!("{:032x}", (env.broker.parts.random)()).into();
+        let token = env.broker.reply_token();
         let listener = Listener::TempQueue(Arc::from(name));
         env.broker.replies.insert(&token, ReplyRoute { connection: id, listener });
         book.insert(name.into(), token.clone());

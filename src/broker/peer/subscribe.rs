@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use stompede_protocol::{AckMode, Receipt, Subscribe, SubscriptionKey, Unsubscribe};
 
+use crate::backend::Soon;
 use crate::broker::door::JSON;
 use crate::broker::letters::Letter;
 use crate::broker::routes::Route;
 use crate::features::rooms::Page;
 use crate::features::{Belongings, Consumer, rooms, users};
-use crate::model::{Address, CloseReason, Destination, Refusal};
+use crate::model::{Address, CloseReason, Destination, Members, Refusal};
 use crate::policy::access::Action;
 use crate::routing::{Listener, ReplyRoute};
 
-use super::calls::recovered;
+use super::calls::{Asked, recovered};
 use super::listen::Begun;
 use super::presence::Departure;
 use super::work::{Stage, Work};
@@ -34,7 +35,7 @@ impl Peer {
             Ok(Begun::Asks(letter)) => {
                 self.work(env, Work::of_one(Stage::Post(letter), receipt, Some(subscribe.key)))
             }
-            Ok(Begun::Reads) => self.calls.attach(receipt),
+            Ok(Begun::Waits) => self.calls.attach(receipt),
             Ok(Begun::HasNoHistory) => {
                 if let Some(receipt) = receipt {
                     self.session.complete_with(receipt, &[recovered(false)]);
@@ -58,15 +59,18 @@ impl Peer {
         match route {
             Route::Topic { .. } => return self.begin_topic(env, subscribe, route),
             Route::Queue(queue) => self.consume(env, subscribe, &queue)?,
-            Route::Browse(queue) => self.browse(env, subscribe.key, queue),
+            Route::Browse(queue) => {
+                self.browse(env, subscribe.key, queue);
+            }
             Route::Temp(name) => {
                 self.reply_token(env, &name)?;
                 self.add(subscribe.key, Listening::Temp(name));
             }
             Route::Members(room, page) => {
                 self.add(subscribe.key, Listening::Request(None));
-                self.answer_members(env, subscribe, &room, page);
+                return Ok(self.answer_members(env, subscribe.key, &room, page));
             }
+            Route::Order(order) => return Ok(self.order(env, subscribe.key, &order)),
             Route::Unread => {
                 self.add(subscribe.key, Listening::Request(None));
                 self.answer_unread(env, subscribe.key)?;
@@ -105,14 +109,35 @@ impl Peer {
         Ok(())
     }
 
-    fn answer_members(&mut self, env: &mut Env<'_>, subscribe: &Subscribe, room: &str, page: Page) {
-        let members = env.broker.attendance.members(room, page.after, page.count);
-        let body = rooms::members_answer(room, &members);
+    fn answer_members(&mut self, env: &mut Env<'_>, key: SubscriptionKey, room: &str, page: Page) -> Begun {
+        let ticket = self.ticket();
+        match env.broker.attendance.members(room, page.after, page.count, ticket) {
+            Soon::Now(members) => {
+                self.tell_members(env, key, room, &members);
+                Begun::Live
+            }
+            Soon::Later => {
+                self.calls.add(ticket.call, Asked::Members(key, room.into()));
+                Begun::Waits
+            }
+        }
+    }
+
+    /// The answer to the question who is in the room.
+    pub(super) fn tell_members(
+        &mut self,
+        env: &mut Env<'_>,
+        key: SubscriptionKey,
+        room: &str,
+        members: &Members,
+    ) {
+        let Some(subscription) = self.session.subscription(key) else { return };
+        let destination = Destination::internal(&subscription.destination);
         let mut headers = stompede_protocol::Headers::new();
         headers.push("content-type", JSON);
-        let destination = Destination::internal(&subscribe.destination);
+        let body = rooms::members_answer(room, members);
         let message = env.broker.message(destination, None, headers, body.into(), env.now);
-        self.deliver_direct(env, subscribe.key, &message);
+        self.deliver_direct(env, key, &message);
     }
 
     /// A SUBSCRIBE to the application by somebody who is no worker: one request, one answer.
@@ -129,7 +154,7 @@ impl Peer {
             return Err(Refusal::new(CloseReason::TooManySubscriptions, text).at(&subscribe.destination));
         }
         let Some(member) = self.member() else { return Err(CloseReason::Internal.into()) };
-        let token: Box<str> = format!("{:032x}", (env.broker.parts.random)()).into();
+        let token = env.broker.reply_token();
         let mut headers = crate::model::message::forwarded_headers(&subscribe.headers);
         headers.push("command", "SUBSCRIBE");
         headers.push("session", &member.session);

@@ -3,18 +3,20 @@
 //! Who listens watches the topics of his rooms: what is kept there makes a room dirty, and so does a change of his own
 //! membership, told on a topic of the broker's own. Once a second dirty rooms are counted anew and what has changed is told.
 
+mod tally;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use stompede_protocol::{Headers, Millis, SubscriptionKey};
+use stompede_protocol::{Millis, SubscriptionKey};
 
-use crate::backend::{Membership, Question};
-use crate::broker::door::JSON;
-use crate::features::unread::{Count, UNREAD_PATH, memberships_topic, unread_body};
-use crate::model::{CloseReason, Destination, Message, Reader, Refusal, StoreError};
+use crate::backend::Soon;
+use crate::features::unread::memberships_topic;
+use crate::model::{CloseReason, Destination, Membership, Message, Refusal, StoreError};
 use crate::routing::{Note, Subscriber, SubscriberId, Topic};
 
 use super::{Env, Peer};
+use tally::{Purpose, Tally};
 
 /// Nothing for sessions that neither ask nor listen.
 #[derive(Debug, Default)]
@@ -34,32 +36,19 @@ struct Book {
     dirty: BTreeSet<Arc<str>>,
     /// When dirty rooms may be counted next.
     due: Millis,
+    /// The question for all memberships, if it is open.
+    asked: Option<u32>,
+    /// Rooms whose membership is asked for, by question.
+    changing: HashMap<u32, Box<str>>,
 }
 
 #[derive(Debug)]
 struct Watch {
     subscriber: SubscriberId,
+    /// Up to where the user has read there.
+    read: u64,
     /// What was told last.
     told: Option<u32>,
-}
-
-/// Counts that are being gathered for one message.
-#[derive(Debug)]
-struct Tally {
-    /// Who gets it.
-    key: SubscriptionKey,
-    purpose: Purpose,
-    /// Rooms by open question.
-    open: HashMap<u32, Arc<str>>,
-    counts: Vec<Count>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Purpose {
-    /// All counts.
-    Answer,
-    /// Those that have changed.
-    Changes,
 }
 
 impl Peer {
@@ -70,9 +59,82 @@ impl Peer {
             let text = format!("more than {TALLIES_MAX} questions for unread counts are open");
             return Err(Refusal::new(CloseReason::RateLimited, text));
         }
-        let rooms = self.memberships(env);
-        self.count(env, key, Purpose::Answer, rooms);
+        let Some(user) = self.user().cloned() else { return Ok(()) };
+        let ticket = self.ticket();
+        match env.broker.memberships.rooms_of(&user, ticket) {
+            Soon::Now(rooms) => {
+                let rooms = self.heard_of(env, rooms);
+                self.count(env, Tally::new(key, Purpose::Answer), rooms);
+            }
+            Soon::Later => {
+                let tally = Tally::new(key, Purpose::Answer).asking(Some(ticket.call));
+                self.unread.get_or_insert_default().tallies.push(tally);
+            }
+        }
         Ok(())
+    }
+
+    /// All memberships of the user have come.
+    pub(super) fn memberships_told(
+        &mut self,
+        env: &mut Env<'_>,
+        call: u32,
+        rooms: Result<Vec<Membership>, StoreError>,
+    ) {
+        let Some(unread) = &mut self.unread else { return };
+        let place = unread.tallies.iter().position(|tally| tally.asked == Some(call));
+        if let Some(place) = place {
+            let tally = unread.tallies.swap_remove(place);
+            return match rooms {
+                Ok(rooms) => {
+                    let rooms = self.heard_of(env, rooms);
+                    self.count(env, tally.asking(None), rooms);
+                }
+                Err(error) => {
+                    let refusal = self.unreadable(tally.key, error);
+                    self.refuse(env, &refusal, None);
+                }
+            };
+        }
+        let asked = self.book().is_some_and(|book| book.asked.take_if(|asked| *asked == call).is_some());
+        if let Ok(rooms) = rooms
+            && asked
+        {
+            self.watch_rooms(env, rooms);
+        }
+    }
+
+    /// Those rooms of which the user may hear.
+    fn heard_of(&self, env: &Env<'_>, mut rooms: Vec<Membership>) -> Vec<Membership> {
+        rooms.retain(|membership| self.may_hear(env, &membership.room));
+        rooms
+    }
+
+    /// These are the user's rooms: what he has left unheard is watched no more.
+    fn watch_rooms(&mut self, env: &mut Env<'_>, rooms: Vec<Membership>) {
+        let rooms = self.heard_of(env, rooms);
+        let watched = self.book().into_iter().flat_map(|book| book.rooms.keys());
+        let is_left = |room: &&Arc<str>| rooms.iter().all(|membership| membership.room != **room);
+        let left: Vec<Arc<str>> = watched.filter(is_left).cloned().collect();
+        left.iter().for_each(|room| self.membership_is(env, room, None));
+        rooms.iter().for_each(|membership| self.watch_room(env, membership));
+    }
+
+    /// From now on the session hears what happens in the room.
+    fn watch_room(&mut self, env: &mut Env<'_>, membership: &Membership) {
+        let Membership { room, read } = membership;
+        let Some(book) = self.book() else { return };
+        if let Some(watch) = book.rooms.get_mut(room) {
+            if std::mem::replace(&mut watch.read, *read) != *read {
+                self.dirty(env, room);
+            }
+            return;
+        }
+        let key = book.key;
+        let subscriber = self.watch(env, key, env.broker.settings().rooms.topic(room));
+        if let Some(book) = self.book() {
+            book.rooms.insert(Arc::clone(room), Watch { subscriber, read: *read, told: None });
+        }
     }
 
     /// SUBSCRIBE to the changes. Only one subscription of a session hears of them.
@@ -82,13 +144,16 @@ impl Peer {
             return;
         }
         let memberships = self.watch(env, key, memberships_topic(&user));
-        let mut rooms = HashMap::new();
-        for Membership { room, .. } in self.memberships(env) {
-            let subscriber = self.watch(env, key, env.broker.settings().rooms.topic(&room));
-            rooms.insert(room, Watch { subscriber, told: None });
-        }
-        let book = Book { key, memberships, rooms, dirty: BTreeSet::new(), due: env.now.mono };
+        let ticket = self.ticket();
+        let rooms = env.broker.memberships.rooms_of(&user, ticket);
+        let asked = (rooms == Soon::Later).then_some(ticket.call);
+        let (due, changing) = (env.now.mono, HashMap::new());
+        let book =
+            Book { key, memberships, rooms: HashMap::new(), dirty: BTreeSet::new(), due, asked, changing };
         self.unread.get_or_insert_default().book = Some(book);
+        if let Soon::Now(rooms) = rooms {
+            self.watch_rooms(env, rooms);
+        }
     }
 
     /// The subscription `key` has ended.
@@ -121,8 +186,32 @@ impl Peer {
 
     /// The user has joined the room, has left it or has read on.
     fn membership_changed(&mut self, env: &mut Env<'_>, room: &str, user: &Arc<str>) {
-        let Some(key) = self.book().map(|book| book.key) else { return };
-        let membership = env.broker.memberships.membership(room, user);
+        let ticket = self.ticket();
+        match env.broker.memberships.membership(room, user, ticket) {
+            Soon::Now(membership) => self.membership_is(env, room, membership),
+            Soon::Later => {
+                let Some(book) = self.book() else { return };
+                if book.changing.len() < CHANGING_MAX {
+                    book.changing.insert(ticket.call, room.into());
+                }
+            }
+        }
+    }
+
+    /// A membership has come that was asked for.
+    pub(super) fn membership_told(
+        &mut self,
+        env: &mut Env<'_>,
+        call: u32,
+        membership: Result<Option<Membership>, StoreError>,
+    ) {
+        let room = self.book().and_then(|book| book.changing.remove(&call));
+        if let (Some(room), Ok(membership)) = (room, membership) {
+            self.membership_is(env, &room, membership);
+        }
+    }
+
+    fn membership_is(&mut self, env: &mut Env<'_>, room: &str, membership: Option<Membership>) {
         match membership.filter(|membership| self.may_hear(env, &membership.room)) {
             None => {
                 let left = self.book().and_then(|book| {
@@ -133,14 +222,30 @@ impl Peer {
                     self.unlisten(env, watch.subscriber);
                 }
             }
-            Some(Membership { room, .. }) => {
-                if self.book().is_some_and(|book| !book.rooms.contains_key(&room)) {
-                    let subscriber = self.watch(env, key, env.broker.settings().rooms.topic(&room));
-                    if let Some(book) = self.book() {
-                        book.rooms.insert(Arc::clone(&room), Watch { subscriber, told: None });
-                    }
+            Some(membership) => {
+                self.watch_room(env, &membership);
+                self.dirty(env, &membership.room);
+            }
+        }
+    }
+
+    /// What was published to something watched may not have come.
+    pub(super) fn missed_watched(&mut self, env: &mut Env<'_>, destination: &Destination) {
+        let Some(user) = self.user().cloned() else { return };
+        let topic = memberships_topic(&user);
+        if let Some(room) = env.broker.settings().rooms.of_topic(destination.as_str()) {
+            return self.dirty(env, room);
+        }
+        if topic != *destination || self.book().is_none() {
+            return;
+        }
+        let ticket = self.ticket();
+        match env.broker.memberships.rooms_of(&user, ticket) {
+            Soon::Now(rooms) => self.watch_rooms(env, rooms),
+            Soon::Later => {
+                if let Some(book) = self.book() {
+                    book.asked = Some(ticket.call);
                 }
-                self.dirty(env, &room);
             }
         }
     }
@@ -167,9 +272,6 @@ impl Peer {
         if self.unread_due().is_none_or(|due| env.now.mono < due) {
             return;
         }
-        let Some(user) = self.member().map(|member| Arc::<str>::from(member.principal.name())) else {
-            return;
-        };
         let counting = |unread: &Unread| unread.tallies.iter().any(|tally| tally.purpose == Purpose::Changes);
         let busy = self.unread.as_deref().is_some_and(counting);
         let Some(book) = self.book() else { return };
@@ -177,75 +279,15 @@ impl Peer {
         if busy {
             return;
         }
-        let (key, mut dirty) = (book.key, Vec::new());
-        while dirty.len() < ROOMS_AT_ONCE
+        let (key, mut rooms) = (book.key, Vec::new());
+        while rooms.len() < ROOMS_AT_ONCE
             && let Some(room) = book.dirty.pop_first()
         {
-            dirty.push(room);
-        }
-        let rooms = dirty.iter().filter_map(|room| env.broker.memberships.membership(room, &user)).collect();
-        self.count(env, key, Purpose::Changes, rooms);
-    }
-
-    /// Asks for the counts of all `rooms`.
-    fn count(&mut self, env: &mut Env<'_>, key: SubscriptionKey, purpose: Purpose, rooms: Vec<Membership>) {
-        let Some(user) = self.user().cloned() else { return };
-        let mut tally = Tally { key, purpose, open: HashMap::new(), counts: Vec::new() };
-        for Membership { room, read } in rooms {
-            let ticket = self.ticket();
-            let topic = env.broker.settings().rooms.topic(&room);
-            let readers = Box::new([Reader { user: Arc::clone(&user), read }]);
-            tally.open.insert(ticket.call, room);
-            env.broker.history.ask(&topic, Question::Count(readers), ticket, env.now.wall_ms);
-        }
-        self.unread.get_or_insert_default().tallies.push(tally);
-        self.tell_counts(env);
-    }
-
-    /// A count has come.
-    pub(super) fn counted(&mut self, env: &mut Env<'_>, call: u32, counts: Result<Box<[u32]>, StoreError>) {
-        let Some(unread) = &mut self.unread else { return };
-        let mut tallies = unread.tallies.iter_mut();
-        let found = tallies.find_map(|tally| Some((tally.open.remove(&call)?, tally)));
-        let Some((room, tally)) = found else { return };
-        // A room that cannot be counted now is left out; it is counted when something happens there.
-        if let Ok(counts) = counts {
-            tally.counts.push(Count { room, unread: counts.first().copied().unwrap_or(0) });
-        }
-        self.tell_counts(env);
-    }
-
-    /// Tells the counts that are complete.
-    fn tell_counts(&mut self, env: &mut Env<'_>) {
-        let Some(unread) = &mut self.unread else { return };
-        let complete: Vec<Tally> = unread.tallies.extract_if(.., |tally| tally.open.is_empty()).collect();
-        for Tally { key, purpose, mut counts, .. } in complete {
-            counts.sort_unstable_by(|a, b| a.room.cmp(&b.room));
-            if purpose == Purpose::Changes {
-                counts.retain(|count| self.is_news(count));
-                if counts.is_empty() {
-                    continue;
-                }
+            if let Some(watch) = book.rooms.get(&room) {
+                rooms.push(Membership { room, read: watch.read });
             }
-            self.tell(env, key, &counts);
         }
-        self.unread.take_if(|unread| unread.book.is_none() && unread.tallies.is_empty());
-    }
-
-    /// Whether the count is another than what was told last; it is told now.
-    fn is_news(&mut self, count: &Count) -> bool {
-        let watch = self.book().and_then(|book| book.rooms.get_mut(&count.room));
-        watch.is_some_and(|watch| watch.told.replace(count.unread) != Some(count.unread))
-    }
-
-    fn tell(&mut self, env: &mut Env<'_>, key: SubscriptionKey, counts: &[Count]) {
-        let Some(user) = self.user() else { return };
-        let mut headers = Headers::new();
-        headers.push("content-type", JSON);
-        headers.push("event", "UNREAD");
-        let destination = Destination::of_user(user, UNREAD_PATH);
-        let message = env.broker.message(destination, None, headers, unread_body(counts).into(), env.now);
-        self.deliver_direct(env, key, &message);
+        self.count(env, Tally::new(key, Purpose::Changes), rooms);
     }
 
     fn book(&mut self) -> Option<&mut Book> {
@@ -263,7 +305,7 @@ impl Peer {
             issued: None,
             note: Note::Watch,
         };
-        self.join_topic(env, &Topic::Exact(destination), subscriber)
+        self.join_topic(env, &Topic::Exact(destination), subscriber, None).0
     }
 }
 
@@ -272,6 +314,9 @@ const EVERY_MS: u64 = 1_000;
 
 /// Rooms that are counted at a time for one session; the others a second later.
 const ROOMS_AT_ONCE: usize = 100;
+
+/// Rooms whose membership one session may ask for at once; what changes beyond is seen when something happens there.
+const CHANGING_MAX: usize = 1_024;
 
 /// Questions for all counts that one session may have open.
 const TALLIES_MAX: usize = 4;

@@ -173,6 +173,7 @@ impl Peer {
                 self.mark(env, mark);
                 return Ok(Posted::Later);
             }
+            Stage::Post(Letter::Leave(user, room)) => return Ok(self.withdraw(env, user, room)),
             Stage::Post(letter) => {
                 let backlog = env.lanes.is_backlogged(env.broker.settings().limits.backlog_bytes_max);
                 if backlog || env.broker.is_over_memory() {
@@ -201,11 +202,11 @@ impl Peer {
     /// Whether it keeps the order of the frames while answers of a store are awaited.
     fn may_follow(&self, env: &Env<'_>, stage: &Stage) -> bool {
         let follows = match stage {
-            Stage::Post(letter) => env.broker.keeps(letter),
+            Stage::Post(letter) => env.broker.is_answered_later(letter),
             // It takes effect now and is safe behind what the store was given before.
             Stage::Ack(_) | Stage::Nack(_) => env.broker.journal.is_late(),
         };
-        follows && !self.calls.is_full()
+        follows && !self.calls.is_full() && !self.calls.is_barred()
     }
 
     fn hold(&mut self, held: Held) {

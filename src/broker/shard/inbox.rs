@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use crate::broker::settings::Now;
-use crate::model::{Answer, CloseReason};
-use crate::routing::Item;
+use crate::model::{Answer, CloseReason, Destination};
 use crate::routing::fanout::{Report, fan_out};
+use crate::routing::{Item, Note};
 
 use super::Shard;
 
@@ -87,6 +87,26 @@ impl Shard {
                     });
                 }
             }
+            Item::Gap(destination) => {
+                let mut told = Vec::new();
+                self.table.for_each(&destination, |subscriber| {
+                    told.push((subscriber.slot, subscriber.key, subscriber.note));
+                });
+                for (slot, key, note) in told {
+                    self.with(slot, now, |peer, env| peer.missed(env, key, note, &destination));
+                }
+            }
+            Item::PatternGap => {
+                let mut told = Vec::new();
+                self.table.for_each_of_patterns(|pattern, subscriber| {
+                    told.push((Destination::internal(pattern.as_str()), subscriber.slot, subscriber.key));
+                });
+                for (shown, slot, key) in told {
+                    self.with(slot, now, |peer, env| peer.missed(env, key, Note::None, &shown));
+                }
+            }
+            Item::Round(round) => self.obey(&round, now),
+            Item::Ready(queue) => self.broker.queues.hand_out(&queue, now),
             Item::Room => self.retry_held(now),
         }
     }

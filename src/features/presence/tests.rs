@@ -32,7 +32,7 @@ fn a_room_that_is_large_no_more_hears_a_last_count_and_is_forgotten() {
         attendance.leave(Row { room: "42", user, session: session(n) }, Millis(5_100), &mut |_| {});
     }
     assert_eq!(ticks(&attendance, 6_000), ["42 Count { count: 190, version: 214 }"]);
-    assert!(attendance.large.lock().is_empty());
+    assert_eq!(attendance.large_rooms(), 0);
 }
 
 #[test]

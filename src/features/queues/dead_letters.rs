@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::backend::{Queued, Queues};
-use crate::model::{Counter, Destination, Message, expiry};
+use crate::backend::Queues;
+use crate::model::{Counter, Destination, Message, Queued, expiry};
 
 /// Decides what is delivered no more, and buries it.
 #[derive(Debug)]

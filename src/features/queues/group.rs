@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::backend::Queued;
+use crate::model::Queued;
 
 use super::Consumer;
 use super::resting::Resting;
@@ -29,6 +29,12 @@ impl Group {
             let member = &self.members[*index];
             member.out.len() < member.credit && !member.paused && suits(member)
         })
+    }
+
+    /// Messages that all members together may have beside those that they have.
+    pub(super) fn credit(&self) -> usize {
+        let open = self.members.iter().filter(|member| !member.paused);
+        open.map(|member| member.credit.saturating_sub(member.out.len())).fold(0, usize::saturating_add)
     }
 
     /// The oldest resting message that somebody may have, and who: `next` or another one with credit.

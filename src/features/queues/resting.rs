@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stompede_protocol::Millis;
 
-use crate::backend::Queued;
+use crate::model::Queued;
 
 use super::Consumer;
 

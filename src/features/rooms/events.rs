@@ -2,8 +2,7 @@
 
 use serde::Serialize;
 
-use crate::backend::Members;
-use crate::model::Place;
+use crate::model::{Members, Place};
 
 use super::page::cursor;
 use super::status::ONLINE;
@@ -150,7 +149,7 @@ fn json(value: &impl Serialize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::Member;
+    use crate::model::Member;
     use crate::model::MessageId;
 
     fn told(Event { kind, body }: Event) -> (&'static str, String) {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use stompede::backend::disk::{DiskOptions, Fsync, OpenError};
-use stompede::backend::{Appended, Patience, Question, Read};
+use stompede::backend::{Appended, Cursor, Memberships, Patience, Question, Read, Soon};
 use stompede::model::{Address, Answer, Destination, Limits, Message, MessageId, Position, Retention, Start};
 use stompede_protocol::Headers;
 use tempfile::TempDir;
@@ -121,6 +121,14 @@ fn address(name: &str) -> Destination {
     }
 }
 
+/// Up to where a member of the room 42 has read.
+fn read_by(members: &Arc<dyn Memberships>, user: &str) -> Option<u64> {
+    match members.membership("42", user, ticket(4)) {
+        Soon::Now(membership) => membership.map(|membership| membership.read),
+        Soon::Later => panic!("it is here"),
+    }
+}
+
 fn message(name: &str, body: &str, headers: &[(&str, &str)]) -> Message {
     Message {
         id: MessageId { node: 1, number: body.len() as u64 },
@@ -200,11 +208,11 @@ fn groups_keep_their_place_in_the_line_and_are_not_cut() {
     std::thread::scope(|threads| {
         threads.spawn(|| {
             inside.wait();
-            members.withdraw("42", "alice");
+            members.withdraw("42", "alice", ticket(4));
             outside.wait();
         });
         place.store.journal.as_one(&mut || {
-            members.enrol("42", "alice", 0).expect("there is room");
+            assert_eq!(members.enrol("42", "alice", 0, ticket(4)), Soon::Now(Ok(true)));
             assert!(!place.store.disk.write_now(), "the group is not complete");
             inside.wait();
             outside.wait();
@@ -212,7 +220,11 @@ fn groups_keep_their_place_in_the_line_and_are_not_cut() {
     });
     place.store.settle();
     let place = place.comes_back(End::Killed);
-    assert_eq!(place.store.memberships.membership("42", "alice"), None, "the last word counts");
+    assert_eq!(
+        place.store.memberships.membership("42", "alice", ticket(4)),
+        Soon::Now(None),
+        "the last word counts"
+    );
 }
 
 #[test]
@@ -247,18 +259,20 @@ fn members_and_what_they_have_read_are_there_again() {
         let place = Place::new();
         let members = &place.store.memberships;
         for (room, user, read) in [("42", "alice", 1), ("41", "alice", 0), ("42", "bob", 7)] {
-            assert_eq!(members.enrol(room, user, read), Ok(true));
+            assert_eq!(members.enrol(room, user, read, ticket(4)), Soon::Now(Ok(true)));
         }
-        members.mark_read("42", "alice", 5);
-        members.withdraw("41", "alice");
+        members.mark_read("42", "alice", 5, ticket(4));
+        members.withdraw("41", "alice", ticket(4));
         place.store.settle();
         let place = place.comes_back(end);
         let members = &place.store.memberships;
-        let rooms = members.rooms_of("alice");
+        let Soon::Now(rooms) = members.rooms_of("alice", ticket(4)) else { panic!("they are here") };
         assert_eq!(rooms.iter().map(|m| (&*m.room, m.read)).collect::<Vec<_>>(), [("42", 5)]);
-        assert_eq!(members.membership("42", "bob").map(|m| m.read), Some(7));
+        assert_eq!(read_by(members, "bob"), Some(7));
         assert_eq!(members.len(), 2);
-        assert!(members.withdraw("42", "alice") && members.withdraw("42", "bob"), "{end:?}");
+        for user in ["alice", "bob"] {
+            assert_eq!(members.withdraw("42", user, ticket(4)), Soon::Now(true), "{end:?}");
+        }
     }
 }
 
@@ -275,8 +289,8 @@ fn devices_go_on_where_they_were() {
         place.store.settle();
         let place = place.comes_back(end);
         let cursors = &place.store.cursors;
-        assert_eq!(cursors.begin(&queue, "phone", 9), Some(7));
-        assert_eq!(cursors.advance(&queue, "desk", 3, 9), 3, "nobody else is there: {end:?}");
+        assert_eq!(cursors.begin(&queue, "phone", 9), Cursor::At(Some(7)));
+        assert_eq!(cursors.advance(&queue, "desk", 3, 9), Some(3), "nobody else is there: {end:?}");
     }
 }
 
@@ -402,9 +416,9 @@ fn a_store_of_the_first_format_is_read() {
     let heard = Arc::<Heard>::default();
     let store = open(dir.path(), &heard);
     assert_eq!(store.known_keys.iter().map(|known| &*known.key).collect::<Vec<_>>(), ["k1"]);
-    assert_eq!(store.memberships.membership("42", "alice").map(|m| m.read), Some(2));
+    assert_eq!(read_by(&store.memberships, "alice"), Some(2));
     let queue = Destination::of_user("alice", "notes");
-    assert_eq!(store.cursors.begin(&queue, "phone", 2), Some(1));
+    assert_eq!(store.cursors.begin(&queue, "phone", 2), Cursor::At(Some(1)));
     let place = Place { dir, heard, store };
     let first = Position { epoch: FIRST_EPOCH, offset: 1 };
     let rest = vec!["second".to_owned(), "third".to_owned()];
@@ -431,7 +445,7 @@ fn make_the_sample() {
     place.store.queues.put(&address("/queue/jobs"), keyed, ticket(3)).expect("there is room");
     place.puts("/queue/jobs", &["job 2"]);
     place.store.queues.take(&address("/queue/jobs"));
-    place.store.memberships.enrol("42", "alice", 2).expect("there is room");
+    assert_eq!(place.store.memberships.enrol("42", "alice", 2, ticket(4)), Soon::Now(Ok(true)));
     let queue = Destination::of_user("alice", "notes");
     place.store.cursors.begin(&queue, "phone", 1);
     place.store.cursors.advance(&queue, "phone", 1, 1);

@@ -126,7 +126,9 @@ impl History for MemoryHistory {
             }
         };
         let answer = match question {
-            Question::Read(wanted) => Answer::Page(page(&log.read(wanted, epoch), destination, epoch)),
+            Question::Read(wanted) | Question::Resume(_, wanted) => {
+                Answer::Page(page(&log.read(wanted, epoch), destination, epoch))
+            }
             Question::Find(which) => Answer::Found(Ok(log.find(which))),
             Question::Count(readers) => Answer::Unread(Ok(log.count_unread(&readers))),
         };

@@ -1,6 +1,6 @@
 use super::*;
-use crate::backend::Read;
-use crate::model::{ConnectionId, Full, MessageId, Start, WorkerId};
+use crate::backend::{News, Read, Report, Word};
+use crate::model::{ConnectionId, Full, MessageId, Now, Start, WorkerId};
 use bytes::Bytes;
 
 /// Takes everything, or nothing.
@@ -33,6 +33,32 @@ impl Sink for Heard {
     fn answer(&self, _: Ticket, answer: Answer) {
         self.answers.lock().push(answer);
     }
+
+    fn is_heard(&self, _: &Destination) -> bool {
+        true
+    }
+
+    fn is_wanted(&self, _: &Destination) -> bool {
+        true
+    }
+
+    fn wants_patterns(&self) -> bool {
+        false
+    }
+
+    fn gap(&self, _: &Destination) {}
+
+    fn gap_in_patterns(&self) {}
+
+    fn ready(&self, _: &Destination) {}
+
+    fn reply(&self, _: &Arc<Message>) {}
+
+    fn obey(&self, _: &Bytes, _: Report) {}
+
+    fn changed(&self, _: &News<'_>, _: Now) {}
+
+    fn said(&self, _: &Word<'_>) {}
 }
 
 struct Stand {

@@ -31,12 +31,31 @@ pub(super) struct Seat {
     sessions: Few<Session>,
 }
 
+impl Seat {
+    /// How whoever sits there is in the room.
+    pub(super) fn standing(&self) -> Standing {
+        let is_open = self.sessions.as_slice().iter().any(|session| !session.is_broken);
+        if is_open { Standing::Present } else { Standing::Broken }
+    }
+}
+
 /// A session of a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Session {
     id: ConnectionId,
     /// Its connection is gone; it is here until it is clear that its user does not come back.
     is_broken: bool,
+}
+
+/// How a user is in a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::backend) enum Standing {
+    /// Not at all.
+    Absent,
+    /// All his connections there are broken.
+    Broken,
+    /// He is there.
+    Present,
 }
 
 impl Session {
@@ -114,6 +133,11 @@ impl Room {
     pub(super) fn after(&self, arrival: u64) -> impl Iterator<Item = (&Arc<str>, &Seat)> {
         let from = self.seats.partition_point(|seat| seat.arrival <= arrival);
         self.seats[from..].iter().filter_map(|seat| Some((seat.user.as_ref()?, seat)))
+    }
+
+    /// How a user is here.
+    pub(super) fn standing(&self, user: &str, hasher: &RandomState) -> Standing {
+        self.place(user, hasher).map_or(Standing::Absent, |place| self.seats[place].standing())
     }
 
     fn place(&self, user: &str, hasher: &RandomState) -> Option<usize> {

@@ -24,7 +24,7 @@ fn leave(presence: &MemoryPresence, room: &str, user: &str, slot: u32) -> Option
 }
 
 fn listed(presence: &MemoryPresence, after: u64, count: usize) -> (Vec<String>, bool) {
-    let members = presence.members("42", after, count);
+    let members = presence.members_now("42", after, count);
     (members.listed.iter().map(|member| member.user.to_string()).collect(), members.more)
 }
 
@@ -61,7 +61,7 @@ fn a_user_is_present_from_the_first_session_to_the_last() {
 fn a_room_that_was_forgotten_goes_on_counting() {
     let presence = MemoryPresence::new(9);
     for round in 0..3 {
-        let before = presence.members("42", 0, 9).version;
+        let before = presence.members_now("42", 0, 9).version;
         assert_eq!(before, 2 * round);
         assert_eq!(enter(&presence, "42", "alice", 1).unwrap().version, before + 1);
         assert_eq!(leave(&presence, "42", "alice", 1).unwrap().version, before + 2);
@@ -83,7 +83,7 @@ fn pages_are_one_list_whoever_comes_and_goes_meanwhile() {
     }
     let (mut after, mut seen) = (0, Vec::new());
     loop {
-        let page = presence.members("42", after, 3);
+        let page = presence.members_now("42", after, 3);
         seen.extend(page.listed.iter().map(|member| member.user.to_string()));
         let Some(last) = page.listed.last().filter(|_| page.more) else { break };
         after = last.arrival;
@@ -120,7 +120,7 @@ fn a_status_is_told_where_it_is_news_and_goes_with_the_last_session() {
     enter(&presence, "2", "alice", 2);
     assert_eq!(says(&presence, "alice", Some(("away", None))), ["1", "2"]);
     assert!(says(&presence, "alice", Some(("away", Some(9)))).is_empty());
-    assert_eq!(presence.members("1", 0, 1).listed[0].status.as_deref(), Some("away"));
+    assert_eq!(presence.members_now("1", 0, 1).listed[0].status.as_deref(), Some("away"));
     assert!(!presence.end("alice", Millis(3)), "the other tab is open");
     presence.forget_status("alice", Millis(99));
     assert_eq!(presence.statuses(), 1);

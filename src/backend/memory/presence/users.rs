@@ -52,6 +52,16 @@ impl Users {
         true
     }
 
+    /// Whether the user has a session.
+    pub(super) fn is_online(&self, user: &str) -> bool {
+        self.sessions.contains_key(user)
+    }
+
+    /// Everybody with a session.
+    pub(super) fn everybody(&self) -> Vec<Arc<str>> {
+        self.sessions.keys().map(Arc::clone).collect()
+    }
+
     /// Where the user is.
     pub(super) fn rooms(&self, user: &str) -> &[Arc<str>] {
         self.rooms.get(user).map_or(&[], Few::as_slice)
