@@ -1,0 +1,3 @@
+-- All nodes, as they describe themselves.
+-- KEYS: 1 descriptions.
+return redis.call('HGETALL', KEYS[1])
