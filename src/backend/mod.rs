@@ -21,6 +21,7 @@ pub mod memberships;
 pub mod memory;
 mod queues;
 pub mod record;
+pub mod redis;
 
 pub use queues::{Due, QueueError, Queues};
 

@@ -1,0 +1,30 @@
+//! Many nodes as one broker, through Redis.
+
+mod control;
+mod cursors;
+mod custody;
+mod history;
+mod hub;
+mod interest;
+mod journal;
+mod keys;
+mod link;
+mod listener;
+mod logs;
+mod memberships;
+mod open;
+mod pages;
+mod presence;
+mod queues;
+mod registry;
+mod relay;
+mod scripts;
+#[cfg(test)]
+#[path = "tests/testing.rs"]
+mod testing;
+mod wire;
+
+pub use hub::{Clock, Random};
+pub use link::{Options, OptionsError, StartError, check};
+pub use open::{NodeOptions, Redis};
+pub use registry::Description;

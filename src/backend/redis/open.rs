@@ -1,0 +1,216 @@
+//! From options to a backend: what one node has of Redis.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::control::{ControlPort, RedisControl};
+use super::cursors::RedisCursors;
+use super::custody::Custody;
+use super::history::{HistoryPort, RedisHistory};
+use super::hub::{Clock, Hub, Random};
+use super::interest::Interest;
+use super::journal::{Ledger, RedisJournal};
+use super::keys::{Keys, PARTITIONS};
+use super::link::{Line, Link, Options, OptionsError, open};
+use super::listener::Listener;
+use super::logs::Logs;
+use super::memberships::RedisMemberships;
+use super::presence::{PresenceOptions, RedisPresence, Scribe};
+use super::queues::{Fenced, QueuesPort, RedisQueues};
+use super::registry::{Description, Pace, Registry};
+use super::relay::RedisRelay;
+use crate::backend::{Backend, Bus};
+use crate::model::{Counter, DestinationRules, Limits};
+
+/// What a node is, beside where its Redis is.
+pub struct NodeOptions {
+    /// The node in identities of messages and in reply addresses.
+    pub node: u64,
+    /// What a room's topic begins with.
+    pub topic_prefix: Box<str>,
+    /// What follows a room's topic in the name where its events are published; `None`: they are not.
+    pub events: Option<Box<str>>,
+    /// What this node leaves behind when it ends lingers so long, milliseconds.
+    pub linger_ms: u64,
+    /// How it describes itself to operators.
+    pub describe: Description,
+    /// What is kept.
+    pub rules: DestinationRules,
+    /// Every limit.
+    pub limits: Limits,
+    /// The broker's clock.
+    pub clock: Clock,
+    /// Unguessable numbers.
+    pub random: Random,
+}
+
+/// A node's part in Redis.
+#[derive(Debug)]
+pub struct Redis {
+    hub: Arc<Hub>,
+    line: Arc<Line>,
+    interest: Arc<Interest>,
+    history: Arc<RedisHistory>,
+    control: Arc<RedisControl>,
+    presence: Arc<RedisPresence>,
+    registry: Arc<Registry>,
+    /// The node is to end.
+    closing: Notify,
+    queues: Arc<RedisQueues>,
+}
+
+impl Redis {
+    /// A backend on Redis, and the future that works for it: until it runs, nothing comes or goes.
+    ///
+    /// # Errors
+    /// The certificates cannot be read.
+    pub fn open(
+        options: &Options,
+        node: NodeOptions,
+    ) -> Result<(Arc<Self>, Backend, impl Future<Output = ()> + Send + use<>), OptionsError> {
+        let NodeOptions { node, topic_prefix, events, linger_ms, describe, rules, limits, clock, random } =
+            node;
+        let hub = Arc::new(Hub::new(Keys::new(options.key_prefix()), &topic_prefix, clock, random));
+        let interest = Arc::new(Interest::new(Arc::clone(&hub)));
+        let logs = Arc::new(Logs::new(Arc::clone(&hub), rules.clone()));
+        let history = RedisHistory::new(Arc::clone(&hub), Arc::clone(&interest), Arc::clone(&logs), rules);
+        let history = Arc::new(history);
+        let control = Arc::new(RedisControl::new(Arc::clone(&hub), node));
+        let ledger = Arc::new(Ledger::new(Arc::clone(&hub)));
+        let queues = Arc::new(RedisQueues::new(Arc::clone(&hub), Arc::clone(&ledger), &limits));
+        let custody = Arc::new(Custody::new(Arc::clone(&hub)));
+        let presence_options = PresenceOptions { user_rooms_max: limits.user_rooms_max, events, linger_ms };
+        let scribe = Arc::new(Scribe::new(Arc::clone(&hub), &presence_options));
+        let presence = Arc::new(RedisPresence::new(
+            Arc::clone(&hub),
+            Arc::clone(&interest),
+            scribe,
+            Arc::clone(&custody),
+            &presence_options,
+        ));
+        custody.register(Arc::new(Arc::clone(&presence)));
+        custody.register(Arc::new(QueuesPort(Arc::clone(&queues))));
+        let fencing = Arc::downgrade(&custody);
+        queues.tell_when_fenced(Fenced(Box::new(move |incarnation| {
+            fencing.upgrade().into_iter().for_each(|custody| custody.fenced(incarnation));
+        })));
+        let registry = Arc::new(Registry::new(Arc::clone(&hub), custody, Pace::default(), describe));
+        let listener = Listener {
+            presence: Arc::clone(&presence),
+            registry: Arc::clone(&registry),
+            hub: Arc::clone(&hub),
+            interest: Arc::clone(&interest),
+            logs: Arc::clone(&logs),
+            history: Arc::clone(&history),
+            control: Arc::clone(&control),
+            queues: Arc::clone(&queues),
+            unknown: Counter::default(),
+            misunderstood: (0..PARTITIONS).map(|_| AtomicU64::new(0)).collect(),
+            patterns_know: AtomicBool::new(false),
+        };
+        let (line, driver) = open(options, Arc::new(listener))?;
+        line.listen(hub.keys.replies(node), None);
+        line.listen(hub.keys.control(), None);
+        hub.connect(Arc::clone(&line) as Arc<dyn Link>);
+        let redis = Arc::new(Self {
+            hub: Arc::clone(&hub),
+            line,
+            interest: Arc::clone(&interest),
+            history: Arc::clone(&history),
+            control: Arc::clone(&control),
+            presence: Arc::clone(&presence),
+            registry,
+            closing: Notify::new(),
+            queues: Arc::clone(&queues),
+        });
+        let backend = Backend {
+            presence,
+            cursors: Arc::new(RedisCursors::new(Arc::clone(&hub), &limits)),
+            memberships: Arc::new(RedisMemberships::new(Arc::clone(&hub), &limits)),
+            queues: Arc::new(QueuesPort(queues)),
+            journal: Arc::new(RedisJournal(ledger)),
+            known_keys: Vec::new(),
+            bus: Box::new(move |sink| {
+                hub.serve(sink);
+                let relay = Arc::new(RedisRelay::new(hub, interest, logs));
+                Bus {
+                    relay,
+                    history: Arc::new(HistoryPort(history)),
+                    control: Arc::new(ControlPort(control)),
+                }
+            }),
+        };
+        let worker = Arc::clone(&redis);
+        let run = async move {
+            tokio::select! {
+                () = driver => {}
+                () = Arc::clone(&worker).look_after() => {}
+                _ = Arc::clone(&worker.presence).run() => {}
+                _ = Arc::clone(&worker.registry).run() => {}
+                _ = worker.end() => {}
+            }
+        };
+        Ok((redis, backend, run))
+    }
+
+    /// Ends it: what its clients had here lingers, and what waits is sent, for some seconds at most.
+    pub fn close(&self) {
+        self.closing.notify_one();
+    }
+
+    /// Whether everything that is wanted comes through.
+    ///
+    /// # Errors
+    /// Why not, in words for an operator.
+    pub fn health(&self) -> Result<(), String> {
+        self.line.health()
+    }
+
+    /// All nodes, as they describe themselves; `then` is called once, by the thread that works for Redis.
+    pub fn nodes(&self, then: Box<dyn FnOnce(Option<Vec<String>>) + Send>) {
+        self.registry.list(Box::new(move |nodes| {
+            then(nodes.ok().map(|nodes| nodes.into_iter().map(|(_, description)| description).collect()));
+        }));
+    }
+
+    /// Whether everything that was done in queues is done in Redis.
+    pub fn is_quiet(&self) -> bool {
+        self.queues.is_quiet()
+    }
+
+    /// Channels that this node listens to.
+    pub fn channels(&self) -> usize {
+        self.interest.len()
+    }
+
+    async fn end(&self) -> Infallible {
+        self.closing.notified().await;
+        if self.health().is_ok() {
+            self.registry.retire(&self.presence).await;
+        }
+        self.line.close();
+        std::future::pending().await
+    }
+
+    async fn look_after(self: Arc<Self>) {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        for tick in 0_usize.. {
+            ticks.tick().await;
+            let now = (self.hub.clock)().mono;
+            self.interest.tick(now);
+            self.control.tick(now);
+            if tick % TICKS_A_SECOND == 0 {
+                self.history.compare(tick / TICKS_A_SECOND);
+            }
+        }
+    }
+}
+
+const TICK: Duration = Duration::from_millis(100);
+const TICKS_A_SECOND: usize = 10;
