@@ -4,12 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stompede_protocol::HeartBeat;
+use tokio::runtime::Builder;
 
 use crate::backend::Backend;
 use crate::backend::disk::{Disk, DiskOptions};
 use crate::backend::memory::embedded;
+use crate::backend::redis::{NodeOptions, Options, Redis, check};
 use crate::broker::{Broker, Parts, Settings};
 use crate::features::Rooms;
+use crate::features::rooms::Events;
 use crate::policy::quota::ConnectionLimits;
 use crate::policy::{Connections, Origins, UserRates};
 use crate::routing::directory::WORKERS_MAX;
@@ -17,7 +20,8 @@ use crate::transport::encode::encoders;
 
 use super::callers::{Callers, ProxyHeaders};
 use super::clock::Clock;
-use super::config::{Config, DataSection, Problem};
+use super::config::{Config, DataSection, Problem, Rooms as RoomsSection};
+use super::courier::Courier;
 use super::storekeeper::Storekeeper;
 use super::{ServerError, system};
 
@@ -28,8 +32,30 @@ pub(super) struct Built {
     /// Who may speak for others.
     pub(super) callers: Callers,
     pub(super) workers: usize,
-    /// Where messages are kept on disk. It ends the store in order, whether or not the server ever runs.
-    pub(super) storekeeper: Option<Storekeeper>,
+    pub(super) clock: Clock,
+    pub(super) keeper: Keeper,
+}
+
+/// Who sees to what the broker keeps. Dropped, he ends it in order, whether or not the server ever runs.
+#[derive(Debug)]
+pub(super) enum Keeper {
+    /// It is in memory.
+    Nobody,
+    /// It is on disk.
+    Disk(Storekeeper),
+    /// It is in Redis.
+    Shared(Courier),
+}
+
+impl Keeper {
+    /// What messages are kept in, in a word.
+    pub(super) fn store(&self) -> &'static str {
+        match self {
+            Self::Nobody => "memory",
+            Self::Disk(_) => "disk",
+            Self::Shared(_) => "redis",
+        }
+    }
 }
 
 pub(super) fn build(config: &Config) -> Result<Built, ServerError> {
@@ -68,15 +94,60 @@ pub(super) fn build(config: &Config) -> Result<Built, ServerError> {
         node: random() as u64,
         random: Box::new(random),
     };
-    let (disk, backend) = match open(&config.data, &parts.settings)? {
-        Some((disk, backend)) => (Some(disk), backend),
-        None => (None, embedded(&parts.settings.limits, parts.settings.memory_bytes_max)),
+    let clock = Clock::start();
+    let (backend, keeper) = match config.redis.options().map_err(|problem| fault(&[problem]))? {
+        Some(options) => share(&options, parts.node, &config.rooms, &parts.settings, clock)?,
+        None => keep(&config.data, &parts.settings)?,
     };
     let broker = Arc::new(Broker::new(parts, backend));
-    let every = Duration::from_millis(config.data.interval_ms);
-    let storekeeper = disk.map(|disk| Storekeeper::start(disk, every)).transpose();
-    let storekeeper = storekeeper.map_err(system("start the threads of the store"))?;
-    Ok(Built { broker, origins: policy.origins, callers, workers, storekeeper })
+    Ok(Built { broker, clock, origins: policy.origins, callers, workers, keeper })
+}
+
+/// Everything in Redis, shared with other instances.
+fn share(
+    options: &Options,
+    node: u64,
+    rooms: &RoomsSection,
+    settings: &Settings,
+    clock: Clock,
+) -> Result<(Backend, Keeper), ServerError> {
+    let name = settings.server_name.clone();
+    let node = NodeOptions {
+        node,
+        topic_prefix: rooms.topic_prefix.as_str().into(),
+        events: match rooms.events {
+            Events::Topic => Some("".into()),
+            Events::Separate => Some("/events".into()),
+            Events::Off => None,
+        },
+        linger_ms: rooms.linger_ms,
+        describe: Arc::new(move || describe(&name)),
+        rules: settings.rules.clone(),
+        limits: settings.limits.clone(),
+        clock: Arc::new(move || clock.now()),
+        random: Arc::new(random),
+    };
+    let asking = Builder::new_current_thread().enable_all().build().map_err(system("ask Redis"))?;
+    asking.block_on(check(options))?;
+    let opened = Redis::open(options, node);
+    let (redis, backend, work) = opened.map_err(|error| ServerError::Config(error.to_string()))?;
+    let courier = Courier::start(redis, work).map_err(system("start the thread for Redis"))?;
+    Ok((backend, Keeper::Shared(courier)))
+}
+
+/// How a node is listed for operators.
+fn describe(name: &str) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    serde_json::json!({ "name": name, "version": version, "pid": std::process::id() }).to_string()
+}
+
+/// Everything in this process, and on its disk if there is a data directory.
+fn keep(data: &DataSection, settings: &Settings) -> Result<(Backend, Keeper), ServerError> {
+    let Some((disk, backend)) = open(data, settings)? else {
+        return Ok((embedded(&settings.limits, settings.memory_bytes_max), Keeper::Nobody));
+    };
+    let storekeeper = Storekeeper::start(disk, Duration::from_millis(data.interval_ms));
+    Ok((backend, Keeper::Disk(storekeeper.map_err(system("start the threads of the store"))?)))
 }
 
 /// The store in the data directory, if there is to be one.

@@ -9,6 +9,7 @@ pub mod cli;
 mod clock;
 pub mod config;
 mod connection;
+mod courier;
 mod doorman;
 mod embed;
 mod faces;
@@ -56,6 +57,9 @@ pub enum ServerError {
     /// The data directory cannot be opened.
     #[error("cannot open the data directory: {0}")]
     Data(#[from] crate::backend::disk::OpenError),
+    /// Redis is there and cannot be used.
+    #[error("cannot use Redis: {0}")]
+    Redis(#[from] crate::backend::redis::StartError),
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] tls::TlsError),

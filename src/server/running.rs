@@ -18,8 +18,7 @@ use crate::broker::Broker;
 
 use super::acceptor::{BindError, Door, Face, Listener};
 use super::api::Api;
-use super::build::{Built, build};
-use super::clock::Clock;
+use super::build::{Built, Keeper, build};
 use super::config::{Config, Tls};
 use super::doorman::Doorman;
 use super::embed::{HASHES_MAX, PoolHost};
@@ -62,7 +61,7 @@ pub struct Running {
     closing: watch::Sender<bool>,
     listening: JoinSet<()>,
     /// The last to go: until then what the others do may be written.
-    storekeeper: Option<Storekeeper>,
+    keeper: Keeper,
 }
 
 impl Server {
@@ -102,14 +101,13 @@ impl Server {
     /// A port is taken, a certificate is not usable, or the system gives no threads.
     pub fn start(self) -> Result<Running, ServerError> {
         let Self { config, built, extras } = self;
-        let Built { broker, origins, callers, workers, storekeeper } = built;
+        let Built { broker, clock, origins, callers, workers, keeper } = built;
         let callers = Arc::new(callers);
         let http_tls = certificate(&config.tls, Face::Http)?;
         let stomp_tls = certificate(&config.tls, Face::Stomp)?;
         let listeners = bind(&config, http_tls.is_some())?;
         let api = Api::start().map_err(system("start the API threads"))?;
-        let store = if storekeeper.is_some() { "disk" } else { "memory" };
-        let status = Arc::new(BrokerStatus::new(Arc::clone(&broker), store));
+        let status = Arc::new(BrokerStatus::new(Arc::clone(&broker), keeper.store()));
         let asked: Arc<dyn Status> = Arc::<BrokerStatus>::clone(&status);
         let faces = Faces {
             stomp: Template::parse(STOMP_PATH).map_err(|error| ServerError::Config(error.to_string()))?,
@@ -119,7 +117,7 @@ impl Server {
             callers: Arc::clone(&callers),
             router: router(asked, Router::new()),
         };
-        let pool = Pool::start(workers, &broker, Clock::start(), api.handle(), &faces);
+        let pool = Pool::start(workers, &broker, clock, api.handle(), &faces);
         let pool = Arc::new(pool.map_err(system("start the workers"))?);
         let hashes = Arc::new(Semaphore::new(HASHES_MAX));
         let host = PoolHost { pool: Arc::downgrade(&pool), api: api.handle().clone(), hashes };
@@ -141,7 +139,7 @@ impl Server {
         tracing::info!(
             http = %ports.http, stomp = %ports.stomp, stomp_tls = ?ports.stomp_tls, workers, data, "listening"
         );
-        Ok(Running { config, api, status, broker, pool, ports, closing, listening, storekeeper })
+        Ok(Running { config, api, status, broker, pool, ports, closing, listening, keeper })
     }
 }
 
@@ -178,7 +176,7 @@ impl Running {
     /// # Errors
     /// The system lets us listen to no signals.
     pub fn wait(self, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
-        let Self { config, api, status, broker, pool, closing, mut listening, storekeeper, .. } = self;
+        let Self { config, api, status, broker, pool, closing, mut listening, keeper, .. } = self;
         let entered = api.handle().enter();
         let mut signals = Signals::listen()?;
         let asked_by = api.handle().block_on(signals.received(shutdown));
@@ -213,10 +211,14 @@ impl Running {
         if let Some(pool) = Arc::into_inner(pool).filter(|_| ended) {
             pool.join();
         }
-        if let Some(storekeeper) = storekeeper {
-            let deadline = Duration::from_millis(config.shutdown.deadline_ms);
-            let patience = if ended { deadline.max(PATIENCE) } else { PATIENCE };
-            api.handle().block_on(put_away(storekeeper, patience, &mut signals));
+        match keeper {
+            Keeper::Nobody => {}
+            Keeper::Disk(storekeeper) => {
+                let deadline = Duration::from_millis(config.shutdown.deadline_ms);
+                let patience = if ended { deadline.max(PATIENCE) } else { PATIENCE };
+                api.handle().block_on(put_away(storekeeper, patience, &mut signals));
+            }
+            Keeper::Shared(courier) => drop(courier),
         }
         Ok(())
     }

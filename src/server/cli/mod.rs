@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod admin;
 mod check;
 mod client;
 mod hash;
@@ -48,6 +49,8 @@ enum Command {
     Hash(hash::HashArguments),
     /// Publish one message
     Pub(publish::PublishArguments),
+    /// Who is there, on all instances, and that somebody goes
+    Admin(admin::AdminArguments),
     /// Print the messages of a destination
     Sub(subscribe::SubscribeArguments),
 }
@@ -82,6 +85,7 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::check(&arguments),
         Command::Hash(arguments) => hash::hash(&arguments),
         Command::Pub(arguments) => publish::publish(arguments),
+        Command::Admin(arguments) => admin::admin(&arguments),
         Command::Sub(arguments) => subscribe::subscribe(&arguments),
     };
     match done {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{CliError, holder, now_s};
-use crate::policy::{JwtConfig, JwtSigner, PolicyError, TokenOrder};
+use crate::policy::{JwtConfig, JwtSigner, PolicyError, Secret, TokenOrder};
 use crate::server::config::{Config, Loaded, LogFormat, LogLevel, parse_address};
 use crate::server::{Ports, Server, ServerError, telemetry};
 
@@ -53,6 +53,9 @@ pub(super) struct ServeArguments {
     /// Directory in which messages outlive the process
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Redis over which several instances act as one broker, such as redis://127.0.0.1:6379
+    #[arg(long, value_name = "URL")]
+    redis: Option<String>,
     /// Open a damaged data directory with what is left of it
     #[arg(long)]
     accept_loss: bool,
@@ -78,6 +81,7 @@ impl ServeArguments {
         config.tls.key = self.tls_key.or(config.tls.key.take());
         config.data.dir = self.data.or(config.data.dir.take());
         config.data.accept_loss = self.accept_loss;
+        config.redis.url = self.redis.as_deref().map(Secret::new).or(config.redis.url.take());
         config.tls.self_signed |= self.tls_self_signed;
         config.allow_insecure |= self.allow_insecure;
     }

@@ -16,6 +16,7 @@ impl Config {
         self.check_limits(&mut problems);
         self.check_times(&mut problems);
         self.check_data(&mut problems);
+        self.check_redis(&mut problems);
         problems.extend(self.policy().err().unwrap_or_default());
         problems.extend(self.destination_rules().err().unwrap_or_default());
         problems
@@ -150,6 +151,17 @@ impl Config {
             let fault = format!("{} must be at least {DATA_BYTES_MIN}", data.bytes_max);
             problems.push(Problem::new("data.bytes_max", fault));
         }
+    }
+}
+
+impl Config {
+    fn check_redis(&self, problems: &mut Vec<Problem>) {
+        problems.extend(self.redis.options().err());
+        if self.redis.url.is_some() && self.data.dir.is_some() {
+            let fault = "with redis.url everything is kept in Redis: leave out one of the two";
+            problems.push(Problem::new("data.dir", fault));
+        }
+        problems.extend(self.redis.ca_file.as_deref().and_then(|path| unreadable("redis.ca_file", path)));
     }
 }
 

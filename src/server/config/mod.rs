@@ -15,6 +15,7 @@ mod check;
 mod error;
 mod load;
 mod memory;
+mod redis_section;
 mod sections;
 mod size;
 mod source;
@@ -23,6 +24,7 @@ pub use build::Policy;
 pub use error::{ConfigError, Problem};
 pub use load::Loaded;
 pub use memory::MemoryMax;
+pub use redis_section::RedisSection;
 pub use sections::{
     AccessSection, DataSection, DestinationSection, HeartBeat, Log, LogFormat, LogLevel, Memory,
     OriginsSection, Rooms, Server, Shutdown, Tls, WebSocketSection,
@@ -74,6 +76,8 @@ pub struct Config {
     pub memory: Memory,
     /// `[data]`
     pub data: DataSection,
+    /// `[redis]`
+    pub redis: RedisSection,
     /// `[heart_beat]`
     pub heart_beat: HeartBeat,
     /// `[[destination]]`
@@ -109,6 +113,7 @@ impl Default for Config {
             websocket: WebSocketSection::default(),
             memory: Memory::default(),
             data: DataSection::default(),
+            redis: RedisSection::default(),
             heart_beat: HeartBeat::default(),
             destination: Vec::new(),
             rooms: Rooms::default(),

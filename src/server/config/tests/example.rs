@@ -114,6 +114,15 @@ fn everything() -> Config {
         websocket: WebSocketSection::default(),
         memory: Memory::default(),
         data: DataSection { dir: Some("d".into()), ..DataSection::default() },
+        redis: RedisSection {
+            url: Some(Secret::new("u")),
+            username: Some("n".into()),
+            password: Some(Secret::new("p")),
+            sentinel_username: Some("n".into()),
+            sentinel_password: Some(Secret::new("p")),
+            ca_file: Some("c".into()),
+            ..RedisSection::default()
+        },
         heart_beat: HeartBeat::default(),
         destination: vec![DestinationSection {
             pattern: String::new(),
