@@ -6,5 +6,6 @@ mod history;
 mod memberships;
 mod memory;
 mod queues;
+mod redis;
 mod sink;
 mod subject;

@@ -59,6 +59,21 @@ export class Broker {
     return code ?? killedBy;
   }
 
+  /** Stops it where it stands, its sockets open. */
+  freeze() {
+    this.#child.kill('SIGSTOP');
+  }
+
+  /** Lets it go on. */
+  thaw() {
+    this.#child.kill('SIGCONT');
+  }
+
+  /** The latest of what it has logged. */
+  get log() {
+    return this.#log;
+  }
+
   /** Comes back on the ports it had. */
   async again() {
     const [http, stomp] = [this.ports.http, this.ports.stomp].map((address) => Number(address.split(':').at(-1)));
@@ -67,6 +82,7 @@ export class Broker {
 
   /** Ends the broker and cleans up after it. */
   async stop() {
+    this.thaw();
     await this.end('SIGTERM');
     await rm(this.#folder, { recursive: true, force: true });
   }
