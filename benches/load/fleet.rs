@@ -27,6 +27,8 @@ pub(crate) struct Fleet {
     streams: Vec<(usize, Publication)>,
     receivers: Vec<u64>,
     patience: Duration,
+    /// Their CPU time is added to the server's.
+    also_pid: Vec<u32>,
 }
 
 /// A stretch of a run.
@@ -83,7 +85,7 @@ impl Fleet {
             engines.push((sender, waker, thread::spawn(move || engine.work())));
         }
         let patience = Duration::from_secs_f64(options.patience);
-        Ok(Self { run, engines, lasting, streams, receivers, patience })
+        Ok(Self { run, engines, lasting, streams, receivers, patience, also_pid: options.also_pid.clone() })
     }
 
     pub(crate) fn tell(&self, command: Command) -> io::Result<()> {
@@ -142,7 +144,8 @@ impl Fleet {
 
     pub(crate) fn mark(&self, pid: Option<u32>) -> Mark {
         let delivered = self.run.received.load(Relaxed);
-        let (server_cpu, load_cpu) = (pid.and_then(Cpu::of), Cpu::of(std::process::id()));
+        let (server_cpu, load_cpu) =
+            (Cpu::of_all(pid.into_iter().chain(self.also_pid.iter().copied())), Cpu::of(std::process::id()));
         Mark { at: Instant::now(), delivered, pid, server_cpu, load_cpu }
     }
 

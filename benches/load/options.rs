@@ -14,12 +14,15 @@ use clap::{Parser, ValueEnum};
 pub(crate) struct Options {
     /// What to do
     pub(crate) scenario: Scenario,
-    /// Server: ws://HOST:PORT/PATH or tcp://HOST:PORT
+    /// Server: ws://HOST:PORT/PATH or tcp://HOST:PORT; of several, with commas between, clients take one after the other
     #[arg(long, default_value = "ws://127.0.0.1:8080/ws")]
     pub(crate) url: String,
     /// Process whose CPU time and memory are reported
     #[arg(long)]
     pub(crate) pid: Option<u32>,
+    /// Further processes whose CPU time is added
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) also_pid: Vec<u32>,
     /// Prints one line of JSON instead of text
     #[arg(long)]
     pub(crate) json: bool,

@@ -29,6 +29,16 @@ impl Cpu {
         Some(Self { total, threads: threads.collect() })
     }
 
+    /// Of all these processes.
+    pub(crate) fn of_all(pids: impl IntoIterator<Item = u32>) -> Option<Self> {
+        pids.into_iter().map(Self::of).reduce(|all, one| {
+            let (mut all, one) = (all?, one?);
+            all.total += one.total;
+            all.threads.extend(one.threads);
+            Some(all)
+        })?
+    }
+
     /// As exactly as is known: by nanoseconds, unless threads have come or gone.
     pub(crate) fn since(&self, start: &Self) -> Duration {
         if self.threads.is_empty() || !self.threads.keys().eq(start.threads.keys()) {

@@ -12,13 +12,29 @@ use crate::wire::Wire;
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
     pub(crate) wire: Wire,
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
     host: String,
     path: String,
 }
 
 impl Target {
-    pub(crate) fn of_url(url: &str) -> io::Result<Self> {
+    /// The servers of these URLs, which differ in host and port alone.
+    pub(crate) fn of_url(urls: &str) -> io::Result<Self> {
+        let mut targets = urls.split(',').map(Self::of_one);
+        let mut first = targets.next().ok_or_else(|| io::Error::other("no URL"))??;
+        for target in targets {
+            let Self { wire, addresses, path, .. } = target?;
+            if wire != first.wire || path != first.path {
+                return Err(io::Error::other(
+                    "several servers are spoken to in the same way, at the same path",
+                ));
+            }
+            first.addresses.extend(addresses);
+        }
+        Ok(first)
+    }
+
+    fn of_one(url: &str) -> io::Result<Self> {
         let (wire, rest) = match (url.strip_prefix("ws://"), url.strip_prefix("tcp://")) {
             (Some(rest), _) => (Wire::WebSocket, rest),
             (_, Some(rest)) => (Wire::Tcp, rest),
@@ -27,7 +43,7 @@ impl Target {
         let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
         let address = host.to_socket_addrs()?.find(SocketAddr::is_ipv4);
         let address = address.ok_or_else(|| io::Error::other(format!("no address of {host}")))?;
-        Ok(Self { wire, address, host: host.to_owned(), path: format!("/{path}") })
+        Ok(Self { wire, addresses: vec![address], host: host.to_owned(), path: format!("/{path}") })
     }
 
     /// Begins to connect the client of this number, which is cut by a reset: a port that rests in TIME-WAIT makes each
@@ -40,11 +56,12 @@ impl Target {
         if let Some(bytes) = receive_buffer {
             socket.set_recv_buffer_size(bytes)?;
         }
-        if self.address.ip().is_loopback() && number >= PORTS {
+        let address = self.addresses[number % self.addresses.len()];
+        if address.ip().is_loopback() && number >= PORTS {
             let [_, _, high, low] = ((number / PORTS + 1) as u32).to_be_bytes();
             socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, high, low), 0)).into())?;
         }
-        match socket.connect(&self.address.into()) {
+        match socket.connect(&address.into()) {
             // EINPROGRESS
             Err(error) if error.raw_os_error() != Some(115) => Err(error),
             _ => Ok(socket.into()),

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 
+import cluster
 import kept
 import peers
 import scenarios
@@ -93,6 +94,12 @@ class House:
             case "broker-always" | "broker-interval":
                 data = f'[data]\ndir = "{self.disk / name}"\nfsync = "{name.removeprefix("broker-")}"'
                 return servers.broker(paths, folder, name, 1, data=data)
+            case "redis":
+                return servers.redis(folder)
+            case "shared" | "shared-2":
+                return servers.broker(paths, folder, name, 1, data=f'[redis]\nurl = "{self.server("redis").url}"')
+            case "cluster":
+                return cluster.of_two(self.server("shared"), self.server("shared-2"))
             case "disk":
                 return servers.disk(self.disk)
             case "broker-rs256" | "broker-es256":
@@ -113,7 +120,7 @@ class House:
 def against_targets(house, options):
     """Broker against floor; gives the table's rows, what was not clean, and how many targets are missed."""
     rows, unclean, unmet, best = [table.HEAD], [], 0, {}
-    for work in itertools.chain(scenarios.works(scenarios.rates(house, options.only)), kept.works()):
+    for work in itertools.chain(scenarios.works(scenarios.rates(house, options.only)), kept.works(), cluster.works()):
         results = take_turns(house, work, options, unclean)
         for line in work.lines if results else []:
             text, met = table.row(line, results)

@@ -3,6 +3,7 @@
 import json
 import pathlib
 import shutil
+import socket
 import subprocess
 import time
 from dataclasses import dataclass, field
@@ -83,6 +84,20 @@ def broker(paths, folder, name, workers, jwt=f'secret = "{SECRET}"', sign=("--jw
         process, where = start(name, command, ports, log)
     url, tcp = f"ws://{where['http']}/ws", f"tcp://{where['stomp']}"
     return Server(name, url, process.pid, list(sign), {}, tcp, process)
+
+
+def redis(folder):
+    """A Redis of our own that keeps nothing on disk; its URL is for brokers."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    try:
+        with open(folder / "redis.log", "w") as log:
+            process = subprocess.Popen([*command, "--dir", str(folder)], stdout=log, stderr=log)
+    except FileNotFoundError:
+        raise SystemExit("the benches of several instances need redis-server: install it, or leave them out with --only") from None
+    return Server("redis", f"redis://127.0.0.1:{port}", process.pid, process=process)
 
 
 def disk(folder):
