@@ -192,7 +192,8 @@ impl Logs {
         let now = (self.hub.clock)().mono;
         let mut shard = self.shard(destination).lock();
         let Some(log) = shard.get_mut(destination) else { return };
-        let at = *log.at.get_or_insert(end);
+        // Who has heard nothing yet may have that end on its way by the bus: it must not be taken for something old.
+        let Some(at) = log.at else { return };
         if log.expected.is_none() {
             // Where numbers began anew it is read at the next turn, whatever they are.
             log.expected = match at.epoch == end.epoch {
