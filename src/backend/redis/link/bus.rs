@@ -251,7 +251,10 @@ impl<'a> Bus<'a> {
         }
         if !self.is_ready {
             self.is_ready = true;
-            self.line.with_server(self.server, |known| known.bus.trouble = None);
+            self.line.with_server(self.server, |known| {
+                known.bus.trouble = None;
+                known.commands.wake();
+            });
             self.line.stirred.notify_one();
         }
         let missed = std::mem::take(&mut self.partitions);

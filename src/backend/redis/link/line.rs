@@ -105,7 +105,10 @@ impl Line {
             return Err(Cut(why));
         }
         known.commands.waker = Some(cx.waker().clone());
-        lanes.take(server, room, into);
+        // What is published before our own channels are confirmed could not be heard here.
+        if known.bus.trouble.is_none() || !known.is_owner {
+            lanes.take(server, room, into);
+        }
         Ok(())
     }
 
