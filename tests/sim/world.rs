@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Wake, Waker};
 
+use stompede::backend::Backend;
 use stompede::backend::disk::{Disk, DiskOptions, Fsync};
 use stompede::backend::memory::embedded;
 use stompede::broker::{Broker, Call, CallAnswer, Census, Link, Now, Parts, Settings, Shard, Shown};
@@ -56,6 +57,14 @@ pub(crate) struct Setup {
     pub(crate) fault: Option<Fault>,
     /// SUBSCRIBE to a room marks as read what is there.
     pub(crate) marks_read: bool,
+    /// One of several; else it is alone.
+    pub(crate) node: Option<Node>,
+}
+
+/// What one of several brokers has of its own.
+pub(crate) struct Node {
+    pub(crate) number: u64,
+    pub(crate) backend: Backend,
 }
 
 /// Who comes, and how.
@@ -165,6 +174,7 @@ impl World {
             disk_bytes_max: u64::MAX,
             fault: None,
             marks_read: false,
+            node: None,
         };
         change(&mut setup);
         Self { core: Rc::new(RefCell::new(Core::new(setup))) }
@@ -246,6 +256,11 @@ impl World {
             core.passes(step);
             core.settle();
         }
+    }
+
+    /// Time passes for the shards and the clients.
+    pub(crate) fn passes(&self, ms: u64) {
+        self.core.borrow_mut().passes(ms);
     }
 
     /// Nothing happens but by [`World::steps`], until [`World::goes_on`] is told to all.
@@ -359,14 +374,16 @@ impl Core {
             per_user: setup.limits.user_connections_max,
         });
         let fails_at = setup.random_fails_at;
-        let seed = AtomicU64::new(1);
+        let number = setup.node.as_ref().map_or(0xbeef, |node| node.number);
+        let seed = AtomicU64::new(1 + (number - 0xbeef) * 1_000_000);
         let random = move || {
             let turn = seed.fetch_add(1, Ordering::Relaxed);
             assert!(turn != fails_at, "a fault on purpose");
             u128::from(mixed(turn)) << 64 | 7
         };
-        let (disk, mut backend) = match &setup.disk {
-            Some(dir) => {
+        let (disk, mut backend) = match (&setup.disk, setup.node) {
+            (_, Some(node)) => (None, node.backend),
+            (Some(dir), None) => {
                 let options = DiskOptions {
                     dir: dir.path().to_owned(),
                     fsync: Fsync::Interval,
@@ -380,7 +397,7 @@ impl Core {
                 let (disk, backend) = opened.expect("it opens");
                 (Some(disk), backend)
             }
-            None => (None, embedded(&setup.limits, setup.memory_bytes_max)),
+            (None, None) => (None, embedded(&setup.limits, setup.memory_bytes_max)),
         };
         if let Some(fault) = setup.fault {
             backend.bus = FaultySink::in_front_of(backend.bus, fault);
@@ -412,7 +429,7 @@ impl Core {
             user_rates: UserRates::new(),
             encoders: encoders(),
             workers: setup.shards,
-            node: 0xbeef,
+            node: number,
             random: Box::new(random),
         };
         let broker = Arc::new(Broker::new(parts, backend));
@@ -535,7 +552,7 @@ enum Turn {
     Read,
 }
 
-fn both(ms: u64) -> Now {
+pub(crate) fn both(ms: u64) -> Now {
     Now { mono: Millis(ms), wall_ms: EPOCH_MS + ms }
 }
 

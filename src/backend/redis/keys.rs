@@ -24,7 +24,7 @@ pub(super) const PARTITIONS: usize = 256;
 
 /// One of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Partition(pub(super) u8);
+pub struct Partition(pub(super) u8);
 
 impl Partition {
     /// All of them.
@@ -64,11 +64,11 @@ impl fmt::Display for Partition {
 
 /// A channel of Redis.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Channel {
+pub struct Channel {
     /// Its partition.
-    pub(super) partition: Partition,
+    pub partition: Partition,
     /// Its whole name.
-    pub(super) name: Arc<str>,
+    pub name: Arc<str>,
 }
 
 /// What belongs to a work queue.

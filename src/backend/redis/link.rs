@@ -24,8 +24,6 @@ use std::fmt::{self, Debug};
 use bytes::Bytes;
 use redis::Value;
 
-use super::keys::{Channel, Partition};
-use super::scripts::Script;
 use crate::model::{Full, WorkerId};
 
 mod bus;
@@ -53,11 +51,15 @@ mod tls;
 
 pub use check::{StartError, check};
 pub(super) use driver::open;
+#[cfg(test)]
 pub(super) use line::Line;
 pub use options::{Options, OptionsError};
 
-/// The way to Redis.
-pub(super) trait Link: Send + Sync + Debug {
+pub use super::keys::{Channel, Partition};
+pub use super::scripts::Script;
+
+/// The way to Redis. [`Redis::open`](super::Redis::open) makes one that dials, [`Redis::on`](super::Redis::on) takes any other.
+pub trait Link: Send + Sync + Debug {
     /// Sends an order behind everything that was given before for the same partition. While Redis cannot be reached it
     /// waits, [`HOLD_MS`] at most.
     ///
@@ -85,12 +87,15 @@ pub(super) trait Link: Send + Sync + Debug {
     /// Why it is not, in words for an operator.
     fn health(&self) -> Result<(), String>;
 
+    /// No order is taken any more; what waits is sent, for a second at most.
+    fn close(&self);
+
     /// Whether partitions lie on several servers, so that what has no partition lies apart from them.
     fn is_clustered(&self) -> bool;
 }
 
 /// Whoever hears what is published. Called by one thread, never at once by two for one partition, and must not block.
-pub(super) trait Ears: Send + Sync + Debug {
+pub trait Ears: Send + Sync + Debug {
     /// A message of a channel, in the order in which Redis has published them.
     ///
     /// # Errors
@@ -111,27 +116,27 @@ pub(super) trait Ears: Send + Sync + Debug {
 }
 
 /// A script to be run.
-pub(super) struct Order {
+pub struct Order {
     /// Where its keys lie.
-    pub(super) partition: Partition,
+    pub partition: Partition,
     /// What is to be done.
-    pub(super) script: &'static Script,
+    pub script: &'static Script,
     /// `KEYS`, all of the partition, and keys alone: a channel goes into `args`. While a slot of a cluster is on the move, an
     /// order with several keys waits until all of them have arrived, and one that does not exist arrives last. An order without
     /// keys is done by the owner of the partition, where its channels are heard.
-    pub(super) keys: Vec<String>,
+    pub keys: Vec<String>,
     /// `ARGV` after the first, which is the link's own: the replication id of the server that it dialled, as that server has
     /// told it, by which a script knows whether the primary is still the one that acknowledged what came before.
-    pub(super) args: Vec<Bytes>,
+    pub args: Vec<Bytes>,
     /// What to do where nobody knows whether it was done.
-    pub(super) doubt: Doubt,
+    pub doubt: Doubt,
     /// Hears how it ended. Called exactly once, by a thread of the link, and must not block.
-    pub(super) then: Then,
+    pub then: Then,
 }
 
 /// What becomes of an order that was sent and whose connection was lost before the reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Doubt {
+pub enum Doubt {
     /// It is sent again, in its place: twice is as good as once.
     Repeat,
     /// It is not: [`Fault::Unknown`].
@@ -139,14 +144,14 @@ pub(super) enum Doubt {
 }
 
 /// Called with the reply.
-pub(super) type Then = Box<dyn FnOnce(Result<Value, Fault>) + Send>;
+pub type Then = Box<dyn FnOnce(Result<Value, Fault>) + Send>;
 
 /// Called when a channel is confirmed.
-pub(super) type Heard = Box<dyn FnOnce(Result<(), Fault>) + Send>;
+pub type Heard = Box<dyn FnOnce(Result<(), Fault>) + Send>;
 
 /// Why there is no reply.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Fault {
+pub enum Fault {
     /// It was not done, and will not be: Redis could not be reached for long, or a slot was on the move and a later order about
     /// the same keys was done first.
     #[error("Redis cannot be reached")]
@@ -188,10 +193,10 @@ impl Debug for Order {
 }
 
 /// An order, or a channel to be confirmed, waits so long for Redis, milliseconds.
-pub(super) const HOLD_MS: u64 = 10_000;
+pub const HOLD_MS: u64 = 10_000;
 
 /// A full inbox keeps a connection from being read so long, milliseconds.
-pub(super) const FULL_MS_MAX: u64 = 1_000;
+pub const FULL_MS_MAX: u64 = 1_000;
 
 /// Orders that may wait or be on their way.
 pub(super) const ORDERS_MAX: usize = 16_384;

@@ -6,7 +6,6 @@
 //! jumps, or that stands in Redis and does not come, is filled from what is kept; what is not kept any more is told.
 
 use std::collections::HashMap;
-use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,6 +14,7 @@ use parking_lot::Mutex;
 use stompede_protocol::Millis;
 
 use super::hub::Hub;
+use super::keys::Partition;
 use crate::backend::{Inbound, record};
 use crate::model::{Answer, Destination, DestinationRules, Full, Page, Position, Ticket};
 
@@ -28,7 +28,6 @@ pub(super) struct Logs {
     hub: Arc<Hub>,
     rules: DestinationRules,
     shards: Box<[Mutex<Shard>]>,
-    hasher: RandomState,
 }
 
 type Shard = HashMap<Destination, Log, RandomState>;
@@ -45,7 +44,7 @@ pub(super) enum Step {
 impl Logs {
     pub(super) fn new(hub: Arc<Hub>, rules: DestinationRules) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Self { hub, rules, shards, hasher: RandomState::default() }
+        Self { hub, rules, shards }
     }
 
     /// Somebody here wants the destination from now on.
@@ -237,7 +236,8 @@ impl Logs {
     }
 
     fn shard(&self, destination: &Destination) -> &Mutex<Shard> {
-        &self.shards[self.hasher.hash_one(destination) as usize % SHARDS]
+        // By the partition, that it is known when a destination's turn is.
+        &self.shards[usize::from(Partition::of_destination(destination.as_str()).0) % SHARDS]
     }
 }
 

@@ -8,7 +8,7 @@ mod hub;
 mod interest;
 mod journal;
 mod keys;
-mod link;
+pub mod link;
 mod listener;
 mod logs;
 mod memberships;
@@ -26,5 +26,5 @@ mod wire;
 
 pub use hub::{Clock, Random};
 pub use link::{Options, OptionsError, StartError, check};
-pub use open::{NodeOptions, Redis};
+pub use open::{LinkMaker, NodeOptions, Redis};
 pub use registry::Description;

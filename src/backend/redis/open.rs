@@ -16,7 +16,7 @@ use super::hub::{Clock, Hub, Random};
 use super::interest::Interest;
 use super::journal::{Ledger, RedisJournal};
 use super::keys::{Keys, PARTITIONS};
-use super::link::{Line, Link, Options, OptionsError, open};
+use super::link::{Ears, Link, Options, OptionsError, open};
 use super::listener::Listener;
 use super::logs::Logs;
 use super::memberships::RedisMemberships;
@@ -49,11 +49,14 @@ pub struct NodeOptions {
     pub random: Random,
 }
 
+/// Makes the way to Redis, once it is known who hears what is published.
+pub type LinkMaker = Box<dyn FnOnce(Arc<dyn Ears>) -> Arc<dyn Link>>;
+
 /// A node's part in Redis.
 #[derive(Debug)]
 pub struct Redis {
     hub: Arc<Hub>,
-    line: Arc<Line>,
+    link: Arc<dyn Link>,
     interest: Arc<Interest>,
     history: Arc<RedisHistory>,
     control: Arc<RedisControl>,
@@ -73,9 +76,42 @@ impl Redis {
         options: &Options,
         node: NodeOptions,
     ) -> Result<(Arc<Self>, Backend, impl Future<Output = ()> + Send + use<>), OptionsError> {
+        let mut driver = None;
+        let (redis, backend) = Self::build(options.key_prefix(), node, |ears| {
+            let (line, works) = open(options, ears)?;
+            driver = Some(works);
+            Ok(line as Arc<dyn Link>)
+        })?;
+        let worker = Arc::clone(&redis);
+        let run = async move {
+            let Some(driver) = driver else { return };
+            tokio::select! {
+                () = driver => {}
+                () = worker.work() => {}
+            }
+        };
+        Ok((redis, backend, run))
+    }
+
+    /// A backend on a link that somebody else works for; names begin with `prefix`. The future works for what stands on it.
+    pub fn on(
+        prefix: &str,
+        node: NodeOptions,
+        link: LinkMaker,
+    ) -> (Arc<Self>, Backend, impl Future<Output = ()> + Send + use<>) {
+        let Ok((redis, backend)) = Self::build(prefix, node, |ears| Ok::<_, Infallible>(link(ears)));
+        let worker = Arc::clone(&redis);
+        (redis, backend, worker.work())
+    }
+
+    fn build<E>(
+        prefix: &str,
+        node: NodeOptions,
+        link: impl FnOnce(Arc<dyn Ears>) -> Result<Arc<dyn Link>, E>,
+    ) -> Result<(Arc<Self>, Backend), E> {
         let NodeOptions { node, topic_prefix, events, linger_ms, describe, rules, limits, clock, random } =
             node;
-        let hub = Arc::new(Hub::new(Keys::new(options.key_prefix()), &topic_prefix, clock, random));
+        let hub = Arc::new(Hub::new(Keys::new(prefix), &topic_prefix, clock, random));
         let interest = Arc::new(Interest::new(Arc::clone(&hub)));
         let logs = Arc::new(Logs::new(Arc::clone(&hub), rules.clone()));
         let history = RedisHistory::new(Arc::clone(&hub), Arc::clone(&interest), Arc::clone(&logs), rules);
@@ -113,13 +149,13 @@ impl Redis {
             misunderstood: (0..PARTITIONS).map(|_| AtomicU64::new(0)).collect(),
             patterns_know: AtomicBool::new(false),
         };
-        let (line, driver) = open(options, Arc::new(listener))?;
-        line.listen(hub.keys.replies(node), None);
-        line.listen(hub.keys.control(), None);
-        hub.connect(Arc::clone(&line) as Arc<dyn Link>);
+        let link = link(Arc::new(listener))?;
+        link.listen(hub.keys.replies(node), None);
+        link.listen(hub.keys.control(), None);
+        hub.connect(Arc::clone(&link));
         let redis = Arc::new(Self {
             hub: Arc::clone(&hub),
-            line,
+            link,
             interest: Arc::clone(&interest),
             history: Arc::clone(&history),
             control: Arc::clone(&control),
@@ -145,17 +181,7 @@ impl Redis {
                 }
             }),
         };
-        let worker = Arc::clone(&redis);
-        let run = async move {
-            tokio::select! {
-                () = driver => {}
-                () = Arc::clone(&worker).look_after() => {}
-                _ = Arc::clone(&worker.presence).run() => {}
-                _ = Arc::clone(&worker.registry).run() => {}
-                _ = worker.end() => {}
-            }
-        };
-        Ok((redis, backend, run))
+        Ok((redis, backend))
     }
 
     /// Ends it: what its clients had here lingers, and what waits is sent, for some seconds at most.
@@ -168,7 +194,7 @@ impl Redis {
     /// # Errors
     /// Why not, in words for an operator.
     pub fn health(&self) -> Result<(), String> {
-        self.line.health()
+        self.link.health()
     }
 
     /// All nodes, as they describe themselves; `then` is called once, by the thread that works for Redis.
@@ -188,12 +214,23 @@ impl Redis {
         self.interest.len()
     }
 
+    async fn work(self: Arc<Self>) {
+        // In this order, so that who runs it in a time of his own sees it go the same way again.
+        tokio::select! {
+            biased;
+            () = Arc::clone(&self).look_after() => {}
+            _ = Arc::clone(&self.presence).run() => {}
+            _ = Arc::clone(&self.registry).run() => {}
+            _ = self.end() => {}
+        }
+    }
+
     async fn end(&self) -> Infallible {
         self.closing.notified().await;
         if self.health().is_ok() {
             self.registry.retire(&self.presence).await;
         }
-        self.line.close();
+        self.link.close();
         std::future::pending().await
     }
 

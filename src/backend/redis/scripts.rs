@@ -7,11 +7,11 @@ pub(super) mod presence;
 
 /// A script.
 #[derive(Debug)]
-pub(super) struct Script {
+pub struct Script {
     /// The file's name.
-    pub(super) name: &'static str,
+    pub name: &'static str,
     /// Its text.
-    pub(super) text: &'static str,
+    pub text: &'static str,
 }
 
 macro_rules! scripts {

@@ -172,6 +172,10 @@ impl Link for Narrow {
         self.link.unlisten(channel);
     }
 
+    fn close(&self) {
+        self.link.close();
+    }
+
     fn health(&self) -> Result<(), String> {
         self.link.health()
     }

@@ -291,6 +291,10 @@ impl Link for Line {
         state.wake_bus(server);
     }
 
+    fn close(&self) {
+        Self::close(self);
+    }
+
     fn health(&self) -> Result<(), String> {
         let state = self.state.lock();
         if let Some(trouble) = &state.trouble {

@@ -383,6 +383,10 @@ impl Link for Clustered {
         self.0.health()
     }
 
+    fn close(&self) {
+        self.0.close();
+    }
+
     fn is_clustered(&self) -> bool {
         true
     }
