@@ -10,9 +10,11 @@ use parking_lot::Mutex;
 use redis::Value;
 use stompede_protocol::Millis;
 
-use super::hub::{self, Hub};
-use super::link::{Doubt, Fault, Order};
-use super::{scripts, wire};
+use super::hub::Hub;
+use super::keys::Channel;
+use super::link::Fault;
+use super::relay::publication;
+use super::wire;
 use crate::backend::{Control, REPORT_MS_MAX};
 use crate::model::{Answer, Ticket};
 
@@ -120,29 +122,15 @@ impl Control for ControlPort {
 }
 
 /// Publishes on a channel, once at most; `then` hears how many nodes have got it, if that is known.
-fn publish(
-    hub: &Hub,
-    channel: &super::keys::Channel,
-    payload: Bytes,
-    then: Box<dyn FnOnce(Option<usize>) + Send>,
-) {
+fn publish(hub: &Hub, channel: &Channel, payload: Bytes, then: Box<dyn FnOnce(Option<usize>) + Send>) {
     let then = Box::new(move |reply: Result<Value, Fault>| {
         then(match reply {
             Ok(Value::Int(nodes)) => usize::try_from(nodes).ok(),
             _ => None,
         });
     });
-    let args = vec![hub::text(&channel.name), hub::text(&hub.keys.star(channel.partition).name), payload];
-    let order = Order {
-        partition: channel.partition,
-        script: &scripts::PUBLISH,
-        keys: Vec::new(),
-        args,
-        doubt: Doubt::Tell,
-        then,
-    };
     if let Some(link) = hub.link() {
-        link.force(order);
+        link.force(publication(hub, channel, payload, then));
     }
 }
 

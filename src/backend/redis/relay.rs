@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use redis::Value;
 
-use super::hub::Hub;
+use super::hub::{self, Hub};
 use super::interest::{Interest, Ready};
-use super::keys::{self, Partition};
+use super::keys::{self, Channel, Partition};
 use super::link::{Doubt, Fault, Order, Then};
 use super::logs::Logs;
 use super::{scripts, wire};
@@ -29,15 +30,18 @@ impl RedisRelay {
     fn order(&self, message: &Message, then: Then) -> Order {
         let destination = &message.destination;
         let channel = self.hub.keys.channel(destination.as_str());
-        let partition = channel.partition;
-        let star = self.hub.keys.star(partition);
         let payload = wire::published(destination, &record::encode(message));
-        let keys = idempotency_key(&self.hub, partition, message).into_iter().collect();
-        let args =
-            vec![channel.name.as_bytes().to_vec().into(), star.name.as_bytes().to_vec().into(), payload];
-        // Twice would be two messages for those who listen: who sent it is told that nobody knows.
-        Order { partition, script: &scripts::PUBLISH, keys, args, doubt: Doubt::Tell, then }
+        let keys = idempotency_key(&self.hub, channel.partition, message).into_iter().collect();
+        Order { keys, ..publication(&self.hub, &channel, payload, then) }
     }
+}
+
+/// The order to publish `payload` on a channel, and on that of its partition.
+pub(super) fn publication(hub: &Hub, channel: &Channel, payload: Bytes, then: Then) -> Order {
+    let partition = channel.partition;
+    let args = vec![hub::text(&channel.name), hub::text(&hub.keys.star(partition).name), payload];
+    // Twice would be two messages for those who listen: who sent it is told that nobody knows.
+    Order { partition, script: &scripts::PUBLISH, keys: Vec::new(), args, doubt: Doubt::Tell, then }
 }
 
 impl Relay for RedisRelay {
