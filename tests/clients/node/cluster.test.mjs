@@ -297,7 +297,7 @@ test('what waits in a work queue is there for whoever comes, on any instance, in
   // He goes without a word of thanks: what he held comes first, and is known to have been out.
   await bob.drop();
   // His instance has to notice that he is gone before another can have what he held.
-  await until(async () => (await look(carol, queue))[9]?.headers.redelivered === 'true', 'what bob held comes back');
+  await until(async () => (await carol.look(queue))[9]?.headers.redelivered === 'true', 'what bob held comes back');
   const inbox = new Inbox('again');
   carol.client.subscribe(queue, (message) => (inbox.put(message), message.ack()), { ack: 'client-individual' });
   const messages = [];
@@ -305,20 +305,6 @@ test('what waits in a work queue is there for whoever comes, on any instance, in
   assert.deepEqual(messages.map(({ body }) => body), numbered(30));
   assert.deepEqual(messages.map(({ headers }) => headers.redelivered === 'true'), numbered(30).map((_, n) => n < 10));
 });
-
-/** What is in a queue, without taking any of it. */
-async function look(peer, queue) {
-  const shown = new Inbox('a look');
-  const looking = peer.client.subscribe(queue, (message) => shown.put(message), { browser: 'true' });
-  const messages = [];
-  for (;;) {
-    const message = await shown.next();
-    if (message.headers.browser === 'end') break;
-    messages.push(message);
-  }
-  looking.unsubscribe();
-  return messages;
-}
 
 test('an instance dies with what its consumers held: others get it, in order, redelivered', { timeout: 60_000 }, async (t) => {
   const three = await Cluster.start();

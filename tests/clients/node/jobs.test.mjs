@@ -7,7 +7,7 @@ import { Client } from '@stomp/stompjs';
 import WebSocket from 'ws';
 import { Cluster, pause, until } from '../cluster.mjs';
 import { chances } from './company.mjs';
-import { connect, Inbox, unique } from './peer.mjs';
+import { connect, unique } from './peer.mjs';
 
 /** A client that comes back by itself, and does the same at each CONNECTED. */
 function come(t, cluster, login, begin) {
@@ -58,14 +58,7 @@ class Producer {
 /** What is in a queue, and with consumers. */
 async function browsed(t, cluster, queue) {
   const peer = await connect(t, cluster, { login: 'auditor' });
-  const shown = new Inbox('the queue');
-  peer.client.subscribe(queue, (message) => shown.put(message), { browser: 'true' });
-  const bodies = [];
-  for (;;) {
-    const { headers, body } = await shown.next();
-    if (headers.browser === 'end') break;
-    bodies.push(body);
-  }
+  const bodies = (await peer.look(queue)).map(({ body }) => body);
   await peer.leave();
   return bodies;
 }

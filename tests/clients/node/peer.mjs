@@ -138,6 +138,20 @@ export class Peer {
     await within(this.client.deactivate(), 'the end of DISCONNECT');
   }
 
+  /** What is in a work queue, without taking any of it. */
+  async look(queue) {
+    const shown = new Inbox(`a look at ${queue}`);
+    const looking = this.client.subscribe(queue, (message) => shown.put(message), { browser: 'true' });
+    const messages = [];
+    for (;;) {
+      const message = await shown.next();
+      if (message.headers.browser === 'end') break;
+      messages.push(message);
+    }
+    looking.unsubscribe();
+    return messages;
+  }
+
   /** Breaks the connection as a failing network does. */
   async drop() {
     this.client.reconnectDelay = 0;
