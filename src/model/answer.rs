@@ -8,7 +8,8 @@ use super::destination::Destination;
 use super::history::{Page, Place, Position};
 use super::ids::ConnectionId;
 use super::message::Message;
-use super::people::{Members, Membership, MembershipError};
+use super::people::{Members, Membership, MembershipError, People, Person};
+use super::verdict::Judged;
 
 /// Whose answer it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,8 +55,22 @@ pub enum Answer {
     Memberships(Result<Vec<Membership>, StoreError>),
     /// What nodes have done, each in its own words; and how many there are, if some have not answered.
     Reports(Vec<Bytes>, Option<usize>),
+    /// Whether tokens are revoked from now on.
+    Revoked(Result<(), StoreError>),
     /// What is in a queue.
     Browsed(Result<Look, StoreError>),
+    /// Who is online, or belongs to a room.
+    People(Result<People, StoreError>),
+    /// What is known of a user.
+    Person(Result<Person, StoreError>),
+    /// How much is in a queue.
+    Depth(Result<Depth, StoreError>),
+    /// Which queues there are.
+    Queues(Result<Vec<Destination>, StoreError>),
+    /// How many messages of a queue were removed, or put elsewhere.
+    Removed(Result<usize, StoreError>),
+    /// What a backend decides.
+    Judged(Judged),
 }
 
 /// A message in a queue.
@@ -78,6 +93,19 @@ impl Queued {
     }
 }
 
+/// How much is in a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Depth {
+    /// Messages, wherever they are.
+    pub messages: usize,
+    /// Of these, with consumers.
+    pub out: usize,
+    /// Bytes of all, as the store counts them.
+    pub bytes: usize,
+    /// When the oldest was sent, milliseconds since the Unix epoch.
+    pub oldest_ms: Option<u64>,
+}
+
 /// A look at a queue.
 #[derive(Debug, Clone, Default)]
 pub struct Look {
@@ -96,6 +124,8 @@ impl Answer {
             Self::Reports(reports, _) => reports.iter().map(Bytes::len).sum(),
             Self::Members(Ok(members)) => size_of_val::<[_]>(&members.listed),
             Self::Memberships(Ok(memberships)) => size_of_val::<[_]>(memberships),
+            Self::People(Ok(people)) => size_of_val::<[_]>(&people.listed),
+            Self::Queues(Ok(queues)) => size_of_val::<[_]>(queues),
             Self::Browsed(Ok(look)) => look.listed.iter().map(|queued| queued.message.cost_bytes()).sum(),
             _ => 0,
         }

@@ -38,6 +38,12 @@ pub enum CloseReason {
     RateLimited,
     /// Too many connections of one user or address.
     TooManyConnections,
+    /// The idempotency key came with another body before.
+    Conflict,
+    /// What a request names is not there.
+    NotFound,
+    /// The address does not take this method.
+    BadMethod,
     /// The work queue is full.
     QueueFull,
     /// The store is full.
@@ -86,7 +92,7 @@ pub struct Row {
 
 impl CloseReason {
     /// Every reason, in the table's order.
-    pub const ALL: [CloseReason; 24] = {
+    pub const ALL: [CloseReason; 27] = {
         use CloseReason::*;
         [
             BadFrame,
@@ -105,6 +111,9 @@ impl CloseReason {
             TooManyUnacked,
             RateLimited,
             TooManyConnections,
+            Conflict,
+            NotFound,
+            BadMethod,
             QueueFull,
             StoreFull,
             SlowConsumer,
@@ -149,6 +158,9 @@ impl CloseReason {
             TooManyConnections => {
                 row("too-many-connections", "too many connections", 1008, 429, AfterMs(5_000))
             }
+            Conflict => row("conflict", "the idempotency key belongs to another body", 1008, 409, Never),
+            NotFound => row("not-found", "nothing is here", 1008, 404, Never),
+            BadMethod => row("bad-method", "the address does not take this method", 1008, 405, Never),
             QueueFull => row("queue-full", "the queue is full", 1013, 503, AfterMs(1_000)),
             StoreFull => row("store-full", "the store is full", 1013, 503, AfterMs(10_000)),
             SlowConsumer => {

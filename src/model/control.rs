@@ -16,10 +16,18 @@ pub struct Whom {
 pub enum Task {
     /// List sessions, and count them.
     List,
-    /// End sessions, with the reason `kicked`.
-    Kick,
+    /// Count sessions.
+    Count,
+    /// End sessions, with the reason `kicked` and this text.
+    Kick(Option<Box<str>>),
+    /// End sessions whose tokens are revoked.
+    Review,
     /// End subscriptions to this destination, as it was subscribed.
     Unsubscribe(Box<str>),
+    /// Name rooms where somebody is present, the largest first.
+    Rooms,
+    /// Count consumers, queue by queue.
+    Consumers,
 }
 
 /// One session.

@@ -63,6 +63,9 @@ impl fmt::Display for Destination {
 
 const USER_PREFIX: &str = "/user/";
 
+/// What the path of a user's queue begins with that is written as a topic of his.
+const TOPICS: &str = "topic/";
+
 /// What a client wrote in `destination`, told apart by its first segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
@@ -72,7 +75,7 @@ pub enum Address {
     Wildcard(Pattern),
     /// `/queue/<name>`
     Queue(Destination),
-    /// `/user/queue/<path>`: the sender's own.
+    /// `/user/queue/<path>`: the sender's own. `/user/topic/<path>` is `/user/queue/topic/<path>`.
     OwnQueue {
         /// What follows `/user/queue/`.
         path: Box<str>,
@@ -125,7 +128,8 @@ pub fn encode_user(user: &str) -> String {
     user.replace('%', "%25").replace('/', "%2F")
 }
 
-fn decode_user(segment: &str) -> String {
+/// The id of a user as it stands in a destination, as it is.
+pub fn decode_user(segment: &str) -> String {
     segment.replace("%2F", "/").replace("%2f", "/").replace("%25", "%")
 }
 
@@ -142,11 +146,25 @@ fn user(text: &str, rest: &str) -> Result<Address, Refusal> {
             Destination::of_user(&decode_user(first), path)
         }));
     }
-    if first != "queue" {
-        return Err(form());
+    if first == "queue" {
+        no_wildcard(text, tail)?;
+        return Ok(Address::OwnQueue { path: tail.into() });
     }
-    no_wildcard(text, tail)?;
-    Ok(Address::OwnQueue { path: tail.into() })
+    spring(text, first, tail).unwrap_or_else(|| Err(form()))
+}
+
+/// What Spring's user destinations may be besides queues. A topic of a user is one more queue of his, with a path that says so.
+fn spring(text: &str, first: &str, tail: &str) -> Option<Result<Address, Refusal>> {
+    if first == "exchange" || tail.starts_with("exchange/") {
+        let hint = "there are no exchanges here; use /user/queue/<name> or /user/<id>/queue/<name> instead";
+        return Some(Err(bad(text, hint)));
+    }
+    let path = |rest: &str| no_wildcard(text, rest).map(|()| [TOPICS, rest].concat());
+    if first == "topic" {
+        return Some(path(tail).map(|path| Address::OwnQueue { path: path.into() }));
+    }
+    let path = path(tail.strip_prefix(TOPICS)?);
+    Some(path.map(|path| Address::UserQueue(Destination::of_user(&decode_user(first), &path))))
 }
 
 fn plain(text: &str, rest: &str) -> Result<Destination, Refusal> {
@@ -247,6 +265,26 @@ mod tests {
     fn a_user_called_queue_is_still_reachable() {
         let Ok(Address::UserQueue(queue)) = Address::of_send("/user/queue/queue/m") else { panic!() };
         assert_eq!(queue, Destination::of_user("queue", "m"));
+    }
+
+    #[test]
+    fn a_topic_of_a_user_is_a_queue_of_his() {
+        for name in ["/user/topic/a/b", "/user/queue/topic/a/b"] {
+            let Ok(Address::OwnQueue { path }) = Address::of_subscribe(name) else { panic!("{name}") };
+            assert_eq!(&*path, "topic/a/b", "{name}");
+        }
+        for (name, user) in [("/user/alice/topic/m", "alice"), ("/user/a%2Fb/topic/m", "a/b")] {
+            let Ok(Address::UserQueue(queue)) = Address::of_send(name) else { panic!("{name}") };
+            assert_eq!(queue, Destination::of_user(user, "topic/m"), "{name}");
+        }
+        let Ok(Address::UserQueue(queue)) = Address::of_send("/user/topic/queue/m") else { panic!() };
+        assert_eq!(queue, Destination::of_user("topic", "m"), "of a user called topic");
+        for wild in ["/user/topic/*", "/user/alice/topic/**"] {
+            assert!(message(wild).contains("**"), "{wild}");
+        }
+        for name in ["/user/exchange/amq.direct/m", "/user/alice/exchange/amq.direct/m"] {
+            assert!(message(name).contains("/user/queue/<name>"), "{name}");
+        }
     }
 
     #[test]

@@ -26,6 +26,28 @@ pub struct Member {
     pub arrival: u64,
 }
 
+/// Some of many people.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct People {
+    /// Who.
+    pub listed: Vec<Arc<str>>,
+    /// Where the list goes on; opaque, and `None` at its end.
+    pub next: Option<Box<str>>,
+    /// How many there are, listed or not.
+    pub count: usize,
+}
+
+/// What is known of one user.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Person {
+    /// He has a session.
+    pub is_online: bool,
+    /// What he has said of himself.
+    pub status: Option<Arc<str>>,
+    /// Rooms where he is present.
+    pub rooms: Vec<Arc<str>>,
+}
+
 /// A room that somebody belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Membership {

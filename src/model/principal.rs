@@ -7,7 +7,7 @@ use std::sync::Arc;
 pub const USER_BYTES_MAX: usize = 256;
 
 /// What a session may claim to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
     /// Not signed in.
     Anonymous,
@@ -29,8 +29,12 @@ pub struct Principal {
     pub role: Role,
     /// Claims that access rules ask for; others are not kept.
     pub claims: Claims,
-    /// When the identity ends, in seconds since the Unix epoch.
+    /// When the identity ends, in seconds since the Unix epoch. Who came by a token has an end.
     pub expires_s: Option<u64>,
+    /// The token's name (`jti`), by which it can be revoked.
+    pub token_id: Option<Box<str>>,
+    /// When the token was issued (`iat`), in seconds since the Unix epoch.
+    pub issued_s: Option<u64>,
     /// Development mode: may use every destination, whatever the rules say.
     pub unrestricted: bool,
 }
@@ -43,6 +47,8 @@ impl Principal {
             role: Role::Anonymous,
             claims: Claims::new(),
             expires_s: None,
+            token_id: None,
+            issued_s: None,
             unrestricted: false,
         }
     }

@@ -5,10 +5,12 @@
 //! handshake's `Authorization`; the query's `token`. So a filler like `guest`/`guest` beside a token does no harm.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::accounts::Accounts;
 use super::fault_of_user_id;
-use super::jwt::{JwtVerifier, has_jwt_shape};
+use super::jwks::KeySource;
+use super::jwt::{JwtVerifier, Unproven, has_jwt_shape};
 use crate::model::{CloseReason, Principal, Refusal};
 
 /// What a client has shown. `Debug` says only what is there.
@@ -60,8 +62,13 @@ impl Authenticator {
         Self { jwt, accounts, mode }
     }
 
-    /// Who shows these credentials. May be slow: see [`Authenticator::is_slow`].
+    /// Who shows these credentials, as far as keys are known. May be slow: see [`Authenticator::is_slow`].
     pub fn authenticate(&self, credentials: &Credentials, now_s: u64) -> Result<Principal, Refusal> {
+        self.attempt(credentials, now_s).map_err(Unproven::refusal)
+    }
+
+    /// As [`Authenticator::authenticate`], but with [`Unproven::Keys`] where keys should be fetched first.
+    pub fn attempt(&self, credentials: &Credentials, now_s: u64) -> Result<Principal, Unproven> {
         let mut principal = match self.decisive(credentials) {
             Shown::Account { login, passcode } => self.account(login, passcode)?,
             Shown::Header(value) => self.token(bearer(value)?, now_s)?,
@@ -69,13 +76,21 @@ impl Authenticator {
             Shown::Login { login, passcode } if self.is_development() => development_user(login, passcode)?,
             Shown::Login { passcode, .. } => {
                 self.accounts.verify_unknown(passcode);
-                return Err(unauthorized(WRONG_LOGIN));
+                return Err(unauthorized(WRONG_LOGIN).into());
             }
             Shown::Nothing if self.mode == Mode::AllowAnonymous => return Ok(Principal::anonymous()),
-            Shown::Nothing => return Err(unauthorized(self.how_to_log_in())),
+            Shown::Nothing => return Err(unauthorized(self.how_to_log_in()).into()),
         };
         principal.unrestricted = self.is_development();
         Ok(principal)
+    }
+
+    /// As [`Authenticator::authenticate`], of a client that cannot log in: in development mode it may show nothing.
+    pub fn recognise(&self, credentials: &Credentials, now_s: u64) -> Result<Principal, Refusal> {
+        if self.is_development() && matches!(self.decisive(credentials), Shown::Nothing) {
+            return Ok(Principal { unrestricted: true, ..Principal::anonymous() });
+        }
+        self.authenticate(credentials, now_s)
     }
 
     /// Whether [`Authenticator::authenticate`] will hash a passcode, which takes tens of milliseconds of processor time:
@@ -86,13 +101,18 @@ impl Authenticator {
     }
 
     /// The identity of a running session from a fresh token, which must be for the same user.
-    pub fn refresh(&self, current: &Principal, token: &str, now_s: u64) -> Result<Principal, Refusal> {
+    pub fn refresh(&self, current: &Principal, token: &str, now_s: u64) -> Result<Principal, Unproven> {
         let mut fresh = self.token(token, now_s)?;
         if fresh.user != current.user {
-            return Err(unauthorized("the fresh token is for another user; connect again instead"));
+            return Err(unauthorized("the fresh token is for another user; connect again instead").into());
         }
         fresh.unrestricted = self.is_development();
         Ok(fresh)
+    }
+
+    /// Where keys are to be fetched.
+    pub fn key_sources(&self) -> &[Arc<KeySource>] {
+        self.jwt.as_ref().map_or(&[], JwtVerifier::sources)
     }
 
     /// Whether anybody may be anybody.
@@ -127,10 +147,10 @@ impl Authenticator {
         account.map(|account| account.principal().clone()).ok_or_else(|| unauthorized(WRONG_LOGIN))
     }
 
-    fn token(&self, token: &str, now_s: u64) -> Result<Principal, Refusal> {
+    fn token(&self, token: &str, now_s: u64) -> Result<Principal, Unproven> {
         let verifier =
             self.jwt.as_ref().ok_or_else(|| unauthorized("no key for tokens is configured here"))?;
-        verifier.verify(token, now_s)
+        verifier.attempt(token, now_s)
     }
 
     fn how_to_log_in(&self) -> &'static str {

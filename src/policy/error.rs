@@ -6,11 +6,29 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
     /// More than one source for the verification key.
-    #[error("jwt.secret, jwt.secret_base64 and jwt.public_key_file exclude each other: keep one")]
+    #[error(
+        "jwt.secret, jwt.secret_base64, jwt.public_key_file and jwt.jwks_url exclude each other: keep one; further \
+         issuers are [[jwt.provider]]"
+    )]
     SeveralKeys,
     /// No source for the verification key.
-    #[error("no key: set jwt.secret, jwt.secret_base64 or jwt.public_key_file")]
+    #[error("no key: set jwt.secret, jwt.secret_base64, jwt.public_key_file or jwt.jwks_url")]
     NoKey,
+    /// Published keys, and tokens that are not meant for this broker would be good.
+    #[error(
+        "keys from {url} sign for others too: set its issuer, and its audience or required_claims, so that only tokens \
+         for this broker are taken"
+    )]
+    UnboundKeys {
+        /// Where they are published.
+        url: String,
+    },
+    /// Two providers with one name.
+    #[error("the issuer {issuer:?} is configured twice")]
+    SameIssuer {
+        /// Its name.
+        issuer: String,
+    },
     /// The secret is too short to withstand guessing.
     #[error(
         "{key} has {bytes} bytes and at least 32 are needed; jwt.allow_short_secret = true accepts it anyway"
@@ -62,6 +80,14 @@ pub enum PolicyError {
     Account {
         /// Its login.
         login: String,
+        /// What is wrong.
+        fault: String,
+    },
+    /// A key of the HTTP API that cannot work.
+    #[error("api.key {name:?}: {fault}")]
+    ApiKey {
+        /// Its name.
+        name: String,
         /// What is wrong.
         fault: String,
     },

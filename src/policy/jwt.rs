@@ -10,208 +10,218 @@
 //! | P-256, P-384 | ES256, ES384 |
 //! | Ed25519 | EdDSA |
 //!
-//! `jwt.algorithms` narrows that down.
+//! `jwt.algorithms` narrows that down. Issuers that publish their keys ([`super::jwks`]) never verify with a secret, and a
+//! published key that names its algorithm verifies that one alone.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
-use std::sync::Once;
+use std::sync::{Arc, Once};
 
 use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{DecodingKey, Validation};
-use serde::{Deserialize, Serialize};
+use jsonwebtoken::{Algorithm, DecodingKey, TokenData, Validation};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::error::PolicyError;
-use super::fault_of_user_id;
-use super::secret::Secret;
-use crate::model::{Claims, CloseReason, Principal, Refusal, Role};
+use super::jwks::{KeySource, Selected};
+use crate::model::{Principal, Refusal};
 
+mod claims;
+mod config;
 pub(super) mod key;
+
+use claims::{ClaimRules, texts, unauthorized};
+pub use config::{JwtConfig, ProviderConfig};
 
 /// Longest token that is looked at, bytes. Larger ones cost work before anybody is known.
 pub const TOKEN_BYTES_MAX: usize = 8 << 10;
 
-/// `[jwt]` of the configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct JwtConfig {
-    /// Shared secret, at least 32 bytes of text.
-    pub secret: Option<Secret>,
-    /// Shared secret in base64 (either alphabet, padded or not), at least 32 bytes decoded.
-    pub secret_base64: Option<Secret>,
-    /// PEM file with the issuer's public key.
-    pub public_key_file: Option<PathBuf>,
-    /// Accepts a secret of less than 32 bytes.
-    pub allow_short_secret: bool,
-    /// Accepted algorithms; empty: all that the key can verify.
-    pub algorithms: Vec<String>,
-    /// Demanded value of `iss`.
-    pub issuer: Option<String>,
-    /// Demanded member of `aud`.
-    pub audience: Option<String>,
-    /// Claim that holds the user id, a text or an integer.
-    pub user_claim: String,
-    /// Claims that may name the role, a text or a list.
-    pub role_claims: Vec<String>,
-    /// The role that makes a service.
-    pub service_role: String,
-    /// How far the issuer's clock may be off, seconds.
-    pub leeway_s: u64,
-}
-
-impl Default for JwtConfig {
-    fn default() -> Self {
-        Self {
-            secret: None,
-            secret_base64: None,
-            public_key_file: None,
-            allow_short_secret: false,
-            algorithms: Vec::new(),
-            issuer: None,
-            audience: None,
-            user_claim: "sub".to_owned(),
-            role_claims: vec!["role".to_owned(), "roles".to_owned()],
-            service_role: "service".to_owned(),
-            leeway_s: 30,
-        }
-    }
-}
-
-impl JwtConfig {
-    /// Whether any key is configured.
-    pub fn has_key(&self) -> bool {
-        self.secret.is_some() || self.secret_base64.is_some() || self.public_key_file.is_some()
-    }
-
-    /// Refuses to take the development secret for a real one.
-    pub fn check_secret_is_own(&self) -> Result<(), PolicyError> {
-        let known = self.secret.as_ref().is_some_and(|secret| secret.expose() == DEVELOPMENT_SECRET);
-        if known { Err(PolicyError::DevelopmentSecret) } else { Ok(()) }
-    }
-
-    /// What development mode verifies with. Its secret is public, which takes nothing away: there anybody may be anybody.
-    pub fn development() -> Self {
-        Self { secret: Some(Secret::new(DEVELOPMENT_SECRET)), ..Self::default() }
-    }
+/// Why nobody is known by what was shown.
+#[derive(Debug)]
+pub enum Unproven {
+    /// It is not good.
+    Refused(Refusal),
+    /// It may be good: its key is not among those that were fetched from here.
+    Keys(Arc<KeySource>),
 }
 
 /// Turns tokens into principals.
 #[derive(Debug)]
 pub struct JwtVerifier {
+    own: Option<Own>,
+    providers: Vec<Provider>,
+    sources: Box<[Arc<KeySource>]>,
+}
+
+/// The configured key.
+#[derive(Debug)]
+struct Own {
     key: DecodingKey,
     validation: Validation,
-    config: JwtConfig,
-    kept: BTreeSet<Box<str>>,
+    rules: ClaimRules,
 }
+
+/// An issuer that publishes its keys.
+#[derive(Debug)]
+struct Provider {
+    issuer: Box<str>,
+    source: Arc<KeySource>,
+    algorithms: Vec<Algorithm>,
+    rules: ClaimRules,
+}
+
+type Token = TokenData<Map<String, Value>>;
 
 impl JwtVerifier {
     /// Reads the configured key. `kept` are the claims that access rules ask for; principals carry no others.
     pub fn new(config: &JwtConfig, kept: BTreeSet<Box<str>>) -> Result<Self, PolicyError> {
         install_provider();
-        let (key, possible) = key::verification_key(config)?;
-        let algorithms = key::chosen_algorithms(&config.algorithms, possible)?;
-        // Claims are judged below, by our clock and with our texts.
-        let mut validation = Validation::new(algorithms[0]);
-        validation.algorithms = algorithms;
-        validation.required_spec_claims.clear();
-        validation.validate_exp = false;
-        validation.validate_aud = false;
-        let config = JwtConfig { secret: None, secret_base64: None, ..config.clone() };
-        Ok(Self { key, validation, config, kept })
+        let mut sources: Vec<Arc<KeySource>> = Vec::new();
+        let mut providers = Vec::new();
+        for provider in config.providers()? {
+            let known = sources.iter().find(|source| source.url() == provider.jwks_url);
+            let source = match known {
+                Some(source) => Arc::clone(source),
+                None => {
+                    sources.push(Arc::new(KeySource::new(sources.len(), &provider.jwks_url)));
+                    Arc::clone(&sources[sources.len() - 1])
+                }
+            };
+            providers.push(Provider {
+                issuer: provider.issuer.as_str().into(),
+                source,
+                algorithms: key::chosen_algorithms(&provider.algorithms, key::PUBLIC)?,
+                rules: ClaimRules::of_provider(config, &provider, kept.clone()),
+            });
+        }
+        let has_own = providers.is_empty() || config.has_key_of_its_own();
+        let own = if has_own { Some(Own::new(config, kept)?) } else { None };
+        Ok(Self { own, providers, sources: sources.into() })
+    }
+
+    /// Where keys are to be fetched.
+    pub fn sources(&self) -> &[Arc<KeySource>] {
+        &self.sources
+    }
+
+    /// The bearer of `token`, as far as keys are known.
+    pub fn verify(&self, token: &str, now_s: u64) -> Result<Principal, Refusal> {
+        self.attempt(token, now_s).map_err(Unproven::refusal)
     }
 
     /// The bearer of `token`. A token accepted only by the leeway ends with the leeway, any other at its `exp`.
-    pub fn verify(&self, token: &str, now_s: u64) -> Result<Principal, Refusal> {
+    pub fn attempt(&self, token: &str, now_s: u64) -> Result<Principal, Unproven> {
         if token.len() > TOKEN_BYTES_MAX {
-            return Err(unauthorized(format!("the token is longer than {TOKEN_BYTES_MAX} bytes")));
+            return Err(unauthorized(format!("the token is longer than {TOKEN_BYTES_MAX} bytes")).into());
         }
-        let decoded = jsonwebtoken::decode::<Map<String, Value>>(token, &self.key, &self.validation);
-        let decoded = decoded.map_err(|error| self.signature_fault(error.kind()))?;
-        // RFC 7515, section 4.1.11: who does not understand a critical header must refuse.
-        if decoded.header.crit.is_some() {
-            return Err(unauthorized("the token has critical headers; none are understood here"));
-        }
-        let claims = decoded.claims;
-        let expires_s = self.check_times(&claims, now_s)?;
-        self.check_origin(&claims)?;
-        Ok(Principal {
-            user: Some(self.user(&claims)?.into()),
-            role: self.role(&claims),
-            claims: self.kept_claims(&claims),
-            expires_s: Some(expires_s),
-            unrestricted: false,
-        })
-    }
-
-    fn signature_fault(&self, kind: &ErrorKind) -> Refusal {
-        match kind {
-            ErrorKind::InvalidSignature => {
-                unauthorized("the token's signature does not match the configured key")
+        let (token, rules) = match (self.provider(token)?, &self.own) {
+            (Some(provider), _) => (provider.decode(token)?, &provider.rules),
+            (None, Some(own)) => (own.decode(token)?, &own.rules),
+            (None, None) => {
+                return Err(
+                    unauthorized("the token's iss is none of the issuers that are accepted here").into()
+                );
             }
-            ErrorKind::InvalidAlgorithm
-            | ErrorKind::InvalidAlgorithmName
-            | ErrorKind::UnsupportedAlgorithm => {
-                let accepted = key::names(&self.validation.algorithms);
-                unauthorized(format!("the token's algorithm is not accepted here; accepted: {accepted}"))
-            }
-            _ => unauthorized("the token is not a well-formed JWT"),
-        }
-    }
-
-    fn check_times(&self, claims: &Map<String, Value>, now_s: u64) -> Result<u64, Refusal> {
-        let leeway_s = self.config.leeway_s;
-        if let Some(nbf) = claims.get("nbf") {
-            let nbf =
-                seconds(nbf).ok_or_else(|| unauthorized("the token's nbf is not a number of seconds"))?;
-            if nbf > now_s.saturating_add(leeway_s) {
-                return Err(unauthorized(format!("the token is valid only in {} s (nbf)", nbf - now_s)));
-            }
-        }
-        let exp =
-            claims.get("exp").ok_or_else(|| unauthorized("the token has no exp; it must have an end"))?;
-        let exp = seconds(exp).ok_or_else(|| unauthorized("the token's exp is not a number of seconds"))?;
-        let last = exp.saturating_add(leeway_s);
-        if now_s >= last {
-            let ago = now_s - exp;
-            return Err(Refusal::new(CloseReason::TokenExpired, format!("the token expired {ago} s ago")));
-        }
-        Ok(if exp > now_s { exp } else { last })
-    }
-
-    fn check_origin(&self, claims: &Map<String, Value>) -> Result<(), Refusal> {
-        let names = |claim: &str, wanted: &str| texts(claims.get(claim)).iter().any(|text| &**text == wanted);
-        if self.config.issuer.as_deref().is_some_and(|wanted| !names("iss", wanted)) {
-            return Err(unauthorized("the token's iss is not the issuer that is accepted here"));
-        }
-        if self.config.audience.as_deref().is_some_and(|wanted| !names("aud", wanted)) {
-            return Err(unauthorized("the token's aud does not name this broker"));
-        }
-        Ok(())
-    }
-
-    fn user(&self, claims: &Map<String, Value>) -> Result<String, Refusal> {
-        let claim = &self.config.user_claim;
-        let id = match claims.get(claim) {
-            Some(Value::String(id)) => id.clone(),
-            Some(Value::Number(id)) if id.is_i64() || id.is_u64() => id.to_string(),
-            Some(_) => {
-                return Err(unauthorized(format!("the token's {claim} is neither a text nor an integer")));
-            }
-            None => return Err(unauthorized(format!("the token has no {claim}, which would name the user"))),
         };
-        fault_of_user_id(&id).map_or(Ok(id), |fault| Err(unauthorized(fault)))
+        // RFC 7515, section 4.1.11: who does not understand a critical header must refuse.
+        if token.header.crit.is_some() {
+            return Err(unauthorized("the token has critical headers; none are understood here").into());
+        }
+        Ok(rules.judge(&token.claims, now_s)?)
     }
 
-    fn role(&self, claims: &Map<String, Value>) -> Role {
-        let service =
-            |claim: &String| texts(claims.get(claim)).iter().any(|role| **role == *self.config.service_role);
-        if self.config.role_claims.iter().any(service) { Role::Service } else { Role::User }
+    /// Who says to have issued it, if he publishes his keys. The claim is not proven yet: it chooses among what is
+    /// configured, and is demanded again of what the signature holds for.
+    fn provider(&self, token: &str) -> Result<Option<&Provider>, Refusal> {
+        #[derive(Deserialize)]
+        struct Origin {
+            #[serde(default)]
+            iss: Value,
+        }
+        if self.providers.is_empty() {
+            return Ok(None);
+        }
+        let origin = jsonwebtoken::dangerous::insecure_decode_claims::<Origin>(token);
+        let Origin { iss } = origin.map_err(|_| unauthorized(NOT_A_TOKEN))?;
+        let named = texts(Some(&iss));
+        Ok(self.providers.iter().find(|provider| named.contains(&provider.issuer)))
+    }
+}
+
+impl Own {
+    fn new(config: &JwtConfig, kept: BTreeSet<Box<str>>) -> Result<Self, PolicyError> {
+        let (key, possible) = key::verification_key(config)?;
+        let validation = validation(key::chosen_algorithms(&config.algorithms, possible)?);
+        Ok(Self { key, validation, rules: ClaimRules::of_key(config, kept) })
     }
 
-    fn kept_claims(&self, claims: &Map<String, Value>) -> Claims {
-        let kept =
-            self.kept.iter().filter_map(|name| Some((name.clone(), texts(Some(claims.get(&**name)?)))));
-        kept.collect()
+    fn decode(&self, token: &str) -> Result<Token, Refusal> {
+        jsonwebtoken::decode(token, &self.key, &self.validation)
+            .map_err(|error| fault(error.kind(), &self.validation.algorithms))
+    }
+}
+
+impl Provider {
+    fn decode(&self, token: &str) -> Result<Token, Unproven> {
+        let header = jsonwebtoken::decode_header(token);
+        let header = header.map_err(|error| fault(error.kind(), &self.algorithms))?;
+        // Before any key is looked for: no token of another kind has keys fetched.
+        if !self.algorithms.contains(&header.alg) {
+            return Err(fault(&ErrorKind::InvalidAlgorithm, &self.algorithms).into());
+        }
+        let unknown = || Unproven::Keys(Arc::clone(&self.source));
+        let keys = self.source.keys().ok_or_else(unknown)?;
+        match keys.select(header.kid.as_deref(), header.alg) {
+            Selected::Key(key) => {
+                let decoded = jsonwebtoken::decode(token, &key.key, &validation(vec![header.alg]));
+                Ok(decoded.map_err(|error| fault(error.kind(), &self.algorithms))?)
+            }
+            Selected::Unknown => Err(unknown()),
+            Selected::OtherAlgorithm => {
+                Err(unauthorized("the token's algorithm is not that of the key which it names").into())
+            }
+            Selected::Ambiguous => {
+                Err(unauthorized("the token names no key (kid), and its issuer has several").into())
+            }
+        }
+    }
+}
+
+impl Unproven {
+    /// What the bearer is told where no key is waited for.
+    pub fn refusal(self) -> Refusal {
+        match self {
+            Self::Refused(refusal) => refusal,
+            Self::Keys(source) => source.refusal(),
+        }
+    }
+}
+
+impl From<Refusal> for Unproven {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// Claims are judged by our clock and with our texts.
+fn validation(algorithms: Vec<Algorithm>) -> Validation {
+    let mut validation = Validation::new(algorithms[0]);
+    validation.algorithms = algorithms;
+    validation.required_spec_claims.clear();
+    validation.validate_exp = false;
+    validation.validate_aud = false;
+    validation
+}
+
+fn fault(kind: &ErrorKind, accepted: &[Algorithm]) -> Refusal {
+    match kind {
+        ErrorKind::InvalidSignature => {
+            unauthorized("the token's signature does not match the configured key")
+        }
+        ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName | ErrorKind::UnsupportedAlgorithm => {
+            let accepted = key::names(accepted);
+            unauthorized(format!("the token's algorithm is not accepted here; accepted: {accepted}"))
+        }
+        _ => unauthorized(NOT_A_TOKEN),
     }
 }
 
@@ -237,31 +247,7 @@ pub(super) fn install_provider() {
     });
 }
 
-/// NumericDate of RFC 7519: seconds, with or without a fraction; before 1970 is no date we can meet.
-fn seconds(value: &Value) -> Option<u64> {
-    let fraction = || value.as_f64().filter(|s| s.is_finite() && *s >= 0.0);
-    // A cast from float saturates, so a date beyond u64 is simply far away.
-    value.as_u64().or_else(|| fraction().map(|s| s as u64))
-}
-
-/// A claim as the list of its texts; what is no text, number or truth value is left out.
-fn texts(value: Option<&Value>) -> Box<[Box<str>]> {
-    let text = |value: &Value| match value {
-        Value::String(text) => Some(text.as_str().into()),
-        Value::Number(number) => Some(number.to_string().into()),
-        Value::Bool(truth) => Some(truth.to_string().into()),
-        Value::Null | Value::Array(_) | Value::Object(_) => None,
-    };
-    match value {
-        Some(Value::Array(list)) => list.iter().filter_map(text).collect(),
-        Some(value) => text(value).into_iter().collect(),
-        None => Box::default(),
-    }
-}
-
-fn unauthorized(message: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
-    Refusal::new(CloseReason::Unauthorized, message)
-}
+const NOT_A_TOKEN: &str = "the token is not a well-formed JWT";
 
 /// Signs and verifies in development mode.
 pub const DEVELOPMENT_SECRET: &str = "stompede development mode: never a secret";

@@ -4,20 +4,27 @@
 
 pub mod access;
 pub mod accounts;
+pub mod api_keys;
 pub mod authenticator;
 mod error;
+pub mod hooks;
+pub mod jwks;
 pub mod jwt;
 pub mod origin;
 pub mod proxies;
 pub mod quota;
 pub mod secret;
+pub mod signature;
 mod signer;
 
 pub use access::{Access, AccessRule, Action, RulePattern, Who};
 pub use accounts::{Account, AccountConfig, Accounts};
+pub use api_keys::{ApiKey, ApiKeyConfig, ApiKeys, Scope};
 pub use authenticator::{Authenticator, Credentials};
 pub use error::PolicyError;
-pub use jwt::{JwtConfig, JwtVerifier};
+pub use hooks::{Case, HookEvent, HookId, HookRule, HookRules, Judge};
+pub use jwks::KeySource;
+pub use jwt::{JwtConfig, JwtVerifier, ProviderConfig, Unproven};
 pub use origin::{OriginRefused, Origins};
 pub use proxies::Proxies;
 pub use quota::{Connections, Gcra, UserRates};

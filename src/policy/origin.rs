@@ -142,10 +142,7 @@ impl Origin {
 
     /// Nobody can make the host lead elsewhere.
     fn has_fixed_host(&self) -> bool {
-        let v6 = self.host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-        &*self.host == "localhost"
-            || self.host.parse::<Ipv4Addr>().is_ok()
-            || v6.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
+        is_fixed(&self.host)
     }
 
     fn is_local(&self) -> bool {
@@ -169,6 +166,18 @@ impl fmt::Display for OriginRefused {
 }
 
 impl std::error::Error for OriginRefused {}
+
+/// Whether nobody can make the host of a header `Host` lead elsewhere: it is an address or `localhost`.
+pub fn has_fixed_host(host: &str) -> bool {
+    split_port(host).is_some_and(|(host, _)| is_fixed(&host.to_ascii_lowercase()))
+}
+
+fn is_fixed(host: &str) -> bool {
+    let v6 = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    host == "localhost"
+        || host.parse::<Ipv4Addr>().is_ok()
+        || v6.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
+}
 
 /// Host and port of `host`, `host:port`, `[v6]` or `[v6]:port`; `None` when the port is no number.
 fn split_port(text: &str) -> Option<(&str, Option<u16>)> {

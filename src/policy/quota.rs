@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
-use crate::model::{CloseReason, Refusal};
+use crate::model::{CloseReason, Counter, Refusal};
 
 /// Generic cell rate algorithm: the only state is the time at which the next event would be due at the exact rate.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -54,6 +54,18 @@ pub struct Connections {
     total: AtomicUsize,
     addresses: Mutex<HashMap<IpAddr, u32, RandomState>>,
     users: Mutex<HashMap<Arc<str>, u32, RandomState>>,
+    crossed: Crossed,
+}
+
+/// How often there was one connection too many.
+#[derive(Debug, Default)]
+pub struct Crossed {
+    /// In the whole process.
+    pub total: Counter,
+    /// From one address.
+    pub per_address: Counter,
+    /// Of one user.
+    pub per_user: Counter,
 }
 
 impl Connections {
@@ -67,6 +79,7 @@ impl Connections {
         let before = self.total.fetch_add(1, Ordering::Relaxed);
         let guard = ConnectionGuard { connections: Arc::clone(self), address: None };
         if self.limits.total > 0 && before >= self.limits.total {
+            self.crossed.total.add(1);
             return Err(too_many(format!("this broker takes {} connections", self.limits.total)));
         }
         Ok(guard)
@@ -84,6 +97,7 @@ impl Connections {
     pub fn admit_share(self: &Arc<Self>, address: IpAddr) -> Result<AddressGuard, Refusal> {
         let address = counted_address(address);
         if !take(&mut self.addresses.lock(), address, self.limits.per_address) {
+            self.crossed.per_address.add(1);
             let max = self.limits.per_address;
             return Err(too_many(format!("there are already {max} connections from this address")));
         }
@@ -93,6 +107,7 @@ impl Connections {
     /// A connection turns out to be `user`'s. It counts until the guard is dropped.
     pub fn admit_user(self: &Arc<Self>, user: &Arc<str>) -> Result<UserGuard, Refusal> {
         if !take(&mut self.users.lock(), Arc::clone(user), self.limits.per_user) {
+            self.crossed.per_user.add(1);
             let max = self.limits.per_user;
             return Err(too_many(format!("there are already {max} connections of this user")));
         }
@@ -102,6 +117,11 @@ impl Connections {
     /// Open connections.
     pub fn total(&self) -> usize {
         self.total.load(Ordering::Relaxed)
+    }
+
+    /// How often each limit was crossed.
+    pub fn crossed(&self) -> &Crossed {
+        &self.crossed
     }
 
     fn release_address(&self, address: Option<IpAddr>) {

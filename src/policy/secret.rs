@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use subtle::ConstantTimeEq;
 
 /// A text that only [`Secret::expose`] shows; `Debug` and `Serialize` write [`REDACTED`].
 #[derive(Clone, PartialEq, Eq)]
@@ -18,6 +19,11 @@ impl Secret {
     /// The text itself.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// Whether `shown` is it, in a time that does not tell how far it is right.
+    pub fn is(&self, shown: &str) -> bool {
+        self.0.as_bytes().ct_eq(shown.as_bytes()).into()
     }
 }
 

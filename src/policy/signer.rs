@@ -52,7 +52,7 @@ impl JwtSigner {
         if let Some(issuer) = &self.config.issuer {
             set("iss", issuer.as_str().into());
         }
-        if let Some(audience) = &self.config.audience {
+        if let Some(audience) = self.config.audience.first() {
             set("aud", audience.as_str().into());
         }
         if order.service {

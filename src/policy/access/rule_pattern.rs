@@ -24,10 +24,10 @@ enum Piece {
 }
 
 /// What the named segments stand for; `None` where a wildcard of a subscription leaves it open.
-pub(super) type Captures<'a> = SmallVec<[(&'a str, Option<&'a str>); 2]>;
+pub(in crate::policy) type Captures<'a> = SmallVec<[(&'a str, Option<&'a str>); 2]>;
 
 /// What a rule's pattern and a subscription's have in common.
-pub(super) enum Overlap<'a> {
+pub(in crate::policy) enum Overlap<'a> {
     /// No destination matches both.
     Nothing,
     /// Some destinations match both.
@@ -73,7 +73,7 @@ impl RulePattern {
     }
 
     /// The captures, if `destination` matches.
-    pub(super) fn matches<'a>(&'a self, destination: &'a str) -> Option<Captures<'a>> {
+    pub(in crate::policy) fn matches<'a>(&'a self, destination: &'a str) -> Option<Captures<'a>> {
         let mut captures = Captures::new();
         let mut segments = destination.strip_prefix('/')?.split('/');
         for piece in &self.pieces {
@@ -89,7 +89,7 @@ impl RulePattern {
     }
 
     /// How much of what `pattern` matches is matched by this one.
-    pub(super) fn overlap<'a>(&'a self, pattern: &'a Pattern) -> Overlap<'a> {
+    pub(in crate::policy) fn overlap<'a>(&'a self, pattern: &'a Pattern) -> Overlap<'a> {
         let mut captures = Captures::new();
         let mut covers = true;
         let mut segments = pattern.segments();

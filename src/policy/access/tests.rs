@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::Destination;
+use crate::policy::hooks::{Ask, HookRule};
 
 fn alice() -> Principal {
     let mut alice = Principal::user("alice");
@@ -206,5 +207,125 @@ proptest! {
         for name in names().iter().filter(|n| allowed && pattern.matches(&Destination::internal(n))) {
             prop_assert!(access.may(&user, Action::Subscribe, name), "{pattern:?} {name}");
         }
+    }
+}
+
+/// Access with one hook on subscribe and publish, and these rules before those by default.
+fn hooked(patterns: &[&str], ask: Ask, mut rules: Vec<AccessRule>) -> Access {
+    rules.extend(default_rules("/topic/chat/", "/app/chat/"));
+    let hook = HookRule {
+        name: "h".into(),
+        events: vec![HookEvent::Subscribe, HookEvent::Publish],
+        patterns: patterns.iter().map(|text| RulePattern::parse(text).unwrap()).collect(),
+        ask,
+        authenticates: false,
+    };
+    Access::new(rules).with_hooks(HookRules::new(vec![hook]))
+}
+
+const ASKED: Ruling = Ruling::Asked(HookId(0));
+
+#[test]
+fn a_backend_decides_what_rules_leave_open_and_nothing_else() {
+    let rules = vec![
+        rule("/topic/a/never", "service"),
+        rule("/topic/a/free", "signed-in"),
+        rule("/topic/a/own", "hook"),
+    ];
+    let access = hooked(&["/topic/a/*", "/topic/chat/*"], Ask::Undecided, rules);
+    for (destination, expected) in [
+        ("/topic/a/never", Ruling::Denied),
+        ("/topic/a/free", Ruling::Allowed),
+        ("/topic/a/own", ASKED),
+        ("/topic/a/any", ASKED),
+        ("/topic/b", Ruling::Denied),
+        ("/topic/chat/42", Ruling::Allowed),
+        ("/topic/chat/43", ASKED),
+        ("/topic/chat/43/events", Ruling::Denied),
+    ] {
+        assert_eq!(access.rule(&alice(), Action::Subscribe, destination), expected, "{destination}");
+        let may = access.may(&alice(), Action::Subscribe, destination);
+        assert_eq!(may, expected == Ruling::Allowed, "{destination}: nobody was asked");
+    }
+    // With the right to listen goes what rules leave to the hook; standing in for the application does not.
+    assert_eq!(access.rule(&alice(), Action::Presence, "/topic/chat/43"), ASKED);
+    assert_eq!(access.rule(&alice(), Action::History, "/topic/chat/43"), ASKED);
+    assert_eq!(access.rule(&alice(), Action::Handle, "/topic/a/any"), Ruling::Denied);
+    assert_eq!(access.rule(&Principal::anonymous(), Action::Subscribe, "/topic/a/any"), ASKED);
+    assert_eq!(access.rule(&Principal::service("s"), Action::Subscribe, "/topic/a/any"), Ruling::Allowed);
+}
+
+#[test]
+fn a_backend_that_wants_to_hear_of_everything_is_asked_about_what_rules_allow() {
+    let rules = vec![rule("/topic/a/never", "service"), rule("/topic/a/free", "signed-in")];
+    let access = hooked(&["/topic/a/*", "/topic/chat/*"], Ask::Always, rules);
+    assert_eq!(access.rule(&alice(), Action::Subscribe, "/topic/a/never"), Ruling::Denied);
+    assert_eq!(access.rule(&alice(), Action::Subscribe, "/topic/a/free"), ASKED);
+    assert_eq!(access.rule(&alice(), Action::Presence, "/topic/chat/42"), Ruling::Allowed);
+    let tester = Principal { unrestricted: true, ..alice() };
+    assert_eq!(access.rule(&tester, Action::Send, "/topic/a/never"), ASKED);
+    assert_eq!(access.rule(&Principal::service("s"), Action::Send, "/topic/a/free"), Ruling::Allowed);
+}
+
+#[test]
+fn a_backend_decides_about_wildcards_that_are_its_own_altogether() {
+    let ruling = |ask, rules, text| {
+        hooked(&["/topic/a/**"], ask, rules).rule_pattern(&alice(), Action::Subscribe, &pattern(text))
+    };
+    for (text, expected) in [
+        ("/topic/a/*", ASKED),
+        ("/topic/a/**", ASKED),
+        ("/topic/**", Ruling::Denied),
+        ("/topic/*/b", Ruling::Denied),
+    ] {
+        assert_eq!(ruling(Ask::Undecided, vec![], text), expected, "{text}");
+    }
+    // A part that is denied is not made good by a word on another part.
+    assert_eq!(
+        ruling(Ask::Undecided, vec![rule("/topic/a/secret", "service")], "/topic/a/*"),
+        Ruling::Denied
+    );
+    let free = || vec![rule("/topic/**", "anyone")];
+    assert_eq!(ruling(Ask::Undecided, free(), "/topic/**"), Ruling::Allowed);
+    assert_eq!(ruling(Ask::Always, free(), "/topic/**"), ASKED);
+    assert_eq!(ruling(Ask::Always, free(), "/topic/b/*"), Ruling::Allowed);
+}
+
+#[test]
+fn of_several_backends_one_decides_about_all_that_a_wildcard_matches_or_nobody() {
+    use Ask::{Always, Undecided};
+    let (wide, narrow, other) = ("/topic/**", "/topic/a/*", "/topic/b/*");
+    let hook = |&(pattern, ask): &(&str, Ask)| HookRule {
+        name: pattern.into(),
+        events: vec![HookEvent::Subscribe],
+        patterns: vec![RulePattern::parse(pattern).unwrap()],
+        ask,
+        authenticates: false,
+    };
+    let ruling = |rules, hooks: [(&str, Ask); 2], text| {
+        let hooks = HookRules::new(hooks.iter().map(hook).collect());
+        Access::new(rules).with_hooks(hooks).rule_pattern(&alice(), Action::Subscribe, &pattern(text))
+    };
+    let asked = |place| Ruling::Asked(HookId(place));
+    for (hooks, text, expected) in [
+        ([(narrow, Undecided), (wide, Undecided)], "/topic/a/*", asked(0)),
+        ([(narrow, Undecided), (wide, Undecided)], "/topic/b/*", asked(1)),
+        ([(narrow, Undecided), (wide, Undecided)], "/topic/*/*", Ruling::Denied),
+        ([(narrow, Undecided), (wide, Undecided)], "/topic/**", Ruling::Denied),
+        ([(narrow, Always), (wide, Undecided)], "/topic/**", Ruling::Denied),
+        ([(wide, Undecided), (narrow, Undecided)], "/topic/**", asked(0)),
+    ] {
+        assert_eq!(ruling(vec![], hooks, text), expected, "{hooks:?} {text}");
+    }
+    for (hooks, text, expected) in [
+        ([(narrow, Always), (other, Always)], "/topic/**", Ruling::Denied),
+        ([(narrow, Always), (other, Always)], "/topic/*/x", Ruling::Denied),
+        ([(narrow, Always), (other, Always)], "/topic/b/**", asked(1)),
+        ([(narrow, Always), (other, Always)], "/topic/c/*", Ruling::Allowed),
+        ([(narrow, Always), (wide, Always)], "/topic/**", Ruling::Denied),
+        ([(wide, Always), (narrow, Always)], "/topic/**", asked(0)),
+        ([(narrow, Undecided), (wide, Always)], "/topic/**", asked(1)),
+    ] {
+        assert_eq!(ruling(vec![rule("/topic/**", "anyone")], hooks, text), expected, "{hooks:?} {text}");
     }
 }

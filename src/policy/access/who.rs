@@ -12,6 +12,8 @@ pub enum Who {
     SignedIn,
     /// Services only.
     Service,
+    /// Whom the backend allows it, asked by a hook.
+    Hook,
     /// Those whose claim has what stands at `{capture}` among its values.
     ClaimContains {
         /// Name of the claim.
@@ -29,7 +31,7 @@ pub enum Who {
 }
 
 impl Who {
-    /// Reads `anyone`, `signed-in`, `service`, `claim <name> contains {capture}` or `claim <name> equals {capture}`.
+    /// Reads `anyone`, `signed-in`, `service`, `hook`, `claim <name> contains {capture}` or `claim <name> equals {capture}`.
     pub fn parse(text: &str, pattern: &RulePattern) -> Result<Self, PolicyError> {
         let wrong = |fault| PolicyError::RuleWho {
             pattern: pattern.as_str().to_owned(),
@@ -41,6 +43,7 @@ impl Who {
             ["anyone"] => return Ok(Self::Anyone),
             ["signed-in"] => return Ok(Self::SignedIn),
             ["service"] => return Ok(Self::Service),
+            ["hook"] => return Ok(Self::Hook),
             ["claim", claim, relation @ ("contains" | "equals"), capture] => (claim, relation, capture),
             _ => return Err(wrong(FORMS)),
         };
@@ -62,7 +65,7 @@ impl Who {
     pub(super) fn claim(&self) -> Option<&str> {
         match self {
             Self::ClaimContains { claim, .. } | Self::ClaimEquals { claim, .. } => Some(claim),
-            Self::Anyone | Self::SignedIn | Self::Service => None,
+            Self::Anyone | Self::SignedIn | Self::Service | Self::Hook => None,
         }
     }
 
@@ -73,6 +76,8 @@ impl Who {
             Self::Anyone => true,
             Self::SignedIn => principal.role != Role::Anonymous,
             Self::Service => principal.is_service(),
+            // Not before he was asked.
+            Self::Hook => false,
             Self::ClaimContains { claim, capture } => {
                 value(capture).is_some_and(|value| principal.claims_contain(claim, value))
             }
@@ -84,5 +89,4 @@ impl Who {
     }
 }
 
-const FORMS: &str =
-    "it is one of anyone, signed-in, service, claim <name> contains {capture}, claim <name> equals {capture}";
+const FORMS: &str = "it is one of anyone, signed-in, service, hook, claim <name> contains {capture}, claim <name> equals {capture}";

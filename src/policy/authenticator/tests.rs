@@ -155,7 +155,14 @@ fn a_session_is_refreshed_by_its_own_user_only() {
     let closed = authenticator(Mode::Closed);
     let current = Principal::user("alice");
     assert_eq!(closed.refresh(&current, &token("alice"), NOW_S).unwrap().expires_s, Some(NOW_S + 60));
-    assert!(closed.refresh(&current, &token("bob"), NOW_S).unwrap_err().message.contains("another user"));
+    assert!(
+        closed
+            .refresh(&current, &token("bob"), NOW_S)
+            .unwrap_err()
+            .refusal()
+            .message
+            .contains("another user")
+    );
     assert!(closed.refresh(&current, &bad_token(), NOW_S).is_err());
     assert!(authenticator(Mode::Development).refresh(&current, &token("alice"), NOW_S).unwrap().unrestricted);
 }

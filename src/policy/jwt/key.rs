@@ -95,7 +95,21 @@ fn decode_base64(text: &str) -> Result<Vec<u8>, PolicyError> {
 /// What a secret can do.
 pub(in crate::policy) const HMAC: &[Algorithm] = &[Algorithm::HS256, Algorithm::HS384, Algorithm::HS512];
 
-const RSA: &[Algorithm] = &[
+/// What keys that are public can do.
+pub(super) const PUBLIC: &[Algorithm] = &[
+    Algorithm::RS256,
+    Algorithm::RS384,
+    Algorithm::RS512,
+    Algorithm::PS256,
+    Algorithm::PS384,
+    Algorithm::PS512,
+    Algorithm::ES256,
+    Algorithm::ES384,
+    Algorithm::EdDSA,
+];
+
+/// What an RSA key can do.
+pub(in crate::policy) const RSA: &[Algorithm] = &[
     Algorithm::RS256,
     Algorithm::RS384,
     Algorithm::RS512,

@@ -3,6 +3,8 @@ use rcgen::{KeyPair, RsaKeySize, SignatureAlgorithm};
 use serde_json::json;
 
 use super::*;
+use crate::model::{CloseReason, Role};
+use crate::policy::Secret;
 
 const NOW_S: u64 = 1_800_000_000;
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -83,7 +85,7 @@ fn claims_are_judged_by_our_clock() {
 
 #[test]
 fn issuer_and_audience_are_demanded_once_configured() {
-    let config = JwtConfig { issuer: Some("me".to_owned()), audience: Some("us".to_owned()), ..secret() };
+    let config = JwtConfig { issuer: Some("me".to_owned()), audience: vec!["us".to_owned()], ..secret() };
     let cases = [
         (json!({"iss": "me", "aud": "us"}), None),
         (json!({"iss": "me", "aud": ["them", "us"]}), None),
@@ -284,7 +286,7 @@ fn what_the_signer_makes_the_verifier_takes() {
     use crate::policy::{JwtSigner, TokenOrder};
     let config = JwtConfig {
         issuer: Some("me".to_owned()),
-        audience: Some("us".to_owned()),
+        audience: vec!["us".to_owned()],
         algorithms: vec!["HS512".to_owned()],
         user_claim: "uid".to_owned(),
         ..secret()
@@ -313,4 +315,59 @@ fn a_passcode_is_a_token_only_if_it_looks_like_one() {
         assert!(!has_jwt_shape(text), "{text}");
     }
     assert!(has_jwt_shape("eyJhbGciOiJub25lIn0.e30."), "unsigned tokens are tokens, and refused as such");
+}
+
+#[test]
+fn published_keys_are_taken_only_for_tokens_that_are_meant_for_this_broker() {
+    let url = || Some("https://login.example.com/keys".to_owned());
+    let config = JwtConfig { jwks_url: url(), ..JwtConfig::default() };
+    let unbound = PolicyError::UnboundKeys { url: "https://login.example.com/keys".to_owned() };
+    assert_eq!(JwtVerifier::new(&config, BTreeSet::new()).unwrap_err(), unbound);
+    let config = JwtConfig { issuer: Some("me".to_owned()), ..config };
+    assert_eq!(JwtVerifier::new(&config, BTreeSet::new()).unwrap_err(), unbound);
+    let config = JwtConfig { audience: vec!["us".to_owned()], ..config };
+    assert_eq!(JwtVerifier::new(&config, BTreeSet::new()).unwrap().sources().len(), 1);
+    let both = JwtConfig { secret: secret().secret, ..config.clone() };
+    assert_eq!(JwtVerifier::new(&both, BTreeSet::new()).unwrap_err(), PolicyError::SeveralKeys);
+    let hmac = JwtConfig { algorithms: vec!["HS256".to_owned()], ..config.clone() };
+    assert!(matches!(JwtVerifier::new(&hmac, BTreeSet::new()), Err(PolicyError::Algorithm { .. })));
+    let provider = |issuer: &str| ProviderConfig {
+        issuer: issuer.to_owned(),
+        jwks_url: "https://login.example.com/keys".to_owned(),
+        audience: vec!["us".to_owned()],
+        algorithms: Vec::new(),
+        required_claims: Default::default(),
+        user_claim: None,
+        user_prefix: String::new(),
+    };
+    let twice = JwtConfig { provider: vec![provider("me")], ..config.clone() };
+    let same = PolicyError::SameIssuer { issuer: "me".to_owned() };
+    assert_eq!(JwtVerifier::new(&twice, BTreeSet::new()).unwrap_err(), same);
+    let two = JwtConfig { provider: vec![provider("you")], ..config };
+    assert_eq!(
+        JwtVerifier::new(&two, BTreeSet::new()).unwrap().sources().len(),
+        1,
+        "one URL is fetched once"
+    );
+}
+
+#[test]
+fn a_secret_beside_published_keys_verifies_for_nobody_else() {
+    let provider = ProviderConfig {
+        issuer: "https://id.example/".to_owned(),
+        jwks_url: "https://id.example/keys".to_owned(),
+        audience: vec!["us".to_owned()],
+        algorithms: Vec::new(),
+        required_claims: Default::default(),
+        user_claim: None,
+        user_prefix: String::new(),
+    };
+    let verifier = verifier(&JwtConfig { provider: vec![provider], ..secret() });
+    let claims = |issuer: &str| json!({"iss": issuer, "aud": "us", "sub": "a", "exp": NOW_S + 9});
+    assert!(verifier.verify(&token(&claims("we")), NOW_S).is_ok());
+    let refused = verifier.attempt(&token(&claims("https://id.example/")), NOW_S).unwrap_err();
+    assert!(
+        matches!(&refused, Unproven::Refused(refusal) if refusal.message.contains("algorithm")),
+        "{refused:?}"
+    );
 }
