@@ -66,6 +66,9 @@ pub struct Read {
     pub messages_max: usize,
     /// Bytes of one answer; a single message of any size is answered.
     pub bytes_max: usize,
+    /// Whoever asks hears what comes from now on as well: what was kept a moment ago and is on its way to him may be missing
+    /// at the end of the answer, and follows it. To others everything is told that is kept when they ask.
+    pub is_followed: bool,
 }
 
 /// Unread messages are counted so far: who has more has many.

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use crate::model::{Membership, MembershipError, Ticket};
+use crate::model::{Membership, MembershipError, People, Ticket};
 
 use super::Soon;
 
@@ -25,6 +25,10 @@ pub trait Memberships: Send + Sync + Debug {
 
     /// The rooms of `user`, by name. Later: [`Answer::Memberships`](crate::model::Answer::Memberships).
     fn rooms_of(&self, user: &str, ticket: Ticket) -> Soon<Vec<Membership>>;
+
+    /// About `count` members of `room`, from where an earlier list went on; `None` begins. Who stays is listed once, or twice
+    /// in rare cases. Later: [`Answer::People`](crate::model::Answer::People).
+    fn members(&self, room: &str, next: Option<&str>, count: usize, ticket: Ticket) -> Soon<People>;
 
     /// Memberships of all.
     fn len(&self) -> usize;

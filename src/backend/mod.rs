@@ -9,9 +9,11 @@ use bytes::Bytes;
 use stompede_protocol::Millis;
 
 use crate::model::{
-    Answer, ConnectionId, Destination, Full, Members, Message, MessageId, Now, Pattern, Ticket, WorkerId,
+    Answer, ConnectionId, Destination, Full, Members, Message, MessageId, Now, Pattern, People, Person,
+    Ticket, WorkerId,
 };
 
+pub mod claims;
 pub mod control;
 pub mod cursors;
 pub mod disk;
@@ -20,16 +22,24 @@ mod journal;
 pub mod memberships;
 pub mod memory;
 mod queues;
+#[cfg(test)]
+#[path = "quiet_tests.rs"]
+mod quiet;
 pub mod record;
 pub mod redis;
+mod revocations;
 
-pub use queues::{Due, QueueError, Queues};
+pub use queues::{Due, Move, QueueError, Queues};
+#[cfg(test)]
+pub(crate) use quiet::Quiet;
 
+pub use claims::{Claims, Holder, Unshared};
 pub use control::{Alone, Control, REPORT_MS_MAX, Report};
 pub use cursors::{Cursor, Cursors};
 pub use history::{Appended, History, Patience, Question, Read, UNREAD_MAX, Unappended};
 pub use journal::{Journal, KEY_WINDOW_MS, Kept, KnownKey, Unkept};
 pub use memberships::Memberships;
+pub use revocations::{Done, Revocations};
 
 /// Makes what publishes, once it is known where messages go.
 pub type BusMaker = Box<dyn FnOnce(Arc<dyn Sink>) -> Bus>;
@@ -43,6 +53,8 @@ pub struct Bus {
     pub history: Arc<dyn History>,
     /// Orders to all nodes.
     pub control: Arc<dyn Control>,
+    /// Tokens that are good no more.
+    pub revocations: Arc<dyn Revocations>,
 }
 
 /// Everything a broker keeps its state in.
@@ -55,6 +67,8 @@ pub struct Backend {
     pub memberships: Arc<dyn Memberships>,
     /// Work queues.
     pub queues: Arc<dyn Queues>,
+    /// Which node has what is asked for by a name.
+    pub claims: Arc<dyn Claims>,
     /// When what is done is safe.
     pub journal: Arc<dyn Journal>,
     /// Idempotency keys of what was accepted before this process began.
@@ -116,6 +130,9 @@ pub trait Sink: Send + Sync + Debug {
     /// Something that patterns match may never have come: their subscribers are told.
     fn gap_in_patterns(&self);
 
+    /// Tokens were revoked: sessions that they opened end.
+    fn review(&self);
+
     /// Something may be taken from the queue that could not be before.
     fn ready(&self, queue: &Destination);
 
@@ -130,6 +147,26 @@ pub trait Sink: Send + Sync + Debug {
 
     /// Who is in a room says something else of himself, on whichever node.
     fn said(&self, word: &Word<'_>);
+
+    /// A room has its first user, or has lost its last, over all nodes, and backends are to be told. It is given again, here or
+    /// on another node, until `acked` was called.
+    fn edge(&self, edge: &Edge<'_>, acked: Acked);
+}
+
+/// Called when it need not be given again.
+pub type Acked = Box<dyn FnOnce() + Send>;
+
+/// A room is empty no more, or has become so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Edge<'a> {
+    /// The room.
+    pub room: &'a str,
+    /// Whether somebody is there now.
+    pub is_occupied: bool,
+    /// Its identity, the same whenever it is given.
+    pub id: MessageId,
+    /// When, milliseconds since the Unix epoch.
+    pub timestamp_ms: u64,
 }
 
 /// A user who is present in a room says something else of himself.
@@ -266,6 +303,16 @@ pub trait Presence: Send + Sync + Debug {
 
     /// Up to `count` users present in `room` who arrived after `after`, by arrival. Later: [`Answer::Members`].
     fn members(&self, room: &str, after: u64, count: usize, ticket: Ticket) -> Soon<Members>;
+
+    /// About `count` users with a session, on whichever node, from where an earlier list went on; `None` begins. Who stays
+    /// is listed once, or twice in rare cases. Later: [`Answer::People`].
+    fn people(&self, next: Option<&str>, count: usize, ticket: Ticket) -> Soon<People>;
+
+    /// What is known of a user. Later: [`Answer::Person`].
+    fn person(&self, user: &str, ticket: Ticket) -> Soon<Person>;
+
+    /// Up to `count` rooms where somebody is present by a session of this node, with how many, the largest first.
+    fn largest_rooms(&self, count: usize) -> Vec<(Arc<str>, usize)>;
 
     /// Sets the status of a user, or takes it back. `announce` is called with each of his rooms if that is news. Ignored
     /// of who has no session.

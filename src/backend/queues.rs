@@ -16,7 +16,7 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use crate::model::{Destination, Look, Message, Queued, StoreError, Ticket};
+use crate::model::{Depth, Destination, Look, Message, Queued, StoreError, Ticket};
 
 use super::{Kept, Soon};
 
@@ -27,6 +27,17 @@ pub struct Due {
     pub ready: Vec<Destination>,
     /// Messages that were ready or postponed until they expired. They are taken.
     pub expired: Vec<(Destination, Queued)>,
+}
+
+/// A message that is to stand in another queue.
+#[derive(Debug, Clone)]
+pub struct Move {
+    /// What its queue knows it by.
+    pub tag: u64,
+    /// The other queue.
+    pub to: Destination,
+    /// The message as it is to stand there.
+    pub message: Arc<Message>,
 }
 
 /// Why a message could not be put in a queue.
@@ -100,6 +111,20 @@ pub trait Queues: Send + Sync + Debug {
     /// Looks at up to `count` messages with tags above `after`. Later: [`Answer::Browsed`](crate::model::Answer::Browsed).
     fn browse(&self, queue: &Destination, after: u64, count: usize, ticket: Ticket) -> Soon<Look>;
 
+    /// How much is in a queue. Later: [`Answer::Depth`](crate::model::Answer::Depth).
+    fn depth(&self, queue: &Destination, ticket: Ticket) -> Soon<Depth>;
+
+    /// Queues that hold messages, by name. Later: [`Answer::Queues`](crate::model::Answer::Queues).
+    fn names(&self, ticket: Ticket) -> Soon<Vec<Destination>>;
+
+    /// Removes up to `count` messages that are with nobody; how many. Later:
+    /// [`Answer::Removed`](crate::model::Answer::Removed).
+    fn purge(&self, queue: &Destination, count: usize, ticket: Ticket) -> Soon<usize>;
+
+    /// Puts messages that are with nobody at the end of other queues, where there is room; how many. Later:
+    /// [`Answer::Removed`](crate::model::Answer::Removed).
+    fn transfer(&self, queue: &Destination, moves: Vec<Move>, ticket: Ticket) -> Soon<usize>;
+
     /// Somebody on this node consumes from the queue, or nobody does any more. A store that is shared notes it.
     fn attend(&self, _queue: &Destination, _is_attended: bool) {}
 
@@ -110,6 +135,9 @@ pub trait Queues: Send + Sync + Debug {
 
     /// Bytes that all queues hold in memory.
     fn bytes(&self) -> usize;
+
+    /// Messages in all queues, waiting, handed out or postponed. Of a store that is shared, those that this node has fetched.
+    fn messages(&self) -> usize;
 
     /// Number of queues that hold messages.
     fn len(&self) -> usize;

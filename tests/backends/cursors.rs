@@ -13,10 +13,16 @@ pub(crate) type Maker = fn(&Limits) -> Devices;
 /// Every test of this file for the adapter that `$maker` makes.
 macro_rules! judge {
     ($maker:expr) => {
+        crate::cursors::judge!($maker, shared);
+        crate::cursors::judge! { $maker =>
+            queues_are_bounded_and_forgotten
+        }
+    };
+    // A shared store keeps cursors of as many queues as it has memory for, and forgets them by itself.
+    ($maker:expr, shared) => {
         crate::cursors::judge! { $maker =>
             what_one_device_has_taken_the_other_has_not
             devices_are_bounded_and_the_one_unseen_for_the_longest_goes
-            queues_are_bounded_and_forgotten
         }
     };
     ($maker:expr => $($test:ident)*) => {
@@ -88,7 +94,12 @@ impl Devices {
 
 fn read(history: &Subject<dyn History>, queue: &Destination, ask: impl FnOnce(Read) -> Question) -> Page {
     let ticket = history.ticket();
-    let read = Read { start: Start::Since(None, usize::MAX), messages_max: 1_000, bytes_max: usize::MAX };
+    let read = Read {
+        start: Start::Since(None, usize::MAX),
+        messages_max: 1_000,
+        bytes_max: usize::MAX,
+        is_followed: false,
+    };
     history.ask(queue, ask(read), ticket, 0);
     match history.answer(ticket) {
         Answer::Page(Ok(page)) => page,

@@ -6,11 +6,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use stompede::backend::disk::{Disk, DiskOptions, Fsync, OpenError};
-use stompede::backend::{Backend, Bus, Cursors, History, Journal, KnownKey, Memberships, Queues, Sink};
+use stompede::backend::{
+    Backend, Bus, Cursors, History, Journal, KnownKey, Memberships, Queues, Revocations, Sink,
+};
 use stompede::model::{DestinationRule, DestinationRules, Limits, Pattern, Retention};
 use tempfile::TempDir;
 
 use crate::cursors::Devices;
+use crate::revocations::Revoker;
 use crate::sink::Heard;
 use crate::subject::Subject;
 
@@ -23,6 +26,7 @@ pub(crate) struct Store {
     pub(crate) cursors: Arc<dyn Cursors>,
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) known_keys: Vec<KnownKey>,
+    pub(crate) revocations: Arc<dyn Revocations>,
     _dir: Option<TempDir>,
 }
 
@@ -48,8 +52,8 @@ impl Store {
         let rules = DestinationRules::new(vec![rule]);
         let (disk, backend) = Disk::open(options, limits, &rules, memory_bytes_max, 0, 7)?;
         let Backend { queues, memberships, cursors, journal, known_keys, bus, .. } = backend;
-        let Bus { history, .. } = bus(sink);
-        Ok(Self { disk, history, queues, memberships, cursors, journal, known_keys, _dir: None })
+        let Bus { history, revocations, .. } = bus(sink);
+        Ok(Self { disk, history, queues, memberships, cursors, journal, known_keys, revocations, _dir: None })
     }
 
     fn settle(&self) {
@@ -105,3 +109,12 @@ fn cursors(limits: &Limits) -> Devices {
 }
 
 crate::cursors::judge!(cursors);
+
+fn revocations() -> Revoker {
+    let heard = Arc::<Heard>::default();
+    let store = Store::new(&Limits::default(), usize::MAX, u64::MAX, Arc::<Heard>::clone(&heard));
+    let port = Arc::clone(&store.revocations);
+    Revoker { port, heard, work: Box::new(move || store.settle()) }
+}
+
+crate::revocations::judge!(revocations);

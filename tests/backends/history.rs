@@ -22,10 +22,16 @@ pub(crate) type Maker = fn(u64) -> Subject<dyn History>;
 /// Every test of this file for the adapter that `$maker` makes.
 macro_rules! judge {
     ($maker:expr) => {
+        crate::history::judge!($maker, shared);
+        crate::history::judge! { $maker =>
+            a_message_that_finds_no_room_is_not_kept_and_takes_no_number
+        }
+    };
+    // A shared store keeps what finds no room here, and hands it on later.
+    ($maker:expr, shared) => {
         crate::history::judge! { $maker =>
             pages_follow_each_other_until_the_end
             a_page_is_bounded_in_bytes_but_has_one_message
-            a_message_that_finds_no_room_is_not_kept_and_takes_no_number
             number_bytes_and_age_bound_what_is_kept
             a_log_that_begins_anew_repeats_no_offset_and_an_old_end_is_still_the_end
             a_position_of_elsewhere_is_not_taken_for_one_of_here
@@ -82,7 +88,11 @@ impl Stand {
     }
 
     fn read(&self, name: &str, start: Start, now_ms: u64) -> Page {
-        self.read_pages(name, Read { start, messages_max: 3, bytes_max: usize::MAX }, now_ms)
+        self.read_pages(
+            name,
+            Read { start, messages_max: 3, bytes_max: usize::MAX, is_followed: false },
+            now_ms,
+        )
     }
 
     fn read_pages(&self, name: &str, read: Read, now_ms: u64) -> Page {
@@ -159,7 +169,7 @@ pub(crate) fn a_page_is_bounded_in_bytes_but_has_one_message(maker: Maker) {
         stand.append("/topic/a", &body.repeat(100), 0).unwrap();
     }
     for (bytes_max, expected) in [(0, 1), (150, 1), (320, 2), (10_000, 3)] {
-        let read = Read { start: Start::Last(9), messages_max: 9, bytes_max };
+        let read = Read { start: Start::Last(9), messages_max: 9, bytes_max, is_followed: false };
         assert_eq!(stand.read_pages("/topic/a", read, 0).messages.len(), expected, "{bytes_max}");
     }
 }

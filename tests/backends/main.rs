@@ -1,5 +1,6 @@
 //! The behaviour of the ports of `backend/`, and every adapter before the same judge.
 
+mod claims;
 mod cursors;
 mod disk;
 mod history;
@@ -7,5 +8,6 @@ mod memberships;
 mod memory;
 mod queues;
 mod redis;
+mod revocations;
 mod sink;
 mod subject;

@@ -1,7 +1,9 @@
 //! What every store of memberships does. Nothing in here knows an adapter: a test is handed a maker of empty stores.
 
+use std::collections::BTreeSet;
+
 use stompede::backend::Memberships;
-use stompede::model::{Answer, Limits, Membership, MembershipError};
+use stompede::model::{Answer, Limits, Membership, MembershipError, People};
 
 use crate::subject::Subject;
 
@@ -11,11 +13,18 @@ pub(crate) type Maker = fn(&Limits) -> Subject<dyn Memberships>;
 /// Every test of this file for the adapter that `$maker` makes.
 macro_rules! judge {
     ($maker:expr) => {
+        crate::memberships::judge!($maker, shared);
+        crate::memberships::judge! { $maker =>
+            all_together_are_bounded
+        }
+    };
+    // A shared store has no bound over all users: it keeps as many as it has memory for.
+    ($maker:expr, shared) => {
         crate::memberships::judge! { $maker =>
             membership_is_kept_until_it_is_ended_and_reading_goes_forward_only
             users_and_rooms_are_bounded
-            all_together_are_bounded
             of_many_who_enrol_and_leave_at_once_the_last_word_counts
+            the_members_of_a_room_are_listed_page_by_page
         }
     };
     ($maker:expr => $($test:ident)*) => {
@@ -62,6 +71,40 @@ impl Subject<dyn Memberships> {
             |answer| if let Answer::Memberships(Ok(all)) = answer { Ok(all) } else { Err(answer) },
         )
     }
+}
+
+impl Subject<dyn Memberships> {
+    fn members(&self, room: &str, next: Option<&str>, count: usize) -> People {
+        self.settles();
+        self.says(
+            |port, ticket| port.members(room, next, count, ticket),
+            |answer| if let Answer::People(Ok(people)) = answer { Ok(people) } else { Err(answer) },
+        )
+    }
+}
+
+pub(crate) fn the_members_of_a_room_are_listed_page_by_page(maker: Maker) {
+    let members = maker(&Limits::default());
+    let mut expected: Vec<String> = (0..1_500).map(|n| format!("user {n}")).collect();
+    for user in &expected {
+        assert_eq!(members.enrol("42", user, 0), Ok(true));
+    }
+    members.enrol("41", "alice", 0).expect("room");
+    let (mut listed, mut next, mut pages) = (BTreeSet::new(), None::<Box<str>>, 0);
+    loop {
+        let page = members.members("42", next.as_deref(), 100);
+        assert_eq!(page.count, expected.len());
+        listed.extend(page.listed.iter().map(|user| user.to_string()));
+        (next, pages) = (page.next, pages + 1);
+        if next.is_none() {
+            break;
+        }
+    }
+    expected.sort_unstable();
+    assert_eq!(listed.into_iter().collect::<Vec<_>>(), expected);
+    assert!(pages > 5, "{pages} pages");
+    assert!(members.withdraw("41", "alice"));
+    assert_eq!(members.members("41", None, 10), People::default());
 }
 
 fn few() -> Limits {

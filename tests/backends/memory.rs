@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use stompede::backend::memory::{MemoryCursors, MemoryHistory, MemoryMemberships, MemoryQueues};
+use stompede::backend::memory::{
+    MemoryCursors, MemoryHistory, MemoryMemberships, MemoryQueues, MemoryRevocations,
+};
 use stompede::backend::{History, Memberships, Queues};
 use stompede::model::Limits;
 
 use crate::cursors::Devices;
+use crate::revocations::Revoker;
 use crate::sink::Heard;
 use crate::subject::Subject;
 
@@ -35,3 +38,11 @@ fn cursors(limits: &Limits) -> Devices {
 }
 
 crate::cursors::judge!(cursors);
+
+fn revocations() -> Revoker {
+    let heard = Arc::<Heard>::default();
+    let port = Arc::new(MemoryRevocations::new(Arc::<Heard>::clone(&heard)));
+    Revoker { port, heard, work: Box::new(|| ()) }
+}
+
+crate::revocations::judge!(revocations);

@@ -5,9 +5,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use stompede::backend::{Due, Kept, QueueError, Queues};
+use stompede::backend::{Due, Kept, Move, QueueError, Queues};
 use stompede::model::{
-    Address, Answer, Destination, Limits, Look, Message, MessageId, Queued, StoreError, Ticket,
+    Address, Answer, Depth, Destination, Limits, Look, Message, MessageId, Queued, StoreError, Ticket,
 };
 use stompede_protocol::Headers;
 
@@ -19,15 +19,21 @@ pub(crate) type Maker = fn(&Limits, usize) -> Subject<dyn Queues>;
 /// Every test of this file for the adapter that `$maker` makes.
 macro_rules! judge {
     ($maker:expr) => {
+        crate::queues::judge!($maker, shared);
+        crate::queues::judge! { $maker =>
+            a_full_queue_refuses_and_so_does_one_queue_too_many
+            all_queues_together_are_bounded
+        }
+    };
+    // Of all queues together a shared store keeps as much as it has memory for, and as many as it likes.
+    ($maker:expr, shared) => {
         crate::queues::judge! { $maker =>
             what_comes_back_stands_before_everything_newer_in_its_order
             a_hand_out_counts_unless_nobody_can_have_seen_it
             a_message_that_is_taken_again_counts_once_more
             what_is_settled_is_gone_and_leaves_nothing
             what_is_not_taken_cannot_be_given_back_or_settled
-            a_full_queue_refuses_and_so_does_one_queue_too_many
             bytes_are_bounded_too_but_one_message_always_fits
-            all_queues_together_are_bounded
             what_has_begun_is_finished_past_every_limit
             what_is_out_or_postponed_counts_towards_the_limits
             a_postponed_message_is_ready_when_it_is_due_and_stands_where_it_stood
@@ -42,6 +48,9 @@ macro_rules! judge {
             the_last_message_of_a_queue_makes_room_for_the_queue_of_its_letter
             whoever_looks_sees_everything_in_order_page_by_page
             a_tag_is_never_given_twice
+            how_much_is_in_a_queue_is_told_and_which_there_are
+            what_is_with_nobody_can_be_removed
+            what_is_with_nobody_can_be_put_elsewhere_where_there_is_room
         }
     };
     ($maker:expr => $($test:ident)*) => {
@@ -107,6 +116,33 @@ impl Subject<dyn Queues> {
 
     fn browse(&self, queue: &Destination, after: u64, count: usize) -> Vec<Queued> {
         self.look(queue, after, count).listed
+    }
+
+    fn depth(&self, queue: &Destination) -> Depth {
+        self.settles();
+        self.says(
+            |port, ticket| port.depth(queue, ticket),
+            |answer| if let Answer::Depth(Ok(depth)) = answer { Ok(depth) } else { Err(answer) },
+        )
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.settles();
+        let names = self.says(
+            |port, ticket| port.names(ticket),
+            |answer| if let Answer::Queues(Ok(names)) = answer { Ok(names) } else { Err(answer) },
+        );
+        names.iter().map(ToString::to_string).collect()
+    }
+
+    fn purge(&self, queue: &Destination, count: usize) -> usize {
+        self.settles();
+        self.says(|port, ticket| port.purge(queue, count, ticket), removed)
+    }
+
+    fn transfer(&self, queue: &Destination, moves: Vec<Move>) -> usize {
+        self.settles();
+        self.says(|port, ticket| port.transfer(queue, moves, ticket), removed)
     }
 
     fn newest(&self, queue: &Destination) -> u64 {
@@ -498,4 +534,64 @@ pub(crate) fn a_tag_is_never_given_twice(make: Maker) {
         last = tag(&queues, &a);
         queues.settle(&a, last);
     }
+}
+
+fn removed(answer: Answer) -> Result<usize, Answer> {
+    if let Answer::Removed(Ok(count)) = answer { Ok(count) } else { Err(answer) }
+}
+
+pub(crate) fn how_much_is_in_a_queue_is_told_and_which_there_are(maker: Maker) {
+    let (queues, a) = (maker(&Limits::default(), usize::MAX), name("/queue/a"));
+    assert_eq!(queues.depth(&a), Depth::default());
+    assert!(queues.names().is_empty());
+    for n in 1..=3 {
+        queues.put(&a, Arc::new(Message { timestamp_ms: 1_000 * n, ..(*message(n)).clone() })).unwrap();
+    }
+    queues.put(&name("/queue/b"), message(9)).unwrap();
+    let taken = queues.take(&a).unwrap();
+    queues.settles();
+    let depth = queues.depth(&a);
+    // What a node has at hand is out for all the others.
+    assert!(depth.out >= 1 && depth.bytes > 0, "{depth:?}");
+    assert_eq!((depth.messages, depth.oldest_ms), (3, Some(1_000)));
+    assert_eq!(queues.names(), ["/queue/a", "/queue/b"]);
+    queues.settle(&a, taken.tag);
+    let depth = queues.depth(&a);
+    assert_eq!((depth.messages, depth.oldest_ms), (2, Some(2_000)));
+}
+
+pub(crate) fn what_is_with_nobody_can_be_removed(maker: Maker) {
+    let (queues, a) = (maker(&Limits::default(), usize::MAX), name("/queue/a"));
+    assert_eq!(queues.purge(&a, 10), 0);
+    for n in 1..=4 {
+        queues.put(&a, message(n)).unwrap();
+    }
+    assert_eq!(queues.purge(&a, 3), 3, "the oldest");
+    let left = queues.take(&a).unwrap();
+    assert_eq!(left.message.id.number, 4);
+    assert_eq!(queues.purge(&a, 10), 0, "somebody has it");
+    queues.postpone(&a, left.tag, 1_000_000_000_000_000);
+    assert_eq!(queues.purge(&a, 10), 1, "it waits for its time");
+    queues.holds(&[]);
+    assert!(queues.names().is_empty());
+}
+
+pub(crate) fn what_is_with_nobody_can_be_put_elsewhere_where_there_is_room(maker: Maker) {
+    let limits = Limits { queue_messages_max: 2, ..Limits::default() };
+    let (queues, dead, a) = (maker(&limits, usize::MAX), name("/queue/dlq.a"), name("/queue/a"));
+    for n in 1..=2 {
+        queues.put(&dead, message(n)).unwrap();
+    }
+    queues.put(&a, message(7)).unwrap();
+    let tags: Vec<u64> = queues.browse(&dead, 0, 10).iter().map(|queued| queued.tag).collect();
+    let to_a = |tag: u64, n: u64| Move { tag, to: a.clone(), message: message(n) };
+    assert_eq!(queues.transfer(&dead, vec![to_a(tags[0], 1), to_a(tags[1], 2)]), 1, "there is room for one");
+    assert_eq!(queues.transfer(&dead, vec![to_a(tags[0], 1)]), 0, "it is there no more");
+    let bodies = |queue: &Destination| -> Vec<_> {
+        queues.browse(queue, 0, 10).iter().map(|queued| queued.message.id.number).collect()
+    };
+    assert_eq!((bodies(&dead), bodies(&a)), (vec![2], vec![7, 1]));
+    assert_eq!(queues.purge(&a, 10), 2);
+    assert_eq!(queues.transfer(&dead, vec![to_a(tags[1], 2)]), 1);
+    queues.holds(&["/queue/a"]);
 }

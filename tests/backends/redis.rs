@@ -11,12 +11,19 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use server::RedisServer;
+use stompede::backend::claims::CLAIM_MS;
 use stompede::backend::redis::{NodeOptions, Options, Redis};
-use stompede::backend::{Backend, Bus, Cursors, History, Kept, Memberships, Queues, Relay, Wanted};
-use stompede::model::{Address, Answer, DestinationRule, DestinationRules, Limits, Now, Pattern, Retention};
+use stompede::backend::{
+    Backend, Bus, Cursors, History, Holder, Kept, Memberships, Queues, Relay, Revocations, Wanted,
+};
+use stompede::model::{
+    Address, Answer, DestinationRule, DestinationRules, Limits, Now, Pattern, Retention, Tokens,
+};
 use stompede_protocol::Millis;
 
+use crate::claims::Claimant;
 use crate::cursors::Devices;
+use crate::revocations::{Revoker, bearer};
 use crate::sink::Heard;
 use crate::subject::Subject;
 
@@ -41,6 +48,7 @@ struct Stores {
     cursors: Arc<dyn Cursors>,
     history: Arc<dyn History>,
     relay: Arc<dyn Relay>,
+    revocations: Arc<dyn Revocations>,
 }
 
 fn stores(limits: &Limits, age_ms_max: u64) -> Stores {
@@ -48,10 +56,10 @@ fn stores(limits: &Limits, age_ms_max: u64) -> Stores {
     let heard = Arc::<Heard>::default();
     let (node, backend) = open(&server, 1, limits, age_ms_max);
     let Backend { memberships, queues, cursors, bus, .. } = backend;
-    let Bus { relay, history, .. } = bus(Arc::<Heard>::clone(&heard) as _);
+    let Bus { relay, history, revocations, .. } = bus(Arc::<Heard>::clone(&heard) as _);
     let node = Alone { node, _server: server };
     node.node.waits_until_healthy();
-    Stores { node, heard, memberships, queues, cursors, history, relay }
+    Stores { node, heard, memberships, queues, cursors, history, relay, revocations }
 }
 
 /// A node on a server that others may use as well.
@@ -68,6 +76,7 @@ fn open(server: &RedisServer, node: u64, limits: &Limits, age_ms_max: u64) -> (N
         node,
         topic_prefix: "/topic/chat/".into(),
         events: Some("".into()),
+        edges: true,
         linger_ms: 10_000,
         describe: Arc::new(|| "{}".to_owned()),
         rules: DestinationRules::new(rules.into()),
@@ -118,23 +127,14 @@ fn memberships(limits: &Limits) -> Subject<dyn Memberships> {
     Subject::shared(heard, memberships, node)
 }
 
-// Of all memberships together Redis keeps as many as it has memory for.
-crate::memberships::judge! { memberships =>
-    membership_is_kept_until_it_is_ended_and_reading_goes_forward_only
-    users_and_rooms_are_bounded
-    of_many_who_enrol_and_leave_at_once_the_last_word_counts
-}
+crate::memberships::judge!(memberships, shared);
 
 fn cursors(limits: &Limits) -> Devices {
     let Stores { node, heard, cursors, history, .. } = stores(limits, u64::MAX);
     Devices::Kept(cursors, Subject::shared(heard, history, node))
 }
 
-// Queues are as many as Redis has memory for, and forgotten by Redis itself.
-crate::cursors::judge! { cursors =>
-    what_one_device_has_taken_the_other_has_not
-    devices_are_bounded_and_the_one_unseen_for_the_longest_goes
-}
+crate::cursors::judge!(cursors, shared);
 
 fn history(age_ms_max: u64) -> Subject<dyn History> {
     let Stores { node, heard, history, relay, .. } = stores(&Limits::default(), age_ms_max);
@@ -147,47 +147,86 @@ fn history(age_ms_max: u64) -> Subject<dyn History> {
     history
 }
 
-// Where an inbox here is full, what is kept comes later.
-crate::history::judge! { history =>
-    pages_follow_each_other_until_the_end
-    a_page_is_bounded_in_bytes_but_has_one_message
-    number_bytes_and_age_bound_what_is_kept
-    a_log_that_begins_anew_repeats_no_offset_and_an_old_end_is_still_the_end
-    a_position_of_elsewhere_is_not_taken_for_one_of_here
-    what_everybody_has_taken_goes
-    unread_is_what_others_sent_after_what_was_read
-    who_has_many_unread_is_told_so_whoever_else_is_counted
-    a_message_is_found_by_its_id_its_offset_and_as_the_last
-    what_is_kept_has_all_that_was_sent
-}
+crate::history::judge!(history, shared);
 
 fn queues(limits: &Limits, _total_bytes_max: usize) -> Subject<dyn Queues> {
     let Stores { node, heard, queues, .. } = stores(limits, u64::MAX);
     Subject::slow(heard, queues, move || node.waits_until_quiet())
 }
 
-// Of all queues together Redis keeps as much as it has memory for, and as many in each of its partitions.
-crate::queues::judge! { queues =>
-    what_comes_back_stands_before_everything_newer_in_its_order
-    a_hand_out_counts_unless_nobody_can_have_seen_it
-    a_message_that_is_taken_again_counts_once_more
-    what_is_settled_is_gone_and_leaves_nothing
-    what_is_not_taken_cannot_be_given_back_or_settled
-    bytes_are_bounded_too_but_one_message_always_fits
-    what_has_begun_is_finished_past_every_limit
-    what_is_out_or_postponed_counts_towards_the_limits
-    a_postponed_message_is_ready_when_it_is_due_and_stands_where_it_stood
-    what_expires_is_handed_over_once_it_is_past_its_time
-    what_is_taken_does_not_expire_until_it_comes_back
-    a_postponed_message_may_expire_before_it_is_due
-    a_sweep_does_no_more_than_it_is_told_and_the_next_one_goes_on
-    a_buried_message_stands_at_the_end_of_the_other_queue
-    the_oldest_that_are_ready_make_room_for_what_is_buried
-    a_letter_that_nothing_can_make_room_for_is_lost
-    burying_what_is_not_taken_changes_nothing
-    the_last_message_of_a_queue_makes_room_for_the_queue_of_its_letter
-    whoever_looks_sees_everything_in_order_page_by_page
-    a_tag_is_never_given_twice
+crate::queues::judge!(queues, shared);
+
+fn revocations() -> Revoker {
+    let Stores { node, heard, revocations, .. } = stores(&Limits::default(), u64::MAX);
+    let work = move || {
+        // Of all of it, so that the server stays.
+        let Alone { node, _server } = &node;
+        node.waits_until_healthy();
+    };
+    Revoker { port: revocations, heard, work: Box::new(work) }
+}
+
+crate::revocations::judge!(revocations);
+
+/// Another node on a server, before the same questions.
+fn revoker(server: &RedisServer, node: u64) -> Revoker {
+    let heard = Arc::<Heard>::default();
+    let (node, Backend { bus, .. }) = open(server, node, &Limits::default(), u64::MAX);
+    let Bus { revocations, .. } = bus(Arc::<Heard>::clone(&heard) as _);
+    node.waits_until_healthy();
+    Revoker { port: revocations, heard, work: Box::new(move || node.waits_until_healthy()) }
+}
+
+#[test]
+fn what_one_node_revokes_holds_on_all_and_on_those_that_begin_later_and_after_redis_has_lost_it() {
+    let server = RedisServer::start();
+    let (one, other) = (revoker(&server, 1), revoker(&server, 2));
+    assert_eq!(one.revoke(Tokens::OfUser("bob".into()), 60, u64::MAX >> 12), Ok(()));
+    let begun = Instant::now();
+    other.hears_of(&bearer("bob", "1", 59));
+    // It is called, and need not look by itself.
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(!other.is_revoked(&bearer("bob", "2", 60)));
+    for number in 0..1_200 {
+        assert_eq!(one.revoke(Tokens::Named(format!("t{number}").into()), 0, 9_000), Ok(()));
+    }
+    let later = revoker(&server, 3);
+    later.hears_of(&bearer("bob", "1", 59));
+    for number in 0..1_200 {
+        later.hears_of(&bearer("alice", &format!("t{number}"), 1));
+    }
+    server.cli(&["FLUSHALL"]);
+    // Who knows tells it again.
+    let begun = Instant::now();
+    while server.cli(&["KEYS", "*revoked"]).trim().is_empty() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "nobody tells it again");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let last = revoker(&server, 4);
+    last.hears_of(&bearer("bob", "1", 59));
+    last.hears_of(&bearer("alice", "t1199", 1));
+}
+
+/// A node that claims.
+fn claimant(server: &RedisServer, node: u64) -> Claimant {
+    let (redis, Backend { claims, .. }) = open(server, node, &Limits::default(), u64::MAX);
+    redis.waits_until_healthy();
+    let holder = Holder { address: format!("10.0.0.{node}:80").into(), proof: format!("proof{node}").into() };
+    Claimant { port: claims, holder, _work: Box::new(redis) }
+}
+
+#[test]
+fn what_a_node_claims_is_its_own() {
+    let server = RedisServer::start();
+    let (one, other) = (claimant(&server, 1), claimant(&server, 2));
+    crate::claims::the_first_has_it_until_he_lets_it_go(&one, &other);
+    // Nobody needs to let go what nobody keeps.
+    let key = server.cli(&["KEYS", "websocket:*:s:a b/d"]);
+    let left: u64 = server.cli(&["PTTL", &key]).parse().expect("it lapses");
+    assert!((1..=CLAIM_MS).contains(&left), "{left}");
+    server.cli(&["PEXPIRE", &key, "1"]);
+    waits(|| if one.find("a b/d") == Ok(None) { Ok(()) } else { Err("it never lapses".to_owned()) });
+    assert_eq!(one.claim("a b/d"), Ok(Some(one.holder.clone())));
 }
 
 /// Odd, so that no two products are alike.

@@ -1,11 +1,11 @@
 //! Where a store's messages and answers go: to a test that looks at them.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use stompede::backend::{Inbound, News, Report, Sink, Word};
+use stompede::backend::{Acked, Edge, Inbound, News, Report, Sink, Word};
 use stompede::model::{Answer, ConnectionId, Destination, Full, Message, Now, Ticket, WorkerId};
 
 /// Takes everything, or nothing.
@@ -14,6 +14,8 @@ pub(crate) struct Heard {
     pub(crate) messages: Mutex<Vec<Arc<Message>>>,
     pub(crate) answers: Mutex<Vec<(u32, Answer)>>,
     pub(crate) is_full: AtomicBool,
+    /// How often sessions were to be held against what is revoked.
+    pub(crate) reviews: AtomicUsize,
     answered: Condvar,
     came: Condvar,
 }
@@ -93,6 +95,10 @@ impl Sink for Heard {
 
     fn gap_in_patterns(&self) {}
 
+    fn review(&self) {
+        self.reviews.fetch_add(1, Ordering::SeqCst);
+    }
+
     fn ready(&self, _: &Destination) {}
 
     fn reply(&self, _: &Arc<Message>) {}
@@ -102,6 +108,8 @@ impl Sink for Heard {
     fn changed(&self, _: &News<'_>, _: Now) {}
 
     fn said(&self, _: &Word<'_>) {}
+
+    fn edge(&self, _: &Edge<'_>, _: Acked) {}
 }
 
 /// A question of that number.

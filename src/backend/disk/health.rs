@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use super::DiskVitals;
 use crate::model::StoreError;
 
 /// The state of the store.
@@ -19,6 +20,8 @@ pub(super) struct Health {
     log_bytes: AtomicU64,
     queue_bytes: AtomicU64,
     bytes_max: u64,
+    /// Bytes that were free when it was last looked; `u64::MAX` before.
+    free_bytes: AtomicU64,
     now_ms: AtomicU64,
 }
 
@@ -39,6 +42,7 @@ impl Health {
             log_bytes: AtomicU64::new(0),
             queue_bytes: AtomicU64::new(0),
             bytes_max,
+            free_bytes: AtomicU64::new(u64::MAX),
             now_ms: AtomicU64::new(now_ms),
         }
     }
@@ -114,6 +118,7 @@ impl Health {
 
     /// So many bytes are free on the file system.
     pub(super) fn finds_free(&self, free_bytes: u64) {
+        self.free_bytes.store(free_bytes, Ordering::Relaxed);
         let is_short = free_bytes < self.free_bytes_min;
         if self.is_short.swap(is_short, Ordering::Relaxed) != is_short {
             let least = self.free_bytes_min;
@@ -142,6 +147,16 @@ impl Health {
     /// Milliseconds since the Unix epoch, as of the last tick.
     pub(super) fn now_ms(&self) -> u64 {
         self.now_ms.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn vitals(&self) -> DiskVitals {
+        let free = self.free_bytes.load(Ordering::Relaxed);
+        DiskVitals {
+            records: self.bytes(),
+            records_max: self.bytes_max,
+            free_min: self.free_bytes_min,
+            free: (free != u64::MAX).then_some(free),
+        }
     }
 
     fn bytes(&self) -> u64 {

@@ -4,10 +4,12 @@
 //! position. Its bytes count as memory of the process, above whose limit nothing more is read from clients.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex, MutexGuard, ReentrantMutex};
 
+use crate::backend::Done;
 use crate::model::{Destination, Full, Message, Retention, Ticket, WorkerId};
 
 use super::changes::Change;
@@ -51,6 +53,17 @@ pub(super) enum Order {
     Change(Change),
     /// Somebody wants to know when everything before is safe.
     Sync(Ticket),
+    /// The same, told by a call.
+    Tell(Word),
+}
+
+/// A call that waits.
+pub(super) struct Word(pub(super) Done);
+
+impl fmt::Debug for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Word")
+    }
 }
 
 impl Order {
@@ -58,7 +71,7 @@ impl Order {
         let held = match self {
             Self::Append { message, .. } | Self::Enqueue { message, .. } => message.cost_bytes(),
             Self::Change(change) => change.cost_bytes(),
-            Self::Trim { .. } | Self::Expire { .. } | Self::Sync(_) => 0,
+            Self::Trim { .. } | Self::Expire { .. } | Self::Sync(_) | Self::Tell(_) => 0,
         };
         size_of::<(Self, bool)>() + held
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::backend::memory::MemoryMemberships;
 use crate::backend::{Memberships, Soon};
-use crate::model::{Membership, MembershipError, Ticket};
+use crate::model::{Membership, MembershipError, People, Ticket};
 
 use super::OpenError;
 use super::changes::Change;
@@ -79,6 +79,10 @@ impl Memberships for DiskMemberships {
 
     fn rooms_of(&self, user: &str, _: Ticket) -> Soon<Vec<Membership>> {
         Soon::Now(self.inner.all_of(user))
+    }
+
+    fn members(&self, room: &str, next: Option<&str>, count: usize, _: Ticket) -> Soon<People> {
+        Soon::Now(self.inner.members_of(room, next, count))
     }
 
     fn len(&self) -> usize {

@@ -25,7 +25,7 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 
 use crate::backend::memory::{
-    MemoryCursors, MemoryMemberships, MemoryPresence, MemoryQueues, MemoryRelay, QUEUES_PART,
+    MemoryCursors, MemoryMemberships, MemoryPresence, MemoryQueues, MemoryRelay, QUEUES_PART, RevocationList,
 };
 use crate::backend::{Alone, Backend, Bus, Journal, Kept, Sink};
 use crate::model::{Answer, DestinationRules, Limits, StoreError, Ticket};
@@ -45,6 +45,7 @@ mod open;
 mod questions;
 mod queues;
 mod reader;
+mod revocations;
 mod stripes;
 mod tables;
 mod working;
@@ -61,6 +62,7 @@ use memberships::DiskMemberships;
 use questions::Questions;
 use queues::DiskQueues;
 use reader::Reader;
+use revocations::DiskRevocations;
 use writer::Writer;
 
 /// Where and how it is kept.
@@ -78,6 +80,19 @@ pub struct DiskOptions {
     pub cache_bytes: u64,
     /// Opens a damaged store with what is left of it.
     pub accept_loss: bool,
+}
+
+/// What operators see of the store on disk, bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DiskVitals {
+    /// Of all records.
+    pub records: u64,
+    /// Of all records at most.
+    pub records_max: u64,
+    /// With less free nothing more is taken.
+    pub free_min: u64,
+    /// Free on the file system, as it was last looked at; nothing before that.
+    pub free: Option<u64>,
 }
 
 /// When what is written is safe.
@@ -99,6 +114,7 @@ pub struct Disk {
     health: Arc<Health>,
     writer: Mutex<Writer>,
     sink: OnceLock<Arc<dyn Sink>>,
+    revoked: Arc<RevocationList>,
     dir: PathBuf,
     fsync: Fsync,
 }
@@ -116,7 +132,14 @@ impl Disk {
             health: Arc::clone(&self.health),
         };
         let control = Arc::new(Alone::new(Arc::clone(&sink)));
-        Bus { relay: Arc::new(MemoryRelay::new(sink)), history: Arc::new(history), control }
+        let revocations = DiskRevocations {
+            known: Arc::clone(&self.revoked),
+            sink: Arc::clone(&sink),
+            line: Arc::clone(&self.line),
+            order: Mutex::default(),
+        };
+        let relay = Arc::new(MemoryRelay::new(sink));
+        Bus { relay, history: Arc::new(history), control, revocations: Arc::new(revocations) }
     }
 
     /// Waits until there is something to write, and writes it. `false` when the store is closed and all is written. For one
@@ -172,6 +195,11 @@ impl Disk {
     /// Who waits to read.
     pub fn questions(&self) -> usize {
         self.questions.len()
+    }
+
+    /// How the store is, in figures.
+    pub fn vitals(&self) -> DiskVitals {
+        self.health.vitals()
     }
 
     /// What is to be done now and then: looks at the free space, and with [`Fsync::Interval`] makes safe what was written.

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
-use crate::backend::Queues;
+use crate::backend::{Queues, Unshared};
 use crate::model::Destination;
 
 use super::changes::{Change, Changes};
@@ -54,6 +54,7 @@ impl Disk {
         memberships::load(&tables, &memberships, &known)?;
         let cursors = MemoryCursors::new(limits);
         cursors::load(&tables, &cursors, &known)?;
+        let revoked = Arc::new(revocations::load(&tables, &known)?);
         let known_keys = keys::load(&tables, now_ms).map_err(fault)?;
         let (logs, health) = (Arc::new(logs), Arc::new(health));
         health.holds(logs.bytes());
@@ -84,6 +85,7 @@ impl Disk {
             health: Arc::clone(&health),
             writer: Mutex::new(writer),
             sink: OnceLock::new(),
+            revoked,
             dir: dir.clone(),
             fsync: *fsync,
         });
@@ -96,6 +98,7 @@ impl Disk {
             memberships: Arc::new(DiskMemberships::new(memberships, Arc::clone(&line))),
             queues: Arc::new(DiskQueues { inner: queues, line, health }),
             journal: Arc::new(DiskJournal(Arc::clone(&disk))),
+            claims: Arc::new(Unshared),
             known_keys,
             bus: Box::new(move |sink| bus.bus(sink)),
         };

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use crate::backend::memory::{MemoryQueues, Within};
-use crate::backend::{Due, Kept, QueueError, Queues, Soon, record};
-use crate::model::{Destination, Look, Message, Position, Queued, Ticket};
+use crate::backend::{Due, Kept, Move, QueueError, Queues, Soon, record};
+use crate::model::{Depth, Destination, Look, Message, Position, Queued, Ticket};
 
 use super::OpenError;
 use super::changes::Change;
@@ -115,8 +115,36 @@ impl Queues for DiskQueues {
         self.inner.browse(queue, after, count, ticket)
     }
 
+    fn depth(&self, name: &Destination, _: Ticket) -> Soon<Depth> {
+        Soon::Now(self.inner.depth_of(name))
+    }
+
+    fn names(&self, _: Ticket) -> Soon<Vec<Destination>> {
+        Soon::Now(self.inner.names_now())
+    }
+
+    fn purge(&self, queue: &Destination, count: usize, _: Ticket) -> Soon<usize> {
+        let purged = self.inner.purged(queue, count, |tag| self.line.push_all(removed(queue, tag)));
+        self.health.queues_hold(self.inner.bytes());
+        Soon::Now(purged)
+    }
+
+    fn transfer(&self, queue: &Destination, moves: Vec<Move>, _: Ticket) -> Soon<usize> {
+        let transferred = self.inner.transferred(queue, moves, |tag, to, fresh, message| {
+            let added = Order::Change(entry(to, fresh, message));
+            // Neither without the other: one batch has them.
+            self.line.push_all(removed(queue, tag).into_iter().chain([added]));
+        });
+        self.health.queues_hold(self.inner.bytes());
+        Soon::Now(transferred)
+    }
+
     fn bytes(&self) -> usize {
         self.inner.bytes()
+    }
+
+    fn messages(&self) -> usize {
+        self.inner.messages()
     }
 
     fn len(&self) -> usize {

@@ -10,6 +10,7 @@
 //!            m user room                      up to where he has read
 //!            c queue device                   up to where it has taken, when it was seen
 //!            k time batch place               an idempotency key
+//!            r tokens                         issued before when they are revoked, until when it matters
 //! every      \0store                          whose table it is
 //! ```
 //! Numbers in keys are big-endian, so that they sort; elsewhere little-endian. Where two texts follow each other, the bytes
@@ -207,6 +208,7 @@ pub(super) const LOG: u8 = b'l';
 pub(super) const MEMBER: u8 = b'm';
 pub(super) const CURSOR: u8 = b'c';
 pub(super) const KNOWN_KEY: u8 = b'k';
+pub(super) const REVOKED: u8 = b'r';
 
 /// Number of the last batch.
 pub(super) const NUMBERING_KEY: &[u8] = b"\0numbering";

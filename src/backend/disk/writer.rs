@@ -14,7 +14,7 @@ use super::changes::{Change, Changes};
 use super::guard::Guard;
 use super::health::Health;
 use super::keys::Keys;
-use super::line::{Line, Order};
+use super::line::{Line, Order, Word};
 use super::logs::Logs;
 use super::numbering::Numbering;
 use super::tables::{LOG, NUMBERING_KEY, Table, Tables, named, numbered};
@@ -52,6 +52,7 @@ enum Effect {
     Publish(Arc<Message>, Position, Ticket),
     Admit { queue: Destination, tag: u64, ticket: Ticket },
     Tell(Ticket),
+    Say(Word),
 }
 
 impl Writer {
@@ -116,6 +117,7 @@ impl Writer {
             }
             Order::Change(change) => batch.changes.push(change),
             Order::Sync(ticket) => batch.effects.push(Effect::Tell(ticket)),
+            Order::Tell(word) => batch.effects.push(Effect::Say(word)),
         }
     }
 
@@ -200,6 +202,7 @@ impl Writer {
                     sink.answer(ticket, Answer::Queued(queue, written));
                 }
                 (Effect::Tell(ticket), written) => sink.answer(ticket, Answer::Synced(written)),
+                (Effect::Say(Word(done)), written) => done(written),
             }
         }
         if written.is_ok() {

@@ -1,7 +1,8 @@
 //! Members of rooms in this process.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::BuildHasher;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -9,15 +10,15 @@ use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 use crate::backend::{Memberships, Soon};
-use crate::model::{Limits, Membership, MembershipError, Ticket};
+use crate::model::{Limits, Membership, MembershipError, People, Ticket};
 
 /// Memberships of one node.
 #[derive(Debug)]
 pub struct MemoryMemberships {
     /// The rooms of each user and up to where he has read.
     users: Box<[Mutex<Users>]>,
-    /// Numbers of members by room, and the one text of its name. Locked after `users`, never before.
-    rooms: Box<[Mutex<Sizes>]>,
+    /// The members of each room, and the one text of its name. Locked after `users`, never before.
+    rooms: Box<[Mutex<Members>]>,
     hasher: RandomState,
     count: AtomicUsize,
     user_rooms_max: usize,
@@ -29,7 +30,7 @@ type Users = HashMap<Arc<str>, Rooms, RandomState>;
 
 type Rooms = BTreeMap<Arc<str>, u64>;
 
-type Sizes = HashMap<Arc<str>, usize, RandomState>;
+type Members = HashMap<Arc<str>, BTreeSet<Arc<str>>, RandomState>;
 
 impl MemoryMemberships {
     /// No members yet.
@@ -49,28 +50,29 @@ impl MemoryMemberships {
         &self.users[self.hasher.hash_one(user) as usize % SHARDS]
     }
 
-    fn sizes(&self, room: &str) -> &Mutex<Sizes> {
+    fn members_beside(&self, room: &str) -> &Mutex<Members> {
         &self.rooms[self.hasher.hash_one(room) as usize % SHARDS]
     }
 
     /// One more member; the room's name as all its members share it.
-    fn grow(&self, room: &str, members_max: usize) -> Result<Arc<str>, MembershipError> {
-        let mut sizes = self.sizes(room).lock();
-        let known = sizes.get_key_value(room).map(|(name, size)| (Arc::clone(name), *size));
-        let (name, size) = known.unwrap_or_else(|| (room.into(), 0));
+    fn grow(&self, room: &str, user: &Arc<str>, members_max: usize) -> Result<Arc<str>, MembershipError> {
+        let mut rooms = self.members_beside(room).lock();
+        let name = rooms.get_key_value(room).map(|(name, _)| Arc::clone(name));
+        let name = name.unwrap_or_else(|| room.into());
+        let size = rooms.get(room).map_or(0, BTreeSet::len);
         if size >= members_max {
             return Err(MembershipError::Members(members_max));
         }
-        sizes.insert(Arc::clone(&name), size + 1);
+        rooms.entry(Arc::clone(&name)).or_default().insert(Arc::clone(user));
         Ok(name)
     }
 
-    fn shrink(&self, room: &str) {
-        let mut sizes = self.sizes(room).lock();
-        let Some(size) = sizes.get_mut(room) else { return };
-        *size -= 1;
-        if *size == 0 {
-            sizes.remove(room);
+    fn shrink(&self, room: &str, user: &str) {
+        let mut rooms = self.members_beside(room).lock();
+        let Some(members) = rooms.get_mut(room) else { return };
+        members.remove(user);
+        if members.is_empty() {
+            rooms.remove(room);
         }
     }
 }
@@ -78,8 +80,10 @@ impl MemoryMemberships {
 impl MemoryMemberships {
     /// A membership of an earlier process, whatever the limits.
     pub(in crate::backend) fn restore(&self, room: &str, user: &str, read: u64) {
-        let Ok(name) = self.grow(room, usize::MAX) else { return };
-        self.users(user).lock().entry(user.into()).or_default().insert(name, read);
+        let mut users = self.users(user).lock();
+        let user = name_of(&users, user);
+        let Ok(name) = self.grow(room, &user, usize::MAX) else { return };
+        users.entry(user).or_default().insert(name, read);
         self.count.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -103,8 +107,9 @@ impl MemoryMemberships {
         if self.len() >= self.memberships_max {
             return Err(MembershipError::Store(self.memberships_max));
         }
-        let name = self.grow(room, self.room_members_max)?;
-        users.entry(user.into()).or_default().insert(name, read);
+        let user = name_of(&users, user);
+        let name = self.grow(room, &user, self.room_members_max)?;
+        users.entry(user).or_default().insert(name, read);
         self.count.fetch_add(1, Ordering::Relaxed);
         Ok(true)
     }
@@ -119,7 +124,7 @@ impl MemoryMemberships {
         if rooms.is_empty() {
             users.remove(user);
         }
-        self.shrink(room);
+        self.shrink(room, user);
         self.count.fetch_sub(1, Ordering::Relaxed);
         true
     }
@@ -138,6 +143,17 @@ impl MemoryMemberships {
         let users = self.users(user).lock();
         let (room, read) = users.get(user)?.get_key_value(room)?;
         Some(Membership { room: Arc::clone(room), read: *read })
+    }
+
+    /// As [`Memberships::members`]. A list goes on behind the last name.
+    pub(in crate::backend) fn members_of(&self, room: &str, next: Option<&str>, count: usize) -> People {
+        let rooms = self.members_beside(room).lock();
+        let Some(members) = rooms.get(room) else { return People::default() };
+        let from = next.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut found = members.range::<str, _>((from, Bound::Unbounded));
+        let listed: Vec<_> = found.by_ref().take(count).cloned().collect();
+        let next = listed.last().filter(|_| found.next().is_some()).map(|user| (**user).into());
+        People { listed, next, count: members.len() }
     }
 
     /// As [`Memberships::rooms_of`].
@@ -169,6 +185,10 @@ impl Memberships for MemoryMemberships {
         Soon::Now(self.all_of(user))
     }
 
+    fn members(&self, room: &str, next: Option<&str>, count: usize, _: Ticket) -> Soon<People> {
+        Soon::Now(self.members_of(room, next, count))
+    }
+
     fn len(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }
@@ -178,11 +198,16 @@ impl Memberships for MemoryMemberships {
     }
 }
 
+/// The user's name as all his memberships share it.
+fn name_of(users: &Users, user: &str) -> Arc<str> {
+    users.get_key_value(user).map_or_else(|| user.into(), |(name, _)| Arc::clone(name))
+}
+
 /// Users, and rooms, are spread over so many locks.
 const SHARDS: usize = 64;
 
 /// What one membership takes, its share of names and tables included.
-const MEMBERSHIP_BYTES: usize = 120;
+const MEMBERSHIP_BYTES: usize = 150;
 
 #[cfg(test)]
 mod tests {

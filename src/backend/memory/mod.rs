@@ -8,6 +8,7 @@ mod presence;
 mod queue;
 mod queues;
 mod relay;
+mod revocations;
 
 pub use cursors::MemoryCursors;
 pub use history::MemoryHistory;
@@ -17,10 +18,12 @@ pub(super) use presence::Standing;
 pub use queues::MemoryQueues;
 pub(super) use queues::Within;
 pub use relay::MemoryRelay;
+pub use revocations::MemoryRevocations;
+pub(super) use revocations::RevocationList;
 
 use std::sync::Arc;
 
-use super::{Alone, Backend, Bus, Unkept};
+use super::{Alone, Backend, Bus, Unkept, Unshared};
 use crate::model::Limits;
 
 /// A backend in this process, which may hold `memory_bytes_max`.
@@ -30,10 +33,12 @@ pub fn embedded(limits: &Limits, memory_bytes_max: usize) -> Backend {
         cursors: Arc::new(MemoryCursors::new(limits)),
         memberships: Arc::new(MemoryMemberships::new(limits)),
         queues: Arc::new(MemoryQueues::new(limits, memory_bytes_max / QUEUES_PART)),
+        claims: Arc::new(Unshared),
         journal: Arc::new(Unkept),
         known_keys: Vec::new(),
         bus: Box::new(move |sink| Bus {
             control: Arc::new(Alone::new(Arc::clone(&sink))),
+            revocations: Arc::new(MemoryRevocations::new(Arc::clone(&sink))),
             relay: Arc::new(MemoryRelay::new(Arc::clone(&sink))),
             history: Arc::new(MemoryHistory::new(sink, memory_bytes_max / HISTORY_PART)),
         }),

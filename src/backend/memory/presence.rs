@@ -8,13 +8,13 @@ use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use foldhash::fast::RandomState;
+use foldhash::fast::{FixedState, RandomState};
 use parking_lot::Mutex;
 use stompede_protocol::Millis;
 
 use super::few::Removed;
 use crate::backend::{Change, Presence, Row, Soon, Status, TooManyRooms};
-use crate::model::{Member, Members, Ticket};
+use crate::model::{Member, Members, People, Person, Ticket};
 
 use room::Room;
 pub(in crate::backend) use room::Standing;
@@ -29,7 +29,10 @@ pub struct MemoryPresence {
     rooms: Box<[Mutex<Rooms>]>,
     users: Box<[Mutex<Users>]>,
     user_rooms_max: usize,
+    /// Of the tables within rooms.
     hasher: RandomState,
+    /// Chooses locks. No secret: who finds names that share one gains no more than who uses one name alone.
+    spread: FixedState,
 }
 
 /// Some of the rooms.
@@ -48,15 +51,16 @@ impl MemoryPresence {
             users: (0..SHARDS).map(|_| Mutex::default()).collect(),
             user_rooms_max,
             hasher: RandomState::default(),
+            spread: FixedState::default(),
         }
     }
 
     fn rooms_beside(&self, room: &str) -> &Mutex<Rooms> {
-        &self.rooms[self.hasher.hash_one(room) as usize % SHARDS]
+        &self.rooms[self.spread.hash_one(room) as usize % SHARDS]
     }
 
     fn users_beside(&self, user: &str) -> &Mutex<Users> {
-        &self.users[self.hasher.hash_one(user) as usize % SHARDS]
+        &self.users[self.spread.hash_one(user) as usize % SHARDS]
     }
 
     /// As [`Presence::members`].
@@ -141,6 +145,18 @@ impl Presence for MemoryPresence {
 
     fn members(&self, room: &str, after: u64, count: usize, _: Ticket) -> Soon<Members> {
         Soon::Now(self.members_now(room, after, count))
+    }
+
+    fn people(&self, next: Option<&str>, count: usize, _: Ticket) -> Soon<People> {
+        Soon::Now(self.people_now(next, count))
+    }
+
+    fn person(&self, user: &str, _: Ticket) -> Soon<Person> {
+        Soon::Now(self.person_now(user))
+    }
+
+    fn largest_rooms(&self, count: usize) -> Vec<(Arc<str>, usize)> {
+        self.largest_rooms_now(count)
     }
 
     fn set_status(&self, user: &Arc<str>, status: Option<Status>, announce: &mut dyn FnMut(&str)) {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::model::Queued;
+use crate::model::{Depth, Queued};
 use crate::model::{Message, expiry};
 
 /// Messages by tag, which rises with age: what comes back stands where it stood.
@@ -168,6 +168,38 @@ impl Queue {
         }
         self.make_ready(tag, entry);
         Some(Rung::Ready)
+    }
+
+    pub(super) fn depth(&self) -> Depth {
+        let postponed = self.timed.as_ref().and_then(|timed| timed.postponed.first_key_value());
+        let first =
+            [self.ready.first_key_value(), self.out.first_key_value(), postponed].into_iter().flatten();
+        let oldest = first.min_by_key(|(tag, _)| **tag).map(|(_, entry)| entry.message.timestamp_ms);
+        Depth { messages: self.len(), out: self.out.len(), bytes: self.bytes, oldest_ms: oldest }
+    }
+
+    /// Takes out a message that is with nobody.
+    pub(super) fn remove(&mut self, tag: u64) -> Option<Arc<Message>> {
+        let (entry, is_postponed) = match self.ready.remove(&tag) {
+            Some(entry) => (entry, false),
+            None => (self.timed.as_mut()?.postponed.remove(&tag)?, true),
+        };
+        if let Some(timed) = &mut self.timed {
+            match entry.alarm() {
+                // When it was due is not kept beside it.
+                _ if is_postponed => timed.alarms.retain(|(_, of)| *of != tag),
+                Some(at) => drop(timed.alarms.remove(&(at, tag))),
+                None => {}
+            }
+        }
+        self.bytes -= entry.message.cost_bytes();
+        Some(entry.message)
+    }
+
+    /// Tags of up to `count` messages that are with nobody.
+    pub(super) fn free(&self, count: usize) -> Vec<u64> {
+        let postponed = self.timed.iter().flat_map(|timed| timed.postponed.keys());
+        self.ready.keys().chain(postponed).take(count).copied().collect()
     }
 
     pub(super) fn browse(&self, after: u64, count: usize) -> Vec<Queued> {

@@ -1,5 +1,8 @@
 //! Work queues in this process.
 
+mod burial;
+mod moves;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,8 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
-use crate::backend::{Due, Kept, QueueError, Queues, Soon};
-use crate::model::{Destination, Limits, Look, Message, Queued, Ticket};
+use crate::backend::{Due, Kept, Move, QueueError, Queues, Soon};
+use crate::model::{Depth, Destination, Limits, Look, Message, Queued, Ticket};
 
 use super::queue::{Queue, Rung};
 
@@ -28,22 +31,6 @@ pub struct MemoryQueues {
 pub(in crate::backend) enum Within {
     Limits,
     Nothing,
-}
-
-/// What has become of a dead letter and of those that made room for it.
-#[derive(Debug, Default)]
-pub(in crate::backend) struct Burial {
-    /// The letter's tag, if it could be put there.
-    pub(in crate::backend) tag: Option<u64>,
-    /// Tags of the others.
-    pub(in crate::backend) lost: Vec<u64>,
-}
-
-impl Burial {
-    /// How many messages are lost.
-    pub(in crate::backend) fn lost(&self) -> usize {
-        self.lost.len() + usize::from(self.tag.is_none())
-    }
 }
 
 #[derive(Debug, Default)]
@@ -121,27 +108,6 @@ impl MemoryQueues {
         self.all.lock().with(name, |queue| queue.postpone(tag, due_ms))?
     }
 
-    /// As [`Queues::bury`]; what has become of everything, told to `note` before anybody else can change it. `None` where
-    /// `tag` is not taken.
-    pub(in crate::backend) fn buried(
-        &self,
-        name: &Destination,
-        tag: u64,
-        to: &Destination,
-        letter: Arc<Message>,
-        note: impl FnOnce(&Burial),
-    ) -> Option<Burial> {
-        let mut all = self.all.lock();
-        self.end(&mut all, name, tag)?;
-        // A queue that has just become empty makes room for the other one.
-        let emptied = all.queues.get(name).is_some_and(|queue| queue.len() == 0);
-        let burial = self.squeeze(&mut all, to, letter, self.queues_max + usize::from(emptied));
-        all.forget_empty(name);
-        // Before anybody can take the letter.
-        note(&burial);
-        Some(burial)
-    }
-
     fn add(&self, all: &mut All, name: &Destination, message: Arc<Message>) -> u64 {
         self.grow(all, name, message.cost_bytes(), |queue| queue.add(message))
     }
@@ -192,24 +158,6 @@ impl MemoryQueues {
         let message = all.with(name, |queue| queue.settle(tag))??;
         self.total_bytes.fetch_sub(message.cost_bytes(), Ordering::Relaxed);
         Some(message)
-    }
-
-    /// Puts `letter` into `to`, where the oldest make room.
-    fn squeeze(&self, all: &mut All, to: &Destination, letter: Arc<Message>, queues_max: usize) -> Burial {
-        let mut burial = Burial::default();
-        while self.check(all, to, 1, letter.cost_bytes(), queues_max).is_err() {
-            let oldest = all.with(to, Queue::take).flatten().map(|oldest| oldest.tag);
-            match oldest.filter(|oldest| self.end(all, to, *oldest).is_some()) {
-                Some(oldest) => burial.lost.push(oldest),
-                None => {
-                    // All that is there is with consumers, so it is the new one that is lost.
-                    all.forget_empty(to);
-                    return burial;
-                }
-            }
-        }
-        burial.tag = Some(self.add(all, to, letter));
-        burial
     }
 }
 
@@ -288,6 +236,26 @@ impl Queues for MemoryQueues {
         let all = self.all.lock();
         let look = |queue: &Queue| Look { listed: queue.browse(after, count), newest: queue.last_tag() };
         Soon::Now(all.queues.get(name).map_or_else(Look::default, look))
+    }
+
+    fn messages(&self) -> usize {
+        self.all.lock().queues.values().map(Queue::len).sum()
+    }
+
+    fn depth(&self, name: &Destination, _: Ticket) -> Soon<Depth> {
+        Soon::Now(self.depth_of(name))
+    }
+
+    fn names(&self, _: Ticket) -> Soon<Vec<Destination>> {
+        Soon::Now(self.names_now())
+    }
+
+    fn purge(&self, name: &Destination, count: usize, _: Ticket) -> Soon<usize> {
+        Soon::Now(self.purged(name, count, |_| {}))
+    }
+
+    fn transfer(&self, name: &Destination, moves: Vec<Move>, _: Ticket) -> Soon<usize> {
+        Soon::Now(self.transferred(name, moves, |_, _, _, _| {}))
     }
 
     fn len(&self) -> usize {

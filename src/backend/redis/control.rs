@@ -64,9 +64,9 @@ impl RedisControl {
 
     /// Answers orders on which not all have reported in time. To be called several times a second.
     pub(super) fn tick(&self, now: Millis) {
-        let late: Vec<Open> =
-            self.open.lock().extract_if(|_, open| open.due <= now).map(|(_, open)| open).collect();
-        late.into_iter().for_each(|open| self.answer(open));
+        let mut late: Vec<(u64, Open)> = self.open.lock().extract_if(|_, open| open.due <= now).collect();
+        late.sort_unstable_by_key(|(number, _)| *number);
+        late.into_iter().for_each(|(_, open)| self.answer(open));
     }
 
     fn change(&self, number: u64, act: impl FnOnce(&mut Open)) {

@@ -14,12 +14,13 @@ use super::logs::Logs;
 use super::relay::{idempotency_key, store_error};
 use super::scripts::{self, Script};
 use super::{pages, wire};
-use crate::backend::{Appended, History, Patience, Question, Read, UNREAD_MAX, Unappended, record};
+use crate::backend::{Appended, History, Patience, Question, UNREAD_MAX, Unappended, record};
 use crate::model::{
-    Answer, Destination, DestinationRules, Message, Page, Reader, Retention, Start, StoreError, Ticket, Which,
+    Answer, Destination, DestinationRules, Message, Page, Reader, Retention, StoreError, Ticket, Which,
 };
 
 mod fill;
+mod reading;
 
 /// History of all nodes, as one of them has it.
 #[derive(Debug)]
@@ -53,6 +54,7 @@ impl RedisHistory {
             keys.key(partition, META, destination),
             keys.key(partition, STREAM, destination),
             keys.key(partition, SEQUENCE, &nest),
+            keys.single(partition, LIMIT),
         ];
         names.extend(idempotency_key(&self.hub, partition, message));
         let good_ms = message.timestamp_ms.saturating_sub(retention.age_ms_max);
@@ -83,100 +85,15 @@ impl RedisHistory {
         answer: impl FnOnce(Result<Value, StoreError>) + Send + 'static,
     ) {
         let partition = Partition::of_destination(destination.as_str());
-        let keys = families
-            .iter()
-            .map(|family| self.hub.keys.key(partition, family, destination.as_str()))
-            .collect();
+        let keys = families.iter().map(|family| match *family {
+            LIMIT => self.hub.keys.single(partition, LIMIT),
+            family => self.hub.keys.key(partition, family, destination.as_str()),
+        });
+        let keys = keys.collect();
         let then = Box::new(move |reply: Result<Value, Fault>| {
             answer(reply.map_err(|fault| store_error(&fault)));
         });
         self.hub.run(partition, script, keys, args, then);
-    }
-
-    /// Reads a page as soon as everything that comes behind it will be heard.
-    fn read(
-        self: &Arc<Self>,
-        destination: &Destination,
-        device: Option<Box<str>>,
-        read: Read,
-        ticket: Ticket,
-        now_ms: u64,
-    ) {
-        self.logs.begin_reading(destination);
-        let (history, place) = (Arc::clone(self), destination.clone());
-        let go = move |heard: Result<(), Fault>| match heard {
-            Ok(()) => history.read_now(&place, device.as_deref(), read, ticket, now_ms),
-            Err(fault) => {
-                history.logs.give_up_reading(&place);
-                history.answer(ticket, Answer::Page(Err(store_error(&fault))));
-            }
-        };
-        let mut go = Some(go);
-        let is_heard = self.interest.listen(destination, || {
-            let go = go.take()?;
-            Some(Box::new(go))
-        });
-        if let Some(go) = go.filter(|_| is_heard) {
-            go(Ok(()));
-        }
-    }
-
-    /// Nobody may want any more what was listened to for a reader's sake.
-    fn forget_if_unwanted(&self, destination: &Destination) {
-        if self.hub.sink().is_some_and(|sink| !sink.is_wanted(destination)) {
-            self.interest.unlisten(Some(destination));
-        }
-    }
-
-    fn read_now(
-        self: &Arc<Self>,
-        destination: &Destination,
-        device: Option<&str>,
-        read: Read,
-        ticket: Ticket,
-        now_ms: u64,
-    ) {
-        let (history, place) = (Arc::clone(self), destination.clone());
-        self.page(destination, device, read, now_ms, move |page| {
-            match page {
-                Ok(page) => {
-                    if let Some(after) = history.logs.hand_over(&place, ticket, page) {
-                        history.fill(&place, after);
-                    }
-                }
-                Err(error) => {
-                    history.logs.give_up_reading(&place);
-                    history.answer(ticket, Answer::Page(Err(error)));
-                }
-            }
-            history.forget_if_unwanted(&place);
-        });
-    }
-
-    fn page(
-        &self,
-        destination: &Destination,
-        device: Option<&str>,
-        read: Read,
-        now_ms: u64,
-        then: impl FnOnce(Result<Page, StoreError>) + Send + 'static,
-    ) {
-        let mut args = self.read_args(destination, read.messages_max, read.bytes_max, now_ms);
-        let number = |count: usize| hub::number((count as u64).min(COUNT_MAX));
-        match (device, read.start) {
-            (Some(device), _) => args.extend([hub::text("device"), hub::text(device), hub::number(now_ms)]),
-            (None, Start::Since(position, count)) => {
-                let (nonce, offset) = match position {
-                    Some(position) => (wire::nonce(position.epoch), position.offset),
-                    None => (Bytes::from_static(b"-"), 0),
-                };
-                args.extend([hub::text("since"), nonce, hub::number(offset), number(count)]);
-            }
-            (None, Start::Last(count)) => args.extend([hub::text("last"), number(count)]),
-            (None, Start::After(offset)) => args.extend([hub::text("after"), hub::number(offset)]),
-        }
-        let families: &[&str] = if device.is_some() { &[META, STREAM, CURSORS] } else { &[META, STREAM] };
-        self.ask_page(destination, families, args, then);
     }
 
     /// What every reading begins with.
@@ -186,24 +103,36 @@ impl RedisHistory {
         messages_max: usize,
         bytes_max: usize,
         now_ms: u64,
+        [channel, star, mark]: [Bytes; 3],
     ) -> Vec<Bytes> {
         vec![
             self.fresh_nonce(),
             hub::number(self.good_ms(destination, now_ms)),
             hub::number(messages_max as u64),
             hub::number(bytes_max as u64),
+            channel,
+            star,
+            mark,
         ]
+    }
+
+    /// Where a mark of the destination is to be published, and what it begins with.
+    fn mark(&self, destination: &Destination) -> [Bytes; 3] {
+        let channel = self.hub.keys.channel(destination.as_str());
+        let star = self.hub.keys.star(channel.partition);
+        [hub::text(&channel.name), hub::text(&star.name), wire::mark_head(destination)]
     }
 
     fn ask_page(
         &self,
         destination: &Destination,
-        families: &[&str],
+        cursors: Option<&str>,
         args: Vec<Bytes>,
         then: impl FnOnce(Result<Page, StoreError>) + Send + 'static,
     ) {
         let place = destination.clone();
-        self.ask_script(&scripts::READ, destination, families, args, move |reply| {
+        let families: Vec<&str> = [META, STREAM, LIMIT].into_iter().chain(cursors).collect();
+        self.ask_script(&scripts::READ, destination, &families, args, move |reply| {
             then(reply.and_then(|reply| {
                 pages::page(reply, &place).map_err(|error| {
                     tracing::error!(destination = %place, %error, "what is kept cannot be read");
@@ -309,7 +238,7 @@ impl History for HistoryPort {
     fn tick(&self, _: u64) {}
 
     fn bytes(&self) -> usize {
-        0
+        self.0.logs.bytes()
     }
 
     fn len(&self) -> usize {
@@ -321,6 +250,9 @@ impl History for HistoryPort {
 pub(super) const META: &str = "h";
 pub(super) const STREAM: &str = "s";
 const SEQUENCE: &str = "seq";
+
+/// Of all logs of a partition together: an offset that none of them has come up to.
+const LIMIT: &str = "limit";
 pub(super) const CURSORS: &str = "cur";
 
 /// Most messages that are asked for, for scripts count in doubles.

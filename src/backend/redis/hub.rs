@@ -10,7 +10,7 @@ use super::keys::{Keys, Partition};
 use super::link::{Doubt, Link, Order, Then};
 use super::scripts::Script;
 use crate::backend::Sink;
-use crate::model::Now;
+use crate::model::{Counter, Now};
 
 /// Tells the time; the broker's own clock.
 pub type Clock = Arc<dyn Fn() -> Now + Send + Sync>;
@@ -28,6 +28,18 @@ pub(super) struct Hub {
     link: OnceLock<Arc<dyn Link>>,
     sink: OnceLock<Arc<dyn Sink>>,
     incarnation: AtomicU64,
+    pub(super) counted: Counted,
+}
+
+/// What came wrong by the bus.
+#[derive(Debug, Default)]
+pub(super) struct Counted {
+    /// What was not understood.
+    pub(super) unknown: Counter,
+    /// Pages that were read of what had not come.
+    pub(super) fills: Counter,
+    /// Messages out of them.
+    pub(super) filled: Counter,
 }
 
 impl Hub {
@@ -35,7 +47,8 @@ impl Hub {
     pub(super) fn new(keys: Keys, topic_prefix: &str, clock: Clock, random: Random) -> Self {
         let incarnation = AtomicU64::new(random() as u64 | 1);
         let (link, sink) = (OnceLock::new(), OnceLock::new());
-        Self { keys, clock, random, topic_prefix: topic_prefix.into(), link, sink, incarnation }
+        let topic_prefix = topic_prefix.into();
+        Self { keys, clock, random, topic_prefix, link, sink, incarnation, counted: Counted::default() }
     }
 
     /// The way to Redis, from now on.

@@ -200,12 +200,13 @@ impl Interest {
         self.part(partition).is_whole.load(Ordering::Acquire)
     }
 
-    /// Calls `act` with everything that is wanted in the partition.
+    /// Calls `act` with everything that is wanted in the partition, by name.
     pub(super) fn for_each(&self, partition: Partition, mut act: impl FnMut(&Destination)) {
-        let wanted: Vec<Destination> = {
+        let mut wanted: Vec<Destination> = {
             let state = self.part(partition).state.lock();
             state.channels.values().flat_map(|single| &single.destinations).cloned().collect()
         };
+        wanted.sort_unstable();
         wanted.iter().for_each(&mut act);
     }
 
@@ -250,7 +251,7 @@ impl Interest {
                     continue;
                 }
                 state.whole = Whole::Leaving(state.channels.len());
-                state.channels.values().map(|single| single.channel.clone()).collect()
+                state.singles()
             };
             if singles.is_empty() {
                 self.is_left(partition);
@@ -298,13 +299,8 @@ impl Interest {
             }
             state.whole = Whole::All;
             part.is_whole.store(true, Ordering::Release);
-            let heard = state.channels.values_mut();
-            heard
-                .map(|single| {
-                    single.is_heard = false;
-                    single.channel.clone()
-                })
-                .collect()
+            state.channels.values_mut().for_each(|single| single.is_heard = false);
+            state.singles()
         };
         for channel in singles {
             self.hub.link().into_iter().for_each(|link| link.unlisten(&channel));
@@ -326,6 +322,15 @@ impl Interest {
 
     fn part(&self, partition: Partition) -> &Part {
         &self.parts[usize::from(partition.0)]
+    }
+}
+
+impl State {
+    /// All single channels, by name: what is told to Redis has an order of its own, whatever the seed of the map.
+    fn singles(&self) -> Vec<Channel> {
+        let mut singles: Vec<Channel> = self.channels.values().map(|single| single.channel.clone()).collect();
+        singles.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        singles
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) struct Ledger {
 }
 
 /// A change that is not confirmed.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[must_use]
 pub(super) struct Entry(u64);
 

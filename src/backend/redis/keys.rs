@@ -128,6 +128,21 @@ impl Keys {
         Channel { partition, name: self.single(partition, "control").into() }
     }
 
+    /// Where it stands which tokens are revoked, and where it lies: with the channel of orders.
+    pub(super) fn revoked(&self) -> (Partition, [String; 3]) {
+        let partition = Partition::of_text("control");
+        (
+            partition,
+            ["revoked", "revoked-order", "revoked-until"].map(|family| self.single(partition, family)),
+        )
+    }
+
+    /// Where it stands who has claimed a name.
+    pub(super) fn claim(&self, name: &str) -> (Partition, String) {
+        let partition = Partition::of_text(name);
+        (partition, self.key(partition, "s", name))
+    }
+
     /// The channel of everything in a partition.
     pub(super) fn star(&self, partition: Partition) -> Channel {
         Channel { partition, name: self.single(partition, "*").into() }

@@ -13,12 +13,14 @@
 //!  line        what all share, behind one lock:
 //!                lanes (orders) · channels · servers · ownership (which server owns which partition)
 //!  commands    one server's connection for orders       }  keep dials them, again and again
-//!  bus         one server's connection for channels     }  over dial · tls · pipe
+//!  bus         one server's connection for channels     }  over dial · pipe
 //!  canary      proves that both carry, each second
 //!  sentinel    where the primary is · cluster   which server owns what
+//!  vitals      how all of that is, in figures
 //!  driver      the future in which all of that runs · check   once, before the broker starts
 //! ```
 
+use std::collections::BTreeSet;
 use std::fmt::{self, Debug};
 
 use bytes::Bytes;
@@ -42,18 +44,20 @@ mod options;
 mod ownership;
 mod patience;
 mod pipe;
+mod port;
 mod replies;
 mod sentinel;
 mod servers;
 #[cfg(test)]
 mod tests;
-mod tls;
+mod vitals;
 
 pub use check::{StartError, check};
 pub(super) use driver::open;
 #[cfg(test)]
 pub(super) use line::Line;
 pub use options::{Options, OptionsError};
+pub use vitals::Vitals;
 
 pub use super::keys::{Channel, Partition};
 pub use super::scripts::Script;
@@ -90,6 +94,11 @@ pub trait Link: Send + Sync + Debug {
     /// No order is taken any more; what waits is sent, for a second at most.
     fn close(&self);
 
+    /// The same in figures; nothing where there is nothing to measure.
+    fn vitals(&self) -> Vitals {
+        Vitals::default()
+    }
+
     /// Whether partitions lie on several servers, so that what has no partition lies apart from them.
     fn is_clustered(&self) -> bool;
 }
@@ -103,9 +112,13 @@ pub trait Ears: Send + Sync + Debug {
     /// again, [`FULL_MS_MAX`] at most; then it drops the message and calls [`Ears::missed`].
     fn hear(&self, channel: &Channel, payload: &Bytes) -> Result<(), Full>;
 
-    /// Something that was published to channels of the partition may not have been heard: the connection was lost, and has
-    /// been replaced, all channels being confirmed again; or nobody took it.
-    fn missed(&self, partition: Partition);
+    /// Channels of these partitions were not heard for a while. They will be from now on, and when all of them are confirmed
+    /// again [`Ears::missed`] is called: what is heard meanwhile may stand behind something that was not.
+    fn interrupted(&self, partitions: &BTreeSet<Partition>);
+
+    /// Something that was published to channels of these partitions may not have been heard: the connection was lost, and
+    /// has been replaced, all channels being confirmed again; or nobody took it. Called once for all that is missed together.
+    fn missed(&self, partitions: &BTreeSet<Partition>);
 
     /// Orders have room again.
     fn room(&self, worker: WorkerId);

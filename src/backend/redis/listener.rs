@@ -1,7 +1,8 @@
 //! Hears what is published, and hands it to whom it concerns.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
@@ -15,9 +16,10 @@ use super::logs::{Logs, Step};
 use super::presence::RedisPresence;
 use super::queues::RedisQueues;
 use super::registry::Registry;
+use super::revocations::RedisRevocations;
 use super::wire::{self, Heard};
 use crate::backend::{Inbound, record};
-use crate::model::{Counter, Destination, Full, WorkerId};
+use crate::model::{Destination, Full, WorkerId};
 
 /// The ears of one node.
 #[derive(Debug)]
@@ -30,12 +32,9 @@ pub(super) struct Listener {
     pub(super) presence: Arc<RedisPresence>,
     pub(super) registry: Arc<Registry>,
     pub(super) queues: Arc<RedisQueues>,
-    /// What came and was not understood.
-    pub(super) unknown: Counter,
+    pub(super) revocations: Arc<RedisRevocations>,
     /// When that last happened in each partition, milliseconds.
     pub(super) misunderstood: Box<[AtomicU64]>,
-    /// Subscribers of patterns have been told that something is missing, and have had nothing since.
-    pub(super) patterns_know: AtomicBool,
 }
 
 impl Listener {
@@ -46,7 +45,7 @@ impl Listener {
             return Ok(());
         }
         let Ok(message) = record::decode_unplaced(bytes, destination) else {
-            self.unknown.add(1);
+            self.hub.counted.unknown.add(1);
             sink.gap(destination);
             return Ok(());
         };
@@ -61,13 +60,6 @@ impl Listener {
 }
 
 impl Listener {
-    /// Told once for all partitions that are missed together.
-    fn missed_by_patterns(&self) {
-        if !self.patterns_know.swap(true, Ordering::Relaxed) {
-            self.hub.sink().into_iter().for_each(|sink| sink.gap_in_patterns());
-        }
-    }
-
     /// What cannot be read may have been for somebody here. Looked into once a second at most, whoever writes how much.
     fn misunderstood(&self, partition: Partition) {
         let now = (self.hub.clock)().mono.0;
@@ -76,7 +68,7 @@ impl Listener {
         if now >= before.saturating_add(MISUNDERSTOOD_MS) || before == 0 {
             seen.store(now.max(1), Ordering::Relaxed);
             tracing::warn!(partition = %partition, "bytes on the bus that this version does not understand");
-            self.missed(partition);
+            self.missed(&BTreeSet::from([partition]));
         }
     }
 }
@@ -91,13 +83,17 @@ impl Ears for Listener {
         if !self.interest.is_news(channel) {
             return Ok(());
         }
-        self.patterns_know.store(false, Ordering::Relaxed);
         match heard {
             Ok(Heard::Published(destination, record)) => self.published(&destination, &record),
             Ok(Heard::Kept(destination, position, record)) => {
                 if let Step::Fill(after) = self.logs.hear(&destination, position, &record)? {
                     self.history.fill(&destination, after);
                 }
+                Ok(())
+            }
+            Ok(Heard::Mark(destination, position)) => {
+                let left = self.logs.hear_mark(&destination, position);
+                self.history.read_each(&destination, left);
                 Ok(())
             }
             Ok(Heard::Other(wire::ORDER, rest)) => {
@@ -108,26 +104,39 @@ impl Ears for Listener {
                 self.control.hear_report(&rest);
                 Ok(())
             }
+            Ok(Heard::Other(wire::REVOKED, _)) => {
+                self.revocations.read();
+                Ok(())
+            }
             Ok(Heard::Other(kind, rest)) if self.presence.hear(kind, &rest, (self.hub.clock)()) => Ok(()),
             Ok(Heard::Called(_) | Heard::Other(..)) | Err(_) => {
-                self.unknown.add(1);
+                self.hub.counted.unknown.add(1);
                 self.misunderstood(channel.partition);
                 Ok(())
             }
         }
     }
 
-    fn missed(&self, partition: Partition) {
-        if self.interest.hears_all_of(partition) {
-            self.missed_by_patterns();
+    fn interrupted(&self, partitions: &BTreeSet<Partition>) {
+        for &partition in partitions {
+            self.interest.for_each(partition, |destination| self.logs.interrupted(destination));
+        }
+    }
+
+    fn missed(&self, partitions: &BTreeSet<Partition>) {
+        // Whoever has come, or has had something, since the last time has to be told as well: so each time all are.
+        if partitions.iter().any(|partition| self.interest.hears_all_of(*partition)) {
+            self.hub.sink().into_iter().for_each(|sink| sink.gap_in_patterns());
         }
         self.presence.missed();
-        self.queues.missed(partition);
-        self.interest.for_each(partition, |destination| {
-            if let Some(after) = self.logs.missed(destination) {
-                self.history.fill(destination, after);
-            }
-        });
+        for &partition in partitions {
+            self.queues.missed(partition);
+            self.interest.for_each(partition, |destination| {
+                if let Some(after) = self.logs.missed(destination) {
+                    self.history.fill(destination, after);
+                }
+            });
+        }
     }
 
     fn room(&self, worker: WorkerId) {
@@ -138,6 +147,7 @@ impl Ears for Listener {
         self.presence.reunited();
         self.registry.reunited();
         self.queues.reunited();
+        self.revocations.read();
     }
 }
 

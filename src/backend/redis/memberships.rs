@@ -26,7 +26,7 @@ use super::relay::store_error;
 use super::scripts::{self, Script};
 use crate::backend::{Memberships, Soon};
 use crate::model::destination::encode_user;
-use crate::model::{Answer, Limits, Membership, MembershipError, StoreError, Ticket};
+use crate::model::{Answer, Limits, Membership, MembershipError, People, StoreError, Ticket};
 
 /// Memberships of all nodes.
 #[derive(Debug)]
@@ -91,6 +91,21 @@ impl Memberships for RedisMemberships {
         self.pair("", user).ask_user(&scripts::MEMBERSHIPS, Vec::new(), move |pair, reply| {
             let all = reply.and_then(|reply| known(rooms(reply)));
             pair.answer(ticket, Answer::Memberships(all));
+        });
+        Soon::Later
+    }
+
+    fn members(&self, room: &str, next: Option<&str>, count: usize, ticket: Ticket) -> Soon<People> {
+        // What is no cursor of ours leads nowhere, as one beyond the end does.
+        let cursor = next.map_or(Some(0), |next| next.parse().ok());
+        let pair = self.pair(room, "");
+        let Some(cursor) = cursor else { return Soon::Now(People::default()) };
+        let partition = self.hub.partition_of_room(room);
+        let keys = vec![self.hub.keys.key(partition, MEMBERS, room)];
+        let args = vec![hub::number(cursor), hub::number(count.max(1) as u64)];
+        pair.run(partition, &scripts::MEMBERS, keys, args, move |pair, reply| {
+            let page = reply.and_then(|reply| known(people(reply)));
+            pair.answer(ticket, Answer::People(page));
         });
         Soon::Later
     }
@@ -301,6 +316,23 @@ fn rooms(reply: Value) -> Result<Vec<Membership>, Strange> {
     }
     rooms.sort_unstable_by(|one, other| one.room.cmp(&other.room));
     Ok(rooms)
+}
+
+/// The reply to `members`.
+fn people(reply: Value) -> Result<People, Strange> {
+    let Value::Array(values) = reply else { return Err(Strange) };
+    let mut values = values.into_iter();
+    let (Some(cursor), Some(count)) = (values.next(), values.next()) else { return Err(Strange) };
+    let cursor = pages::number(cursor)?;
+    let text = |value| {
+        let bytes = pages::bytes(value)?;
+        std::str::from_utf8(&bytes).map(Into::into).map_err(|_| Strange)
+    };
+    Ok(People {
+        count: pages::number(count)? as usize,
+        listed: values.map(text).collect::<Result<_, _>>()?,
+        next: (cursor > 0).then(|| cursor.to_string().into()),
+    })
 }
 
 /// Keys: the rooms of a user and up to where he has read there, the members of a room.

@@ -1,5 +1,6 @@
 //! Many nodes as one broker, through Redis.
 
+mod claims;
 mod control;
 mod cursors;
 mod custody;
@@ -18,6 +19,7 @@ mod presence;
 mod queues;
 mod registry;
 mod relay;
+mod revocations;
 mod scripts;
 #[cfg(test)]
 #[path = "tests/testing.rs"]
@@ -25,6 +27,7 @@ mod testing;
 mod wire;
 
 pub use hub::{Clock, Random};
+pub use link::Vitals;
 pub use link::{Options, OptionsError, StartError, check};
-pub use open::{LinkMaker, NodeOptions, Redis};
+pub use open::{LinkMaker, NodeOptions, NodeVitals, Redis};
 pub use registry::Description;

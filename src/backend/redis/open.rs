@@ -2,12 +2,13 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::claims::RedisClaims;
 use super::control::{ControlPort, RedisControl};
 use super::cursors::RedisCursors;
 use super::custody::Custody;
@@ -16,7 +17,7 @@ use super::hub::{Clock, Hub, Random};
 use super::interest::Interest;
 use super::journal::{Ledger, RedisJournal};
 use super::keys::{Keys, PARTITIONS};
-use super::link::{Ears, Link, Options, OptionsError, open};
+use super::link::{Ears, Link, Options, OptionsError, Vitals, open};
 use super::listener::Listener;
 use super::logs::Logs;
 use super::memberships::RedisMemberships;
@@ -24,8 +25,9 @@ use super::presence::{PresenceOptions, RedisPresence, Scribe};
 use super::queues::{Fenced, QueuesPort, RedisQueues};
 use super::registry::{Description, Pace, Registry};
 use super::relay::RedisRelay;
+use super::revocations::{RedisRevocations, RevocationsPort};
 use crate::backend::{Backend, Bus};
-use crate::model::{Counter, DestinationRules, Limits};
+use crate::model::{DestinationRules, Limits};
 
 /// What a node is, beside where its Redis is.
 pub struct NodeOptions {
@@ -35,6 +37,8 @@ pub struct NodeOptions {
     pub topic_prefix: Box<str>,
     /// What follows a room's topic in the name where its events are published; `None`: they are not.
     pub events: Option<Box<str>>,
+    /// Whether backends are told that a room has its first user, or has lost its last ([`Sink::edge`](crate::backend::Sink::edge)).
+    pub edges: bool,
     /// What this node leaves behind when it ends lingers so long, milliseconds.
     pub linger_ms: u64,
     /// How it describes itself to operators.
@@ -47,6 +51,21 @@ pub struct NodeOptions {
     pub clock: Clock,
     /// Unguessable numbers.
     pub random: Random,
+}
+
+/// What operators see of a node's part in Redis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NodeVitals {
+    /// The way there.
+    pub link: Vitals,
+    /// Channels that the node listens to.
+    pub channels: usize,
+    /// What came by the bus and was not understood.
+    pub unknown: u64,
+    /// Pages that were read of what had not come by the bus.
+    pub fills: u64,
+    /// Messages out of them.
+    pub filled: u64,
 }
 
 /// Makes the way to Redis, once it is known who hears what is published.
@@ -65,6 +84,7 @@ pub struct Redis {
     /// The node is to end.
     closing: Notify,
     queues: Arc<RedisQueues>,
+    revocations: Arc<RedisRevocations>,
 }
 
 impl Redis {
@@ -109,18 +129,30 @@ impl Redis {
         node: NodeOptions,
         link: impl FnOnce(Arc<dyn Ears>) -> Result<Arc<dyn Link>, E>,
     ) -> Result<(Arc<Self>, Backend), E> {
-        let NodeOptions { node, topic_prefix, events, linger_ms, describe, rules, limits, clock, random } =
-            node;
+        let NodeOptions {
+            node,
+            topic_prefix,
+            events,
+            edges,
+            linger_ms,
+            describe,
+            rules,
+            limits,
+            clock,
+            random,
+        } = node;
         let hub = Arc::new(Hub::new(Keys::new(prefix), &topic_prefix, clock, random));
         let interest = Arc::new(Interest::new(Arc::clone(&hub)));
         let logs = Arc::new(Logs::new(Arc::clone(&hub), rules.clone()));
         let history = RedisHistory::new(Arc::clone(&hub), Arc::clone(&interest), Arc::clone(&logs), rules);
         let history = Arc::new(history);
         let control = Arc::new(RedisControl::new(Arc::clone(&hub), node));
+        let revocations = Arc::new(RedisRevocations::new(Arc::clone(&hub)));
         let ledger = Arc::new(Ledger::new(Arc::clone(&hub)));
         let queues = Arc::new(RedisQueues::new(Arc::clone(&hub), Arc::clone(&ledger), &limits));
         let custody = Arc::new(Custody::new(Arc::clone(&hub)));
-        let presence_options = PresenceOptions { user_rooms_max: limits.user_rooms_max, events, linger_ms };
+        let presence_options =
+            PresenceOptions { user_rooms_max: limits.user_rooms_max, events, edges, linger_ms };
         let scribe = Arc::new(Scribe::new(Arc::clone(&hub), &presence_options));
         let presence = Arc::new(RedisPresence::new(
             Arc::clone(&hub),
@@ -145,9 +177,8 @@ impl Redis {
             history: Arc::clone(&history),
             control: Arc::clone(&control),
             queues: Arc::clone(&queues),
-            unknown: Counter::default(),
+            revocations: Arc::clone(&revocations),
             misunderstood: (0..PARTITIONS).map(|_| AtomicU64::new(0)).collect(),
-            patterns_know: AtomicBool::new(false),
         };
         let link = link(Arc::new(listener))?;
         link.listen(hub.keys.replies(node), None);
@@ -163,12 +194,14 @@ impl Redis {
             registry,
             closing: Notify::new(),
             queues: Arc::clone(&queues),
+            revocations: Arc::clone(&revocations),
         });
         let backend = Backend {
             presence,
             cursors: Arc::new(RedisCursors::new(Arc::clone(&hub), &limits)),
             memberships: Arc::new(RedisMemberships::new(Arc::clone(&hub), &limits)),
             queues: Arc::new(QueuesPort(queues)),
+            claims: Arc::new(RedisClaims::new(Arc::clone(&hub))),
             journal: Arc::new(RedisJournal(ledger)),
             known_keys: Vec::new(),
             bus: Box::new(move |sink| {
@@ -178,6 +211,7 @@ impl Redis {
                     relay,
                     history: Arc::new(HistoryPort(history)),
                     control: Arc::new(ControlPort(control)),
+                    revocations: Arc::new(RevocationsPort(revocations)),
                 }
             }),
         };
@@ -195,6 +229,18 @@ impl Redis {
     /// Why not, in words for an operator.
     pub fn health(&self) -> Result<(), String> {
         self.link.health()
+    }
+
+    /// How all of it is, in figures.
+    pub fn vitals(&self) -> NodeVitals {
+        let counted = &self.hub.counted;
+        NodeVitals {
+            link: self.link.vitals(),
+            channels: self.interest.len(),
+            unknown: counted.unknown.value(),
+            fills: counted.fills.value(),
+            filled: counted.filled.value(),
+        }
     }
 
     /// All nodes, as they describe themselves; `then` is called once, by the thread that works for Redis.
@@ -242,6 +288,9 @@ impl Redis {
             let now = (self.hub.clock)().mono;
             self.interest.tick(now);
             self.control.tick(now);
+            if tick % REVOCATION_TICKS == 0 && self.health().is_ok() {
+                self.revocations.read();
+            }
             if tick % TICKS_A_SECOND == 0 {
                 self.history.compare(tick / TICKS_A_SECOND);
             }
@@ -251,3 +300,6 @@ impl Redis {
 
 const TICK: Duration = Duration::from_millis(100);
 const TICKS_A_SECOND: usize = 10;
+
+/// What is revoked elsewhere is looked for this often, if nobody calls: two seconds.
+const REVOCATION_TICKS: usize = 2 * TICKS_A_SECOND;

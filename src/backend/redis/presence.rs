@@ -15,12 +15,14 @@ mod flush;
 mod ledger;
 mod replies;
 mod scribe;
+mod survey;
 mod sweep;
 #[cfg(test)]
 mod tests;
 mod walk;
 mod words;
 
+use std::collections::BTreeSet;
 use std::fmt::{self, Debug};
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -34,16 +36,17 @@ use tokio::sync::Notify;
 use super::custody::Custody;
 use super::hub::Hub;
 use super::interest::Interest;
-use super::keys::PARTITIONS;
+use super::keys::{PARTITIONS, Partition};
 use super::wire::presence::{Told, read};
 use crate::backend::memory::{MemoryPresence, Standing};
 use crate::backend::{Change, Presence, Row, Soon, Status, TooManyRooms};
-use crate::model::{Answer, Destination, Members, Now, StoreError, Ticket};
+use crate::model::{Answer, Destination, Members, Now, People, Person, StoreError, Ticket};
 
 pub(super) use flush::FENCED;
 use ledger::{Ledger, Said, Tone, When};
 pub(super) use replies::{incarnation, items, number as number_of, text as text_of};
 pub(super) use scribe::Scribe;
+use survey::Survey;
 use walk::Walk;
 use words::Words;
 
@@ -54,6 +57,8 @@ pub(super) struct PresenceOptions {
     pub(super) user_rooms_max: usize,
     /// What follows a room's topic in the name where its events are published; `None`: nowhere.
     pub(super) events: Option<Box<str>>,
+    /// Whether backends are told that a room has its first user, or has lost its last.
+    pub(super) edges: bool,
     /// What is there of a node that has ended in an orderly way is there so much longer, milliseconds.
     pub(super) linger_ms: u64,
 }
@@ -79,6 +84,8 @@ pub(super) struct RedisPresence {
     flying: AtomicUsize,
     /// Nothing is told before: it failed a moment ago.
     resting_until: AtomicU64,
+    /// Partitions in which there is an edge to be told.
+    edged: Mutex<BTreeSet<Partition>>,
     /// How often each partition is not swept yet, since there was nothing.
     idle: Box<[AtomicU8]>,
     /// What users say of themselves may have been told, and not heard here.
@@ -110,6 +117,7 @@ impl RedisPresence {
             stirred: Notify::new(),
             flying: AtomicUsize::new(0),
             resting_until: AtomicU64::new(0),
+            edged: Mutex::default(),
             idle: (0..PARTITIONS).map(|_| AtomicU8::new(0)).collect(),
             is_in_doubt: AtomicBool::new(false),
             doubting_from: AtomicU64::new(0),
@@ -239,6 +247,20 @@ impl Presence for RedisPresence {
         }
         self.stirred.notify_one();
         Soon::Later
+    }
+
+    fn people(&self, next: Option<&str>, count: usize, ticket: Ticket) -> Soon<People> {
+        Survey { hub: Arc::clone(&self.hub), ticket, count }.begin(next);
+        Soon::Later
+    }
+
+    fn person(&self, user: &str, ticket: Ticket) -> Soon<Person> {
+        survey::ask_person(&self.hub, user, ticket);
+        Soon::Later
+    }
+
+    fn largest_rooms(&self, count: usize) -> Vec<(Arc<str>, usize)> {
+        self.local.largest_rooms_now(count)
     }
 
     fn set_status(&self, user: &Arc<str>, status: Option<Status>, _: &mut dyn FnMut(&str)) {

@@ -44,6 +44,7 @@ mod port;
 mod posts;
 mod replies;
 mod standing;
+mod survey;
 #[cfg(test)]
 mod tests;
 mod time;

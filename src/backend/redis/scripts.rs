@@ -26,9 +26,6 @@ macro_rules! scripts {
 
 scripts! {
     PUBLISH "publish"
-    APPEND "append"
-    READ "read"
-    TOPS "tops"
     FIND "find"
     COUNT "count"
     TRIM "trim"
@@ -40,8 +37,37 @@ scripts! {
     MARK "mark"
     MEMBERSHIP "membership"
     MEMBERSHIPS "memberships"
+    MEMBERS "members"
+    PEOPLE "people"
+    PERSON "person"
+    SET "set"
+    SIZE "size"
+    QUEUE_NAMES "queue_names"
     QUEUES_DUE "queues_due"
     QUEUES_OF "queues_of"
+    REVOKE "revoke"
+    REVOKED "revoked"
+    CLAIM "claim"
+    RELEASE "release"
+}
+
+/// Scripts of logs, before which stands what they share.
+macro_rules! log_scripts {
+    ($($constant:ident $file:literal)*) => {
+        $(
+            #[doc = concat!("`scripts/", $file, ".lua`")]
+            pub(super) static $constant: Script = Script {
+                name: $file,
+                text: concat!(include_str!("scripts/log.lua"), include_str!(concat!("scripts/", $file, ".lua"))),
+            };
+        )*
+    };
+}
+
+log_scripts! {
+    APPEND "append"
+    READ "read"
+    TOPS "tops"
 }
 
 /// Scripts of queues, before which stands what they share. With `allow-oom` a script runs where Redis has no memory left: it
@@ -68,6 +94,9 @@ queue_scripts! {
     QUEUE_ATTEND "queue_attend" ""
     QUEUE_BROWSE "queue_browse" " flags=no-writes"
     QUEUE_BURY "queue_bury" " flags=allow-oom"
+    QUEUE_DEPTH "queue_depth" " flags=no-writes"
+    QUEUE_MOVE "queue_move" " flags=allow-oom"
+    QUEUE_PURGE "queue_purge" " flags=allow-oom"
     QUEUE_CLAIM "queue_claim" " flags=allow-oom"
     QUEUE_FENCE "queue_fence" " flags=allow-oom"
     QUEUE_HELD "queue_held" " flags=no-writes"

@@ -5,8 +5,11 @@
 //!  version u8 | 'k' | nonce ' ' offset ' ' destination '\n' | record     published and kept
 //!  version u8 | 'o' | node ' ' number '\n' | order                       an operator's order, by whom, the how many-th
 //!  version u8 | 'r' | number '\n' | report                               what a node says to it
+//!  version u8 | 'v'                                                     tokens were revoked
 //!  version u8 | 'q' | incarnation                                       a queue has messages for that node
+//!  version u8 | 'p' | '/at' destination ' ' nonce ' ' offset '\n'       a mark: what is kept stands here, at this place
 //! ```
+//! To versions that know no marks a mark is a message to a destination that nobody can want: they skip it, and miss nothing.
 //! The head is text, since scripts write a part of it: the nonce has 16 hexadecimal digits, the offset is decimal. A node
 //! understands its own version and the one before; it skips, counts and reports as missing what it does not understand.
 
@@ -23,6 +26,8 @@ pub(super) enum Heard {
     Published(Destination, Bytes),
     /// A message that is kept, and where.
     Kept(Destination, Position, Bytes),
+    /// Everything up to that position was published before this, everything else comes behind it.
+    Mark(Destination, Position),
     /// The node that waits under that name is to come for messages of a queue.
     Called(u64),
     /// Something else: its kind, and what follows.
@@ -41,7 +46,10 @@ pub(super) fn parse(payload: &Bytes) -> Result<Heard, Unknown> {
     match kind {
         PUBLISHED => {
             let (name, record) = split_line(&rest)?;
-            Ok(Heard::Published(destination(name)?, record))
+            match name.strip_prefix(MARK_PREFIX).filter(|rest| rest.starts_with('/')) {
+                Some(mark) => read_mark(mark),
+                None => Ok(Heard::Published(destination(name)?, record)),
+            }
         }
         KEPT => {
             let (head, record) = split_line(&rest)?;
@@ -67,6 +75,19 @@ pub(super) fn published(destination: &Destination, record: &[u8]) -> Bytes {
     out.extend_from_slice(b"\n");
     out.extend_from_slice(record);
     out.freeze()
+}
+
+/// With what a mark of a destination begins; the script adds nonce and offset.
+pub(super) fn mark_head(destination: &Destination) -> Bytes {
+    let name = destination.as_str();
+    [&[VERSION, PUBLISHED], MARK_PREFIX.as_bytes(), name.as_bytes(), b" "].concat().into()
+}
+
+fn read_mark(mark: &str) -> Result<Heard, Unknown> {
+    let (head, offset) = mark.rsplit_once(' ').ok_or(Unknown)?;
+    let (name, nonce) = head.rsplit_once(' ').ok_or(Unknown)?;
+    let position = Position { epoch: epoch(nonce)?, offset: offset.parse().map_err(|_| Unknown)? };
+    Ok(Heard::Mark(destination(name)?, position))
 }
 
 /// An order of `node`, its `number`-th.
@@ -131,7 +152,16 @@ pub(super) const ORDER: u8 = b'o';
 /// What a node says to it.
 pub(super) const REPORT: u8 = b'r';
 
+/// Tokens were revoked: nothing follows, for it is read where it is kept.
+pub(super) const REVOKED: u8 = b'v';
+
+/// The whole of it.
+pub(super) const REVOKED_CALL: [u8; 2] = [VERSION, REVOKED];
+
 const PUBLISHED: u8 = b'p';
+
+/// Before the name of a destination in a mark. No name that a client can use begins so.
+const MARK_PREFIX: &str = "/at";
 const KEPT: u8 = b'k';
 const CALLED: u8 = b'q';
 
@@ -156,6 +186,12 @@ mod tests {
         let position = Position { epoch: 0xab, offset: 7 };
         assert_eq!(parse(&kept.into()), Ok(Heard::Kept(name, position, Bytes::from_static(b"record"))));
         assert_eq!(parse(&Bytes::from_static(b"\x01q00000000000000ff")), Ok(Heard::Called(255)));
+        let mut mark = mark_head(&Destination::internal("/topic/a b")).to_vec();
+        mark.extend_from_slice(&nonce(0xab));
+        mark.extend_from_slice(b" 7\n");
+        assert_eq!(parse(&mark.into()), Ok(Heard::Mark(Destination::internal("/topic/a b"), position)));
+        let other = Destination::internal("/attic");
+        assert_eq!(parse(&published(&other, b"x")), Ok(Heard::Published(other, Bytes::from_static(b"x"))));
         assert_eq!(
             parse(&Bytes::from_static(b"\x01jabc")),
             Ok(Heard::Other(b'j', Bytes::from_static(b"abc")))
@@ -172,9 +208,19 @@ mod tests {
 
     #[test]
     fn what_another_version_writes_is_not_guessed() {
-        for bytes in
-            ["", "\u{1}", "\u{2}p/a\n", "\u{1}pa\n", "\u{1}p/a", "\u{1}k7 /a\n", "\u{1}kzz 7 /a\n", "\u{1}qz"]
-        {
+        for bytes in [
+            "",
+            "\u{1}",
+            "\u{2}p/a\n",
+            "\u{1}pa\n",
+            "\u{1}p/a",
+            "\u{1}k7 /a\n",
+            "\u{1}kzz 7 /a\n",
+            "\u{1}qz",
+            "\u{1}p/at/a 7\n",
+            "\u{1}p/at/a z 7\n",
+            "\u{1}p/at/a 0 z\n",
+        ] {
             assert_eq!(parse(&Bytes::from(bytes)), Err(Unknown), "{bytes:?}");
         }
     }

@@ -79,7 +79,7 @@ impl Place {
     }
 
     fn reads(&self, name: &str, start: Start) -> (Vec<String>, bool) {
-        let read = Read { start, messages_max: 100, bytes_max: usize::MAX };
+        let read = Read { start, messages_max: 100, bytes_max: usize::MAX, is_followed: false };
         self.store.history.ask(&address(name), Question::Read(read), ticket(2), 0);
         self.store.settle();
         match self.heard.answer_to(2) {
@@ -464,3 +464,29 @@ const UNRULED: &str = "/user/alice/queue/notes";
 
 /// Of `/topic/chat/42` in the sample.
 const FIRST_EPOCH: u64 = 5_944_291_969_320_268_380;
+
+#[test]
+fn what_is_revoked_stays_revoked_until_it_is_forgotten() {
+    use crate::revocations::bearer;
+    use stompede::model::{Revocation, Tokens};
+    for end in ENDS {
+        let place = Place::new();
+        let revoke = |tokens, before_s, until_s| {
+            let done = Box::new(|kept| assert_eq!(kept, Ok(())));
+            place.store.revocations.revoke(&Revocation { tokens, before_s, until_s }, done);
+        };
+        revoke(Tokens::Named("1".into()), 0, 100);
+        revoke(Tokens::OfUser("bob".into()), 60, 200);
+        revoke(Tokens::OfUser("bob".into()), 50, 100);
+        place.store.settle();
+        let place = place.comes_back(end);
+        let is_revoked = |place: &Place, principal| place.store.revocations.check(&principal).is_err();
+        assert!(is_revoked(&place, bearer("alice", "1", 10)), "{end:?}");
+        assert!(is_revoked(&place, bearer("bob", "2", 59)) && !is_revoked(&place, bearer("bob", "3", 60)));
+        place.store.revocations.forget_old(100);
+        place.store.settle();
+        let place = place.comes_back(end);
+        assert_eq!(place.store.revocations.len(), 1, "{end:?}");
+        assert!(is_revoked(&place, bearer("bob", "2", 59)));
+    }
+}

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use stompede::backend::{
-    Appended, Bus, History, Inbound, Kept, News, Patience, Question, Read, Relay, Report, Sink, Wanted, Word,
+    Acked, Appended, Bus, Edge, History, Inbound, Kept, News, Patience, Question, Read, Relay, Report, Sink,
+    Wanted, Word,
 };
 use stompede::model::{
-    Address, Answer, ConnectionId, Destination, Full, Limits, Message, MessageId, Now, Page, Position,
-    Retention, Start, Ticket, WorkerId,
+    Address, Answer, ConnectionId, Destination, Full, Limits, Message, MessageId, Now, Page, Pattern,
+    Position, Reader, Retention, Start, Ticket, Which, WorkerId,
 };
 use stompede_protocol::Headers;
 
@@ -30,6 +31,7 @@ enum Item {
     Message(Arc<Message>),
     Answer(u32, Answer),
     Gap,
+    PatternGap,
 }
 
 impl Inbox {
@@ -117,7 +119,11 @@ impl Sink for Inbox {
         self.push(Item::Gap);
     }
 
-    fn gap_in_patterns(&self) {}
+    fn gap_in_patterns(&self) {
+        self.push(Item::PatternGap);
+    }
+
+    fn review(&self) {}
 
     fn ready(&self, _: &Destination) {}
 
@@ -126,6 +132,8 @@ impl Sink for Inbox {
     fn obey(&self, _: &Bytes, _: Report) {}
 
     fn said(&self, _: &Word<'_>) {}
+
+    fn edge(&self, _: &Edge<'_>, _: Acked) {}
 
     fn changed(&self, _: &News<'_>, _: Now) {}
 }
@@ -183,7 +191,7 @@ impl Stand {
 
     fn read(&self, name: &str, start: Start) -> u32 {
         let ticket = self.ticket();
-        let read = Read { start, messages_max: 20, bytes_max: usize::MAX };
+        let read = Read { start, messages_max: 20, bytes_max: usize::MAX, is_followed: true };
         self.history.ask(&destination(name), Question::Read(read), ticket, 0);
         ticket.call
     }
@@ -210,6 +218,13 @@ fn destination(name: &str) -> Destination {
     }
 }
 
+/// How often Redis was given the command so far, by scripts too.
+fn calls_of(command: &str, server: &RedisServer) -> u64 {
+    let statistics = server.cli(&["INFO", "commandstats"]);
+    let line = statistics.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
+    line.and_then(|line| line.split(',').next()?.parse().ok()).unwrap_or(0)
+}
+
 /// From the first of these items on, offsets follow each other.
 fn follow_each_other(offsets: &[u64]) {
     for pair in offsets.windows(2) {
@@ -233,14 +248,22 @@ fn who_comes_while_others_publish_misses_nothing_and_hears_nothing_twice() {
                 }
             });
         }
-        let mut joined = Vec::new();
-        for turn in 0..60 {
-            let mut call = here.read(TOPIC, if turn % 2 == 0 { Start::Last(5) } else { Start::Last(0) });
+        let (mut joined, mut known) = (Vec::new(), None);
+        for turn in 0..90 {
+            let start = match turn % 3 {
+                0 => Start::Last(5),
+                1 => Start::Last(0),
+                // What he had is where another's page ended.
+                _ => Start::Since(known, 0),
+            };
+            let mut call = here.read(TOPIC, start);
             let mut read: Vec<u64> = Vec::new();
             loop {
                 let page = here.inbox.page(call);
                 read.extend(page.messages.iter().filter_map(|message| Some(message.position?.offset)));
+                assert!(page.recovered);
                 if page.joined {
+                    known = Some(page.end);
                     break;
                 }
                 call = here.read(TOPIC, Start::After(page.end.offset));
@@ -263,6 +286,77 @@ fn who_comes_while_others_publish_misses_nothing_and_hears_nothing_twice() {
         assert_eq!(behind.first().copied().unwrap_or(page.end.offset + 1), page.end.offset + 1);
         assert_eq!(all.last().copied().unwrap_or(page.end.offset), last.offset);
     }
+}
+
+#[test]
+fn what_somebody_reads_while_it_is_on_its_way_comes_to_those_who_listened_before() {
+    let server = RedisServer::start();
+    let (here, there) = (Stand::new(&server, 1), Stand::new(&server, 2));
+    here.listen(TOPIC);
+    here.listen(OTHER);
+    // What is at the head of the line is not taken, so everything behind it is on its way.
+    here.inbox.is_full.store(true, Ordering::Relaxed);
+    there.stored(there.append(OTHER, 1));
+    let ours = there.stored(there.append(TOPIC, 2));
+    let call = here.read(TOPIC, Start::Last(5));
+    // What is asked in one place is answered in turn, so that page has come.
+    let found = here.ticket();
+    here.history.ask(&destination(TOPIC), Question::Find(Which::Last), found, 0);
+    assert!(matches!(here.inbox.answer(found.call), Answer::Found(Ok(Some(_)))));
+    here.inbox.is_full.store(false, Ordering::Relaxed);
+    let page = here.inbox.page(call);
+    assert_eq!(page.end, ours);
+    let items = here.inbox.items();
+    let heard: Vec<usize> = (0..items.len())
+        .filter(|&place| matches!(&items[place], Item::Message(message) if message.position == Some(ours)))
+        .collect();
+    let answered = items.iter().position(|item| matches!(item, Item::Answer(of, _) if *of == call));
+    assert_eq!(heard.len(), 1, "it came to those who listened, once");
+    assert!(Some(heard[0]) < answered, "he who read it does not get it again");
+    assert!(!items.iter().any(|item| matches!(item, Item::Gap)));
+}
+
+#[test]
+fn those_who_come_back_are_answered_by_what_one_of_them_has_read() {
+    let server = RedisServer::start();
+    let (here, there) = (Stand::new(&server, 1), Stand::new(&server, 2));
+    let offsets = |page: &Page| -> Vec<u64> {
+        page.messages.iter().filter_map(|message| Some(message.position?.offset)).collect()
+    };
+    let positions: Vec<Position> = (1..=10).map(|serial| there.stored(there.append(TOPIC, serial))).collect();
+    here.listen(TOPIC);
+    let before = calls_of("xrange", &server);
+    let calls: Vec<u32> = (0..100).map(|_| here.read(TOPIC, Start::Since(Some(positions[4]), 0))).collect();
+    for call in calls {
+        let page = here.inbox.page(call);
+        assert_eq!((offsets(&page), page.recovered, page.joined), (vec![6, 7, 8, 9, 10], true, true));
+    }
+    let once = calls_of("xrange", &server) - before;
+    assert!(once <= 3, "one page was read for all, but {once} commands were given");
+    // What comes after it is known, too.
+    let newest = (11..=13).map(|serial| there.stored(there.append(TOPIC, serial))).last().unwrap();
+    here.inbox.wait("what is new", |items| items.iter().filter_map(offset).any(|at| at == 13).then_some(()));
+    let before = calls_of("xrange", &server);
+    for (start, expected) in [
+        (Start::Since(Some(positions[7]), 0), vec![9, 10, 11, 12, 13]),
+        (Start::Since(Some(newest), 0), vec![]),
+        (Start::Last(3), vec![11, 12, 13]),
+    ] {
+        let page = here.inbox.page(here.read(TOPIC, start));
+        assert_eq!((offsets(&page), page.recovered, page.end), (expected, true, newest));
+    }
+    assert_eq!(calls_of("xrange", &server), before);
+    // Where one has read all that is kept, others know that there is no more.
+    assert_eq!(offsets(&here.inbox.page(here.read(TOPIC, Start::Last(15)))).len(), 13);
+    let before = calls_of("xrange", &server);
+    assert_eq!(offsets(&here.inbox.page(here.read(TOPIC, Start::Last(20)))).len(), 13);
+    assert_eq!(calls_of("xrange", &server), before);
+    // Who asks for what is not here gets it nevertheless, and who shows a position of another numbering is told.
+    let page = here.inbox.page(here.read(TOPIC, Start::Since(Some(positions[0]), 0)));
+    assert_eq!((offsets(&page).len(), page.recovered), (12, true));
+    let strange = Position { epoch: newest.epoch ^ 1, ..newest };
+    let page = here.inbox.page(here.read(TOPIC, Start::Since(Some(strange), 2)));
+    assert_eq!((offsets(&page), page.recovered), (vec![12, 13], false));
 }
 
 #[test]
@@ -298,6 +392,24 @@ fn of_what_is_not_kept_a_broken_connection_tells_that_something_may_be_missing()
     assert!(!here.inbox.items().iter().any(|item| matches!(item, Item::Gap)));
     server.cli(&["CLIENT", "KILL", "TYPE", "pubsub"]);
     here.inbox.wait("a gap", |items| items.iter().any(|item| matches!(item, Item::Gap)).then_some(()));
+}
+
+#[test]
+fn whoever_wants_patterns_is_told_of_each_break_once_however_little_came_between() {
+    let server = RedisServer::start();
+    let here = Stand::new(&server, 1);
+    let ticket = here.ticket();
+    let pattern = Pattern::parse("/topic/**").unwrap();
+    if here.relay.listen(Wanted::Pattern(&pattern), Some(ticket)) == Kept::Later {
+        assert!(matches!(here.inbox.answer(ticket.call), Answer::Listening(Ok(()))));
+    }
+    for breaks in 1..=3 {
+        server.cli(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+        let told = |items: &[Item]| items.iter().filter(|item| matches!(item, Item::PatternGap)).count();
+        here.inbox.wait("a gap", |items| (told(items) >= breaks).then_some(()));
+        here.node.waits_until_healthy();
+        assert_eq!(told(&here.inbox.items()), breaks);
+    }
 }
 
 #[test]
@@ -353,6 +465,54 @@ fn of_a_numbering_that_began_anew_everything_comes_behind_one_gap() {
 }
 
 #[test]
+fn a_log_of_which_nothing_is_known_any_more_goes_on_above_all_that_it_has_given() {
+    let server = RedisServer::start();
+    let here = Stand::new(&server, 1);
+    let append = |serial| here.stored(here.append(TOPIC, serial));
+    assert_eq!(append(1).offset, 1);
+    let calls: Vec<u32> = (2..=600).map(|serial| here.append(TOPIC, serial)).collect();
+    let before = calls.into_iter().map(|call| here.stored(call)).next_back().unwrap();
+    assert_eq!(before.offset, 600);
+
+    forget(&server, TOPIC);
+    let after = append(601);
+    assert_ne!(after.epoch, before.epoch);
+    assert!(after.offset > before.offset, "{after} behind {before}");
+    let page = here.inbox.page(here.read(TOPIC, Start::Since(Some(before), 10)));
+    assert!(!page.recovered, "{page:?}");
+    // Who is a member has read up to there, and does not know that it was forgotten.
+    let ticket = here.ticket();
+    let readers = vec![Reader { user: "bob".into(), read: before.offset }];
+    here.history.ask(&destination(TOPIC), Question::Count(readers.into()), ticket, 0);
+    assert!(
+        matches!(here.inbox.answer(ticket.call), Answer::Unread(Ok(counts)) if *counts == [1]),
+        "what came since is not read"
+    );
+
+    // Who looks first begins it as well as who sends.
+    forget(&server, TOPIC);
+    let page = here.inbox.page(here.read(TOPIC, Start::Last(10)));
+    assert!(page.messages.is_empty() && page.end.offset >= after.offset, "{page:?}");
+    let next = append(602);
+    assert_eq!((next.epoch, next.offset), (page.end.epoch, page.end.offset + 1));
+
+    // What another primary has noted may not be the last that it noted.
+    let limit = server.cli(&["--scan", "--pattern", "*:limit"]);
+    server.cli(&["SET", &limit, "another 5000"]);
+    forget(&server, TOPIC);
+    assert_eq!(append(603).offset, 5_000 + (1 << 20) + 1);
+}
+
+/// As if it had been too long since anything was sent there.
+fn forget(server: &RedisServer, name: &str) {
+    for family in ["h", "s"] {
+        let key = server.cli(&["--scan", "--pattern", &format!("*:{family}:{name}")]);
+        server.cli(&["PEXPIRE", &key, "1"]);
+        server.wait_for(&["EXISTS", &key], "0");
+    }
+}
+
+#[test]
 fn a_full_inbox_holds_back_the_bus_and_loses_nothing() {
     let server = RedisServer::start();
     let (here, there) = (Stand::new(&server, 1), Stand::new(&server, 2));
@@ -367,6 +527,8 @@ fn a_full_inbox_holds_back_the_bus_and_loses_nothing() {
 }
 
 const TOPIC: &str = "/topic/chat/42";
+
+const OTHER: &str = "/topic/other";
 
 /// Of what is published here nothing is kept.
 const UNKEPT: &str = "/queue/jobs";

@@ -1,6 +1,6 @@
 use super::*;
-use crate::backend::{News, Read, Report, Word};
-use crate::model::{ConnectionId, Full, MessageId, Now, Start, WorkerId};
+use crate::backend::{Quiet, Read};
+use crate::model::{ConnectionId, Full, MessageId, Start, WorkerId};
 use bytes::Bytes;
 
 /// Takes everything, or nothing.
@@ -11,7 +11,7 @@ struct Heard {
     is_full: std::sync::atomic::AtomicBool,
 }
 
-impl Sink for Heard {
+impl Quiet for Heard {
     fn accept(&self, inbound: Inbound<'_>) -> Result<(), Full> {
         if self.is_full.load(Ordering::Relaxed) {
             return Err(Full);
@@ -24,41 +24,9 @@ impl Sink for Heard {
         self.messages.lock().push(Arc::clone(message));
     }
 
-    fn room_for(&self, _: &Destination, _: usize, _: WorkerId) -> Result<(), Full> {
-        Ok(())
-    }
-
-    fn tell_room(&self, _: WorkerId) {}
-
     fn answer(&self, _: Ticket, answer: Answer) {
         self.answers.lock().push(answer);
     }
-
-    fn is_heard(&self, _: &Destination) -> bool {
-        true
-    }
-
-    fn is_wanted(&self, _: &Destination) -> bool {
-        true
-    }
-
-    fn wants_patterns(&self) -> bool {
-        false
-    }
-
-    fn gap(&self, _: &Destination) {}
-
-    fn gap_in_patterns(&self) {}
-
-    fn ready(&self, _: &Destination) {}
-
-    fn reply(&self, _: &Arc<Message>) {}
-
-    fn obey(&self, _: &Bytes, _: Report) {}
-
-    fn changed(&self, _: &News<'_>, _: Now) {}
-
-    fn said(&self, _: &Word<'_>) {}
 }
 
 struct Stand {
@@ -98,7 +66,8 @@ impl Stand {
     }
 
     fn read(&self, name: &str, start: Start, now_ms: u64) -> Page {
-        let question = Question::Read(Read { start, messages_max: 3, bytes_max: usize::MAX });
+        let question =
+            Question::Read(Read { start, messages_max: 3, bytes_max: usize::MAX, is_followed: false });
         match self.ask(name, question, now_ms) {
             Answer::Page(Ok(page)) => page,
             other => panic!("{other:?}"),

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use redis::Value;
 
-use super::{META, RedisHistory, STREAM};
+use super::{LIMIT, META, RedisHistory};
 use crate::backend::redis::hub;
 use crate::backend::redis::keys::Partition;
 use crate::backend::redis::link::Fault;
+use crate::backend::redis::logs::Care;
 use crate::backend::redis::{pages, scripts, wire};
 use crate::model::{Destination, Position};
 
@@ -16,9 +17,9 @@ impl RedisHistory {
     pub(in crate::backend::redis) fn fill(self: &Arc<Self>, destination: &Destination, after: Position) {
         let (history, place) = (Arc::clone(self), destination.clone());
         let now_ms = (self.hub.clock)().wall_ms;
-        let mut args = self.read_args(destination, FILL_MESSAGES, FILL_BYTES, now_ms);
+        let mut args = self.read_args(destination, FILL_MESSAGES, FILL_BYTES, now_ms, Default::default());
         args.extend([hub::text("fill"), wire::nonce(after.epoch), hub::number(after.offset)]);
-        self.ask_page(destination, &[META, STREAM], args, move |page| match page {
+        self.ask_page(destination, None, args, move |page| match page {
             Ok(page) => {
                 if let Some(next) = history.logs.fill(&place, &page) {
                     history.fill(&place, next);
@@ -30,9 +31,12 @@ impl RedisHistory {
 
     /// Compares where this node stands with where Redis does, and reads what has not come.
     pub(in crate::backend::redis) fn compare(self: &Arc<Self>, turn: usize) {
-        let (compare, fill) = self.logs.tick(turn, (self.hub.clock)().mono);
+        let Care { compare, fill, read } = self.logs.tick(turn, (self.hub.clock)().mono);
         for (destination, after) in fill {
             self.fill(&destination, after);
+        }
+        for (destination, reader) in read {
+            self.read_each(&destination, vec![reader]);
         }
         let mut compare: Vec<(Partition, Destination)> =
             compare.into_iter().map(|name| (Partition::of_destination(name.as_str()), name)).collect();
@@ -45,7 +49,8 @@ impl RedisHistory {
     }
 
     fn compare_some(&self, partition: Partition, names: Vec<Destination>) {
-        let keys = names.iter().map(|name| self.hub.keys.key(partition, META, name.as_str())).collect();
+        let metas = names.iter().map(|name| self.hub.keys.key(partition, META, name.as_str()));
+        let keys = std::iter::once(self.hub.keys.single(partition, LIMIT)).chain(metas).collect();
         let logs = Arc::clone(&self.logs);
         let then = Box::new(move |reply: Result<Value, Fault>| {
             let Some(ends) = reply.ok().and_then(|reply| pages::ends(reply).ok()) else { return };

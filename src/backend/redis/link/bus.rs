@@ -68,7 +68,8 @@ impl<'a> Bus<'a> {
     fn new(line: &'a Arc<Line>, server: ServerId, primary: Primary) -> Self {
         let Primary { pipe, address, .. } = primary;
         let first: VecDeque<_> = line.begin_bus(server).into();
-        let partitions = first.iter().map(|(channel, _)| channel.partition).collect();
+        let partitions: BTreeSet<_> = first.iter().map(|(channel, _)| channel.partition).collect();
+        tell_interrupted(line, &partitions);
         let unconfirmed = first.len();
         let (heard, expected, held) = (HashMap::default(), VecDeque::new(), None);
         let (is_ready, patience, tasks) = (false, Patience::new(), Vec::new());
@@ -106,7 +107,7 @@ impl<'a> Bus<'a> {
     fn work(&mut self, cx: &mut Context<'_>) -> Result<(), Cut> {
         loop {
             self.receive(cx)?;
-            self.patience.poll_missed(cx, |partition| self.line.ears.missed(partition));
+            self.patience.poll_missed(cx, |partitions| self.line.ears.missed(partitions));
             let room = EXPECTED_MAX.saturating_sub(self.expected.len());
             let first = self.first.len().min(room);
             for (channel, serial) in self.first.drain(..first).collect::<Vec<_>>() {
@@ -117,6 +118,7 @@ impl<'a> Bus<'a> {
             let mut tasks = std::mem::take(&mut self.tasks);
             let taken = self.line.tasks(self.server, room, &mut tasks, cx);
             let is_done = tasks.is_empty() && first == 0;
+            tell_interrupted(self.line, &tasks.iter().filter_map(Task::again).collect());
             tasks.drain(..).for_each(|task| self.handle_task(task));
             self.tasks = tasks;
             taken?;
@@ -258,7 +260,9 @@ impl<'a> Bus<'a> {
             self.line.stirred.notify_one();
         }
         let missed = std::mem::take(&mut self.partitions);
-        missed.into_iter().for_each(|partition| self.line.ears.missed(partition));
+        if !missed.is_empty() {
+            self.line.ears.missed(&missed);
+        }
     }
 
     fn handle_task(&mut self, task: Task) {
@@ -292,6 +296,12 @@ impl<'a> Bus<'a> {
 impl Drop for Bus<'_> {
     fn drop(&mut self) {
         self.line.end_bus(self.server);
+    }
+}
+
+fn tell_interrupted(line: &Line, partitions: &BTreeSet<Partition>) {
+    if !partitions.is_empty() {
+        line.ears.interrupted(partitions);
     }
 }
 

@@ -89,6 +89,7 @@ pub(super) fn hear(line: &Line, server: ServerId, payload: &[u8]) {
             && number.to_string().as_bytes() == payload
         {
             known.proven = Some(since);
+            known.round_trip = Some(since.elapsed());
         }
     });
 }

@@ -49,6 +49,16 @@ pub(super) enum Task {
     Confirm(Arc<str>, Heard),
 }
 
+impl Task {
+    /// The partition of a channel that was heard before.
+    pub(super) fn again(&self) -> Option<Partition> {
+        match self {
+            Self::Subscribe { channel, is_again: true, .. } => Some(channel.partition),
+            Self::Subscribe { .. } | Self::Unsubscribe(_) | Self::Confirm(..) => None,
+        }
+    }
+}
+
 impl Channels {
     /// A channel is wanted.
     pub(super) fn listen(&mut self, channel: Channel, then: Option<Heard>, server: Option<ServerId>) {

@@ -84,6 +84,7 @@ impl Keeper {
             known.commands.begin(primary);
             known.commands.trouble = None;
         })?;
+        self.line.dialled.for_orders.add(1);
         tracing::info!(address = %primary.address, "Redis takes orders");
         Some(())
     }
@@ -94,6 +95,7 @@ impl Keeper {
             known.bus.trouble = Some("channels are not confirmed yet".to_owned());
             known.nest = super::servers::Nest::default();
         })?;
+        self.line.dialled.for_channels.add(1);
         tracing::info!(address = %primary.address, "Redis lets us listen");
         Some(())
     }

@@ -270,6 +270,14 @@ impl Lanes {
         self.ready.iter().filter(|(_, ready)| !ready.is_empty()).map(|(server, _)| *server)
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.count
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.count == 0
     }

@@ -11,8 +11,7 @@ use redis::Value;
 use tokio::sync::Notify;
 
 use crate::backend::redis::keys::{Channel, Keys, Partition};
-use crate::backend::redis::link::{Ears, Fault, Heard, Link, Order};
-use crate::model::WorkerId;
+use crate::backend::redis::link::{Ears, Fault, Order};
 
 use super::calls::Calls;
 use super::canary::Canary;
@@ -20,6 +19,7 @@ use super::channels::{Channels, Task};
 use super::lanes::{Lanes, Return, Waiting};
 use super::options::Address;
 use super::servers::{Server, ServerId};
+use super::vitals::Dialled;
 
 /// The way to Redis, as adapters have it. Its driver does the work.
 pub(in crate::backend::redis) struct Line {
@@ -29,7 +29,9 @@ pub(in crate::backend::redis) struct Line {
     /// Replicas that must have a batch before it counts as done.
     pub(super) wait_replicas: u32,
     /// Partitions lie on several servers.
-    is_clustered: bool,
+    pub(super) is_clustered: bool,
+    /// How often its connections have come about.
+    pub(super) dialled: Dialled,
     /// The driver has something to look at.
     pub(super) stirred: Notify,
     pub(super) state: Mutex<State>,
@@ -50,7 +52,7 @@ pub(super) struct State {
     /// Why it is not known which servers there are.
     pub(super) trouble: Option<String>,
     is_closing: bool,
-    is_over: bool,
+    pub(super) is_over: bool,
 }
 
 /// How an order that was sent came back.
@@ -81,7 +83,16 @@ impl Line {
             is_over: false,
         };
         let (canary, stirred) = (Canary::new(), Notify::new());
-        Self { ears, keys, canary, wait_replicas, is_clustered, stirred, state: Mutex::new(state) }
+        Self {
+            ears,
+            keys,
+            canary,
+            wait_replicas,
+            is_clustered,
+            dialled: Dialled::default(),
+            stirred,
+            state: Mutex::new(state),
+        }
     }
 
     /// No order is taken any more. The driver sends what waits, a second at most, and ends.
@@ -112,7 +123,7 @@ impl Line {
         Ok(())
     }
 
-    /// As [`Link::force`], but before everything that waits.
+    /// As [`Link::force`](super::Link::force), but before everything that waits.
     pub(super) fn hurry(&self, order: Order) {
         let mut state = self.state.lock();
         let woken = state.lanes.hurry(order);
@@ -249,68 +260,8 @@ impl Line {
     }
 }
 
-impl Link for Line {
-    fn send(&self, order: Order, from: Option<WorkerId>) -> Result<(), Order> {
-        let mut state = self.state.lock();
-        if state.is_over {
-            drop(state);
-            (order.then)(Err(Fault::Unreachable));
-            return Ok(());
-        }
-        let woken = state.lanes.send(order, from)?;
-        wake(woken.and_then(|server| state.waker_of(server)), state);
-        Ok(())
-    }
-
-    fn force(&self, order: Order) {
-        let mut state = self.state.lock();
-        if state.is_over {
-            drop(state);
-            return (order.then)(Err(Fault::Unreachable));
-        }
-        let woken = state.lanes.force(order);
-        wake(woken.and_then(|server| state.waker_of(server)), state);
-    }
-
-    fn listen(&self, channel: Channel, then: Option<Heard>) {
-        let mut state = self.state.lock();
-        if state.is_over {
-            drop(state);
-            then.into_iter().for_each(|then| then(Err(Fault::Unreachable)));
-            return;
-        }
-        let server = state.lanes.owner(channel.partition);
-        state.channels.listen(channel, then, server);
-        state.wake_bus(server);
-    }
-
-    fn unlisten(&self, channel: &Channel) {
-        let mut state = self.state.lock();
-        let server = state.lanes.owner(channel.partition);
-        state.channels.unlisten(channel, server);
-        state.wake_bus(server);
-    }
-
-    fn close(&self) {
-        Self::close(self);
-    }
-
-    fn health(&self) -> Result<(), String> {
-        let state = self.state.lock();
-        if let Some(trouble) = &state.trouble {
-            return Err(trouble.clone());
-        }
-        let now = Instant::now();
-        state.servers.values().try_for_each(|server| server.health(now))
-    }
-
-    fn is_clustered(&self) -> bool {
-        self.is_clustered
-    }
-}
-
 impl State {
-    fn waker_of(&mut self, server: ServerId) -> Option<Waker> {
+    pub(super) fn waker_of(&mut self, server: ServerId) -> Option<Waker> {
         self.servers.get_mut(&server)?.commands.waker.take()
     }
 
@@ -337,7 +288,7 @@ impl Debug for Line {
 }
 
 /// Wakes a connection's task when nothing is locked any more.
-fn wake<T>(waker: Option<Waker>, unlocked: T) {
+pub(super) fn wake<T>(waker: Option<Waker>, unlocked: T) {
     drop(unlocked);
     if let Some(waker) = waker {
         waker.wake();

@@ -8,12 +8,9 @@
 //! ```
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::ClientConfig;
-
-use super::tls;
 
 /// How Redis is reached. Shows no secret, whoever prints it.
 #[derive(Debug, Clone)]
@@ -24,8 +21,8 @@ pub struct Options {
     pub(super) is_encrypted: bool,
     /// Of the sentinels; they are their own servers.
     pub(super) sentinel_login: Login,
-    /// Certificates that are trusted, PEM; those of the system without it.
-    pub(super) ca_file: Option<PathBuf>,
+    /// What an encrypted connection needs.
+    pub(super) tls: Option<Arc<ClientConfig>>,
     pub(super) prefix: Arc<str>,
     /// Replicas that must have a batch of orders before it counts as done; 0 asks none.
     pub(super) wait_replicas: u32,
@@ -146,7 +143,7 @@ impl Options {
             database,
             is_encrypted,
             sentinel_login: Login::default(),
-            ca_file: None,
+            tls: None,
             prefix: PREFIX.into(),
             wait_replicas: 0,
             accepts_eviction: false,
@@ -185,10 +182,15 @@ impl Options {
         self
     }
 
-    /// A PEM file of the certificates that are trusted, in place of the system's.
+    /// Whether the URL asks for TLS, which then needs to be told who is trusted: [`Options::trust`].
+    pub fn is_encrypted(&self) -> bool {
+        self.is_encrypted
+    }
+
+    /// Which certificates servers may show, and what is shown to them.
     #[must_use]
-    pub fn ca_file(mut self, path: PathBuf) -> Self {
-        self.ca_file = Some(path);
+    pub fn trust(mut self, config: Arc<ClientConfig>) -> Self {
+        self.tls = Some(config);
         self
     }
 
@@ -212,8 +214,18 @@ impl Options {
         if !self.is_encrypted {
             return Ok(None);
         }
-        let config = tls::config(self.ca_file.as_deref());
-        config.map(Some).map_err(|why| OptionsError { key: "redis.ca_file", why })
+        let why = || OptionsError { key: "redis.ca_file", why: "nobody is trusted".to_owned() };
+        self.tls.clone().map(Some).ok_or_else(why)
+    }
+
+    /// One of the servers that are asked first, as `host:port`.
+    pub fn server(&self) -> String {
+        match &self.place {
+            Place::Standalone(address) => address.to_string(),
+            Place::Sentinel { sentinels: servers, .. } | Place::Cluster(servers) => {
+                servers.first().map(Address::to_string).unwrap_or_default()
+            }
+        }
     }
 
     /// What all keys and channels begin with.

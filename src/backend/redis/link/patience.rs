@@ -86,14 +86,14 @@ impl Patience {
     }
 
     /// Tells of what was dropped, a little later: where one message was, more will be.
-    pub(super) fn poll_missed(&mut self, cx: &mut Context<'_>, missed: impl Fn(Partition)) {
+    pub(super) fn poll_missed(&mut self, cx: &mut Context<'_>, missed: impl FnOnce(&BTreeSet<Partition>)) {
         if self.owed.is_empty() {
             return;
         }
         let timer = self.debt_timer.get_or_insert_with(|| Box::pin(sleep(DEBT)));
         if timer.as_mut().poll(cx).is_ready() {
             self.debt_timer = None;
-            std::mem::take(&mut self.owed).into_iter().for_each(missed);
+            missed(&std::mem::take(&mut self.owed));
         }
     }
 

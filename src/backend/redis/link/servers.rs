@@ -31,6 +31,8 @@ pub(super) struct Server {
     pub(super) used: Instant,
     /// When the canary left that came back last, of those that left on the connections that there are.
     pub(super) proven: Option<Instant>,
+    /// How long that canary was on its way.
+    pub(super) round_trip: Option<Duration>,
     /// The canary that is on its way: its number, and when it left.
     pub(super) canary: Option<(u64, Instant)>,
     /// The last canary whose order was done.
@@ -74,6 +76,7 @@ impl Server {
             is_owner: false,
             used: Instant::now(),
             proven: None,
+            round_trip: None,
             canary: None,
             answered: None,
             replied: Instant::now(),
@@ -116,6 +119,7 @@ impl Server {
         self.canary = None;
         self.answered = None;
         self.proven = None;
+        self.round_trip = None;
     }
 }
 

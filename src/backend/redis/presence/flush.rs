@@ -27,7 +27,7 @@ impl RedisPresence {
         loop {
             tokio::select! {
                 () = self.stirred.notified() => {}
-                _ = ticks.tick() => {}
+                _ = ticks.tick() => self.sweep_edged(),
             }
             self.flush();
         }
@@ -113,6 +113,9 @@ impl RedisPresence {
             draft,
             Box::new(move |reply| {
                 if presence.settle(incarnation, &reply) {
+                    if reply == Ok(Value::Int(WITH_EDGE)) {
+                        presence.edged.lock().insert(presence.hub.partition_of_room(&place.room));
+                    }
                     return;
                 }
                 let _held = presence.stripe(&place.room);
@@ -231,6 +234,9 @@ impl RedisPresence {
 
 /// With this a script refuses what a fenced incarnation wants.
 pub(in crate::backend::redis) const FENCED: &str = "FENCED";
+
+/// What a script replies where a room has its first user by it, or has lost its last.
+const WITH_EDGE: i64 = 2;
 
 /// Scripts that are on their way at once: a few milliseconds of a server's time.
 const FLYING_MAX: usize = 256;

@@ -51,6 +51,27 @@ pub(super) fn held(value: &Value) -> Option<(&str, Vec<(String, String)>)> {
     Some((text(next)?, held.collect()))
 }
 
+/// An edge of a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Noted {
+    /// Whether somebody is there now.
+    pub(super) is_occupied: bool,
+    /// Of the room, with it.
+    pub(super) version: u64,
+    /// When, milliseconds since the Unix epoch.
+    pub(super) timestamp_ms: u64,
+}
+
+/// An edge as a script has noted it, and the room.
+pub(super) fn edge(entry: &str) -> Option<(Noted, String)> {
+    let (act, rest) = entry.strip_prefix('e')?.split_at_checked(1)?;
+    let (version, rest) = rest.split_once(':')?;
+    let (timestamp, room) = rest.split_once(':')?;
+    let is_occupied = act == "+";
+    let noted = Noted { is_occupied, version: version.parse().ok()?, timestamp_ms: timestamp.parse().ok()? };
+    (is_occupied || act == "-").then(|| (noted, decode(room)))
+}
+
 /// Who is in a room.
 pub(super) fn members(value: &Value) -> Option<Members> {
     let [version, count, more, listed @ ..] = items(value)? else { return None };

@@ -30,6 +30,8 @@ pub(in crate::backend::redis) struct Scribe {
     node: u64,
     serial: AtomicU64,
     linger_ms: u64,
+    /// Whether edges of rooms are noted.
+    edges: bool,
 }
 
 /// A script with what it needs.
@@ -48,7 +50,14 @@ impl Scribe {
             (Bytes::from(prefix), text(suffix))
         });
         let node = (hub.random)() as u64;
-        Self { hub, events, node, serial: AtomicU64::new(1), linger_ms: options.linger_ms }
+        Self {
+            hub,
+            events,
+            node,
+            serial: AtomicU64::new(1),
+            linger_ms: options.linger_ms,
+            edges: options.edges,
+        }
     }
 
     /// Has it run.
@@ -213,6 +222,14 @@ impl Scribe {
         Draft { partition, script: &scripts::SETTLE, keys, args }
     }
 
+    pub(super) fn told(&self, partition: Partition, edge: Bytes) -> Draft {
+        let names = &self.hub.keys;
+        let keys = vec![names.single(partition, STATE), names.single(partition, PRESENCE_DUE)];
+        let mut args = self.common(partition, self.hub.incarnation(), 0);
+        args.push(edge);
+        Draft { partition, script: &scripts::TOLD, keys, args }
+    }
+
     /// What every script of presence is told first; `messages` may be published by it.
     fn common(&self, partition: Partition, incarnation: u64, messages: u64) -> Vec<Bytes> {
         let (before, after) = self.events.clone().unwrap_or_default();
@@ -228,6 +245,7 @@ impl Scribe {
             number(self.serial.fetch_add(messages, Ordering::Relaxed)),
             number((self.hub.clock)().wall_ms),
             number(self.linger_ms),
+            text(if self.edges { "1" } else { "0" }),
         ]);
         args
     }

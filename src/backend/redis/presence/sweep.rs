@@ -5,12 +5,16 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use redis::Value;
+use xxhash_rust::xxh3::xxh3_64;
 
+use crate::backend::Edge;
 use crate::backend::redis::custody::{Custodian, Done};
 use crate::backend::redis::hub::text;
 use crate::backend::redis::keys::Partition;
 use crate::backend::redis::keys::presence::STATUS_TTL_S;
 use crate::backend::redis::link::Fault;
+
+use crate::model::MessageId;
 
 use super::RedisPresence;
 use super::replies;
@@ -37,8 +41,14 @@ impl RedisPresence {
         }
     }
 
+    /// Sees to edges that were noted a moment ago.
+    pub(super) fn sweep_edged(self: &Arc<Self>) {
+        let edged = std::mem::take(&mut *self.edged.lock());
+        edged.into_iter().for_each(|partition| self.sweep_some(partition, 0));
+    }
+
     fn sweep_some(self: &Arc<Self>, partition: Partition, rounds: usize) {
-        let limits = [PASS_MS, PASS_STEP, FENCE_MS, MARKS_MAX];
+        let limits = [PASS_MS, PASS_STEP, FENCE_MS, MARKS_MAX, EDGE_MS];
         let presence = Arc::clone(self);
         self.scribe.send(
             self.scribe.sweep(partition, BURIED_MAX, &limits),
@@ -47,7 +57,8 @@ impl RedisPresence {
     }
 
     fn swept(self: &Arc<Self>, partition: Partition, rounds: usize, reply: &Result<Value, Fault>) {
-        let Some([more, strangers, marks, is_empty]) = reply.as_ref().ok().and_then(replies::items) else {
+        let Some([more, strangers, marks, is_empty, edges]) = reply.as_ref().ok().and_then(replies::items)
+        else {
             return;
         };
         // Where nothing is, nothing comes due for a while. Not so what operators read, where it lies apart.
@@ -59,6 +70,8 @@ impl RedisPresence {
                 self.custody.suspect(stranger);
             }
         }
+        let edges = replies::items(edges).unwrap_or_default().iter().filter_map(replies::text);
+        edges.for_each(|entry| self.give(partition, entry));
         let marks: Vec<Mark> =
             replies::items(marks).unwrap_or_default().chunks_exact(4).filter_map(Mark::read).collect();
         let is_more = replies::number(more) == Some(1) || marks.len() as u64 >= MARKS_MAX;
@@ -68,6 +81,21 @@ impl RedisPresence {
         if is_more && rounds > 0 {
             self.sweep_some(partition, rounds - 1);
         }
+    }
+
+    /// Hands an edge on. It is struck out when it was told.
+    fn give(self: &Arc<Self>, partition: Partition, entry: &str) {
+        let Some((edge, room)) = replies::edge(entry) else { return };
+        let Some(sink) = self.hub.sink() else { return };
+        let (presence, told) = (Arc::clone(self), text(entry));
+        let acked = Box::new(move || {
+            let draft = presence.scribe.told(partition, told);
+            presence.scribe.send(draft, Box::new(|_| {}));
+        });
+        // A room's versions are its own: with its name they are an identity, the same on all nodes.
+        let id = MessageId { node: xxh3_64(room.as_bytes()), number: edge.version };
+        let replies::Noted { is_occupied, timestamp_ms, .. } = edge;
+        sink.edge(&Edge { room: &room, is_occupied, id, timestamp_ms }, acked);
     }
 
     /// Writes what operators read, and then says that it is written.
@@ -179,6 +207,9 @@ const PASS_STEP: u64 = 16;
 
 /// It is known so long that an incarnation was fenced, milliseconds: no node is paused for a day.
 const FENCE_MS: u64 = 86_400_000;
+
+/// An edge that was not told is given again after so long, milliseconds.
+const EDGE_MS: u64 = 15_000;
 
 /// Changes of what operators read that are written at once.
 const MARKS_MAX: u64 = 256;

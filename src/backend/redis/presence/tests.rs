@@ -1,5 +1,6 @@
 //! Several nodes in one process before a real Redis.
 
+mod edges;
 mod lives;
 mod rooms;
 mod views;
@@ -21,8 +22,8 @@ use crate::backend::redis::link::{Ears, Heard, Line, Link, Options, Order, open}
 use crate::backend::redis::registry::{Pace, Registry};
 use crate::backend::redis::testing::{RedisCluster, RedisServer, eventually, keys, options};
 use crate::backend::redis::wire;
-use crate::backend::{Inbound, News, Report, Sink, Word};
-use crate::model::{ConnectionId, Destination, Full, Message, WorkerId};
+use crate::backend::{Acked, Edge, News, Quiet, Sink, Word};
+use crate::model::{ConnectionId, Full, WorkerId};
 
 /// Quick, where somebody is to be found dead. A busy machine must not find others so.
 const QUICK: Pace = Pace { beat_ms: 150, lease_ms: 1_350 };
@@ -51,6 +52,7 @@ struct Running {
 struct Clients {
     told: Mutex<Vec<String>>,
     answers: Mutex<Vec<Answer>>,
+    edges: Mutex<Vec<edges::Given>>,
 }
 
 /// How to make a node.
@@ -85,8 +87,12 @@ impl Node {
         let random: Random =
             Arc::new(move || u128::from(number << 32 | serial.fetch_add(1, Ordering::Relaxed) << 1 | 1));
         let hub = Arc::new(Hub::new(keys(options), "/topic/chat/", clock, random));
-        let presence_options =
-            PresenceOptions { user_rooms_max: 100, events: Some("".into()), linger_ms: kind.linger_ms };
+        let presence_options = PresenceOptions {
+            user_rooms_max: 100,
+            events: Some("".into()),
+            edges: true,
+            linger_ms: kind.linger_ms,
+        };
         let scribe = Arc::new(Scribe::new(Arc::clone(&hub), &presence_options));
         let custody = Arc::new(Custody::new(Arc::clone(&hub)));
         let interest = Arc::new(Interest::new(Arc::clone(&hub)));
@@ -292,7 +298,9 @@ impl Ears for NodeEars {
         Ok(())
     }
 
-    fn missed(&self, _: Partition) {
+    fn interrupted(&self, _: &BTreeSet<Partition>) {}
+
+    fn missed(&self, _: &BTreeSet<Partition>) {
         self.presence.missed();
     }
 
@@ -304,44 +312,14 @@ impl Ears for NodeEars {
     }
 }
 
-impl Sink for Clients {
-    fn accept(&self, _: Inbound<'_>) -> Result<(), Full> {
-        Ok(())
+impl Quiet for Clients {
+    fn edge(&self, edge: &Edge<'_>, acked: Acked) {
+        self.edges.lock().push(edges::Given::new(edge, acked));
     }
-
-    fn force(&self, _: &Arc<Message>) {}
-
-    fn room_for(&self, _: &Destination, _: usize, _: WorkerId) -> Result<(), Full> {
-        Ok(())
-    }
-
-    fn tell_room(&self, _: WorkerId) {}
 
     fn answer(&self, _: Ticket, answer: Answer) {
         self.answers.lock().push(answer);
     }
-
-    fn is_wanted(&self, _: &Destination) -> bool {
-        true
-    }
-
-    fn is_heard(&self, _: &Destination) -> bool {
-        true
-    }
-
-    fn wants_patterns(&self) -> bool {
-        false
-    }
-
-    fn gap(&self, _: &Destination) {}
-
-    fn gap_in_patterns(&self) {}
-
-    fn ready(&self, _: &Destination) {}
-
-    fn reply(&self, _: &Arc<Message>) {}
-
-    fn obey(&self, _: &Bytes, _: Report) {}
 
     fn changed(&self, news: &News<'_>, _: Now) {
         let what = if news.came { "JOIN" } else { "LEAVE" };

@@ -46,8 +46,10 @@ impl Walk {
             }
             if self.are_users_done {
                 self.rooms = local.rooms_of_part(self.part);
+                self.rooms.sort_unstable();
             } else {
                 self.users = local.users_of_part(self.part);
+                self.users.sort_unstable();
             }
             self.part += 1;
         }

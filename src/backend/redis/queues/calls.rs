@@ -92,6 +92,26 @@ impl Caller<'_> {
         self.call(&scripts::QUEUE_BROWSE, queue, Indexed::No, args)
     }
 
+    pub(super) fn depth(&self, queue: &Destination) -> Call {
+        self.call(&scripts::QUEUE_DEPTH, queue, Indexed::No, [])
+    }
+
+    pub(super) fn purge(&self, queue: &Destination, count: usize) -> Call {
+        self.call(&scripts::QUEUE_PURGE, queue, Indexed::No, [number(count as u64)])
+    }
+
+    pub(super) fn transfer(
+        &self,
+        queue: &Destination,
+        tag: u64,
+        to: &Destination,
+        record: Bytes,
+        bounds: &Bounds,
+    ) -> Call {
+        let call = self.bury(queue, tag, to, record, bounds);
+        Call { script: &scripts::QUEUE_MOVE, ..call }
+    }
+
     pub(super) fn bury(
         &self,
         queue: &Destination,

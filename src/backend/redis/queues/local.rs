@@ -310,6 +310,11 @@ impl Local {
         !self.at_hand.is_empty() || !self.out.is_empty()
     }
 
+    /// How many messages of it we have.
+    pub(super) fn messages(&self) -> usize {
+        self.at_hand.len() + self.out.len()
+    }
+
     /// Whether Redis thinks that we have some, or may think so.
     fn may_hold(&self) -> bool {
         self.has_messages() || !self.ending.is_empty() || self.is_searching()

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::{RedisQueues, Task};
-use crate::backend::{Due, Kept, QueueError, Queues, Soon, record};
-use crate::model::{Destination, Look, Message, Queued, Ticket};
+use crate::backend::{Due, Kept, Move, QueueError, Queues, Soon, record};
+use crate::model::{Depth, Destination, Look, Message, Queued, Ticket};
 
 /// The port of a node's queues.
 #[derive(Debug)]
@@ -91,6 +91,26 @@ impl Queues for QueuesPort {
         Soon::Later
     }
 
+    fn depth(&self, queue: &Destination, ticket: Ticket) -> Soon<Depth> {
+        self.0.depth(queue, ticket);
+        Soon::Later
+    }
+
+    fn names(&self, ticket: Ticket) -> Soon<Vec<Destination>> {
+        self.0.names(ticket);
+        Soon::Later
+    }
+
+    fn purge(&self, queue: &Destination, count: usize, ticket: Ticket) -> Soon<usize> {
+        self.0.purge(queue, count, ticket);
+        Soon::Later
+    }
+
+    fn transfer(&self, queue: &Destination, moves: Vec<Move>, ticket: Ticket) -> Soon<usize> {
+        self.0.transfer(queue, &moves, ticket);
+        Soon::Later
+    }
+
     fn attend(&self, queue: &Destination, is_attended: bool) {
         self.0.attend(queue, is_attended);
     }
@@ -101,6 +121,10 @@ impl Queues for QueuesPort {
 
     fn bytes(&self) -> usize {
         self.0.bytes.load(Ordering::Relaxed) + self.0.posts.bytes()
+    }
+
+    fn messages(&self) -> usize {
+        self.0.state.lock().queues.values().map(|local| local.messages()).sum()
     }
 
     fn len(&self) -> usize {

@@ -126,6 +126,8 @@ impl RedisQueues {
             again.extend(line.next_attempt());
             line.is_trying || !line.waiting.is_empty()
         });
+        late.sort_unstable_by_key(|post| post.turn);
+        again.sort_unstable_by_key(|post: &Post| post.turn);
         for post in late {
             self.posts.note_gone(&post);
             self.answer(&post, Err(StoreError::NoHandler));

@@ -12,7 +12,7 @@ use crate::backend::redis::keys::Keys;
 use crate::backend::redis::link::Ears;
 use crate::backend::redis::testing::{Driven, RedisServer, eventually, keys, options};
 use crate::backend::redis::wire::{self, Heard};
-use crate::backend::{Due, Inbound, Journal, Kept, News, Queues, Report, Sink, Soon, Word};
+use crate::backend::{Due, Journal, Kept, Queues, Quiet, Soon};
 use crate::model::{Answer, ConnectionId, Full, Message, MessageId, Now, StoreError, Ticket, WorkerId};
 
 use super::super::journal::RedisJournal;
@@ -48,8 +48,10 @@ impl Ears for Listener {
         Ok(())
     }
 
-    fn missed(&self, partition: Partition) {
-        self.0.missed(partition);
+    fn interrupted(&self, _: &BTreeSet<Partition>) {}
+
+    fn missed(&self, partitions: &BTreeSet<Partition>) {
+        partitions.iter().for_each(|partition| self.0.missed(*partition));
     }
 
     fn room(&self, _: WorkerId) {}
@@ -59,50 +61,14 @@ impl Ears for Listener {
     }
 }
 
-impl Sink for Told {
-    fn accept(&self, _: Inbound<'_>) -> Result<(), Full> {
-        Ok(())
-    }
-
-    fn force(&self, _: &Arc<Message>) {}
-
-    fn room_for(&self, _: &Destination, _: usize, _: WorkerId) -> Result<(), Full> {
-        Ok(())
-    }
-
-    fn tell_room(&self, _: WorkerId) {}
-
+impl Quiet for Told {
     fn answer(&self, ticket: Ticket, answer: Answer) {
         self.answers.lock().push((ticket.call, answer));
     }
 
-    fn is_heard(&self, _: &Destination) -> bool {
-        true
-    }
-
-    fn is_wanted(&self, _: &Destination) -> bool {
-        true
-    }
-
-    fn wants_patterns(&self) -> bool {
-        false
-    }
-
-    fn gap(&self, _: &Destination) {}
-
-    fn gap_in_patterns(&self) {}
-
     fn ready(&self, queue: &Destination) {
         self.ready.lock().push(queue.clone());
     }
-
-    fn reply(&self, _: &Arc<Message>) {}
-
-    fn obey(&self, _: &Bytes, _: Report) {}
-
-    fn changed(&self, _: &News<'_>, _: Now) {}
-
-    fn said(&self, _: &Word<'_>) {}
 }
 
 impl Node {

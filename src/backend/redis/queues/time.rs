@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use redis::Value;
 
 use super::calls::{self, Caller};
-use super::local::Search;
+use super::local::{Local, Search};
 use super::replies::REPEAT_MS;
 use super::{QueuesPort, RedisQueues, State, Task};
 use crate::backend::Due;
@@ -76,7 +76,8 @@ impl RedisQueues {
                 entries.extend(local.lose_all());
                 self.bytes.fetch_sub(before - local.bytes(), Ordering::Relaxed);
             }
-            (state.queues.keys().cloned().collect::<Vec<_>>(), entries)
+            entries.sort_unstable();
+            (state.known(|_, _| true), entries)
         };
         entries.into_iter().for_each(|entry| self.ledger.fail(entry));
         // What we did after it was buried, and before we heard of it.
@@ -89,7 +90,7 @@ impl RedisQueues {
 
     /// Redis can be reached again: calls were not heard, and it may have forgotten something.
     pub(in crate::backend::redis) fn reunited(self: &Arc<Self>) {
-        let queues: Vec<Destination> = self.state.lock().queues.keys().cloned().collect();
+        let queues = self.state.lock().known(|_, _| true);
         for queue in queues {
             self.with_known(&queue, |_, local| {
                 local.is_doubtful = true;
@@ -101,11 +102,8 @@ impl RedisQueues {
 
     /// Calls to queues of the partition may not have been heard.
     pub(in crate::backend::redis) fn missed(self: &Arc<Self>, partition: Partition) {
-        let queues: Vec<Destination> = {
-            let state = self.state.lock();
-            let here = |queue: &&Destination| Partition::of_destination(queue.as_str()) == partition;
-            state.queues.keys().filter(here).cloned().collect()
-        };
+        let here = |queue: &Destination, _: &Local| Partition::of_destination(queue.as_str()) == partition;
+        let queues = self.state.lock().known(here);
         for queue in queues {
             self.with_known(&queue, |_, local| local.stir());
         }
@@ -140,8 +138,7 @@ impl RedisQueues {
             let mut state = self.state.lock();
             let repeats: Vec<Task> =
                 state.repeats.extract_if(.., |(at, _)| *at <= now.mono).map(|(_, task)| task).collect();
-            let busy = state.queues.iter().filter(|(_, local)| local.needs_care(now.mono));
-            (repeats, busy.map(|(queue, _)| queue.clone()).collect::<Vec<_>>())
+            (repeats, state.known(|_, local| local.needs_care(now.mono)))
         };
         repeats.into_iter().for_each(|task| self.do_task(task));
         for queue in busy {
@@ -177,7 +174,7 @@ impl RedisQueues {
     fn forget(self: &Arc<Self>, queue: &Destination) {
         let was_heard = {
             let mut state = self.state.lock();
-            if !state.queues.get(queue).is_some_and(super::Local::is_forgettable) {
+            if !state.queues.get(queue).is_some_and(Local::is_forgettable) {
                 return;
             }
             state.queues.remove(queue).is_some_and(|local| local.is_heard)
@@ -196,11 +193,7 @@ impl RedisQueues {
     }
 
     fn take_expired_here(self: &Arc<Self>, now_ms: u64, count: usize, due: &mut Due) {
-        let queues: Vec<Destination> = {
-            let state = self.state.lock();
-            let has_some = state.queues.iter().filter(|(_, local)| local.has_expired(now_ms));
-            has_some.map(|(queue, _)| queue.clone()).collect()
-        };
+        let queues = self.state.lock().known(|_, local| local.has_expired(now_ms));
         let mut room = count;
         for queue in queues {
             let expired = self.with_known(&queue, |_, local| local.take_expired(now_ms, room));
@@ -228,6 +221,14 @@ impl Custodian for QueuesPort {
 impl State {
     pub(super) fn caller<'a>(&self, hub: &'a Hub) -> Caller<'a> {
         Caller { keys: &hub.keys, incarnation: self.incarnation }
+    }
+
+    /// The queues of which that is true, by name: so what is done with them has an order, whatever the seed of the map.
+    fn known(&self, is_meant: impl Fn(&Destination, &Local) -> bool) -> Vec<Destination> {
+        let meant = self.queues.iter().filter(|(queue, local)| is_meant(queue, local));
+        let mut names: Vec<Destination> = meant.map(|(queue, _)| queue.clone()).collect();
+        names.sort_unstable();
+        names
     }
 
     /// Something in the partition comes due then.

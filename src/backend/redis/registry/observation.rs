@@ -68,8 +68,9 @@ impl Observation {
         // Who holds something is not seen in every look, since not all is looked through each time.
         self.seen.retain(|_, seen| now.0 - seen.looked.0 <= BEATS_LATE_MAX * self.pace.beat_ms);
         let is_dead = |seen: &Seen| now.0 - seen.since.0 >= self.pace.lease_ms;
-        let dead: Vec<u64> =
+        let mut dead: Vec<u64> =
             self.seen.extract_if(|_, seen| is_dead(seen)).map(|(incarnation, _)| incarnation).collect();
+        dead.sort_unstable();
         let moves = |seen: &&Seen| {
             seen.counter.is_some() && now.0 - seen.since.0 <= BEATS_LATE_MAX * self.pace.beat_ms
         };

@@ -50,6 +50,9 @@ pub(in crate::backend::redis) static SWEEP: Script = presence!("sweep");
 /// What operators read has been written.
 pub(in crate::backend::redis) static SETTLE: Script = presence!("settle");
 
+/// Edges were told.
+pub(in crate::backend::redis) static TOLD: Script = presence!("told");
+
 /// Something that operators read, in a cluster.
 pub(in crate::backend::redis) static VIEW: Script =
     Script { name: "presence/view", text: include_str!("presence/view.lua") };

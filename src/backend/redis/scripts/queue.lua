@@ -3,7 +3,7 @@
 -- 8 the nodes that attend it, 9 those of them that wait for messages.
 -- ARGV: 1 replication id, 2 name of the queue, 3 its channel, 4 with what a call to a node begins, 5 incarnation.
 --
---   counters   hash      p replication id, t last tag, c number of queues
+--   counters   hash      p replication id, t last tag, c number of queues, and the name of each
 --   alarms     zset      name of a queue -> when the first of its messages is due or has expired, ms
 --   figures    hash      b bytes, n newest tag, d<tag> how often handed out, e<tag> good until, ms
 --   messages   hash      tag -> record
@@ -83,6 +83,7 @@ local function add(of, held, record, expires)
     redis.call('ZADD', of.ready, tag, tag)
     if not held then
         redis.call('HINCRBY', counters, 'c', 1)
+        redis.call('HSET', counters, of.name, '')
     end
     redis.call('HSET', of.figures, 'b', digits((held or 0) + #record), 'n', tag)
     if expires ~= '0' then
@@ -106,6 +107,7 @@ local function shrink(of, bytes)
         redis.call('HINCRBY', of.figures, 'b', -bytes)
     elseif redis.call('DEL', of.figures) == 1 then
         redis.call('HINCRBY', counters, 'c', -1)
+        redis.call('HDEL', counters, of.name)
     end
 end
 

@@ -1,5 +1,6 @@
 //! For tests of what stands on the link: a real Redis, a driver on a thread of its own, and ears that remember.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -14,8 +15,8 @@ use super::hub::Hub;
 use super::keys::{Channel, Keys, Partition};
 use super::link::{Doubt, Ears, Fault, Line, Link, Options, Order, open};
 use super::scripts::Script;
-use crate::backend::{Inbound, News, Report, Sink};
-use crate::model::{Answer, ConnectionId, Destination, Full, Message, Now, Ticket, WorkerId};
+use crate::backend::Quiet;
+use crate::model::{Answer, ConnectionId, Destination, Full, Now, Ticket, WorkerId};
 
 #[path = "../../../../tests/support/proxy.rs"]
 mod proxy;
@@ -168,8 +169,10 @@ impl Ears for Memory {
         Ok(())
     }
 
-    fn missed(&self, partition: Partition) {
-        self.push(Told::Missed(partition));
+    fn interrupted(&self, _: &BTreeSet<Partition>) {}
+
+    fn missed(&self, partitions: &BTreeSet<Partition>) {
+        partitions.iter().for_each(|partition| self.push(Told::Missed(*partition)));
     }
 
     fn room(&self, worker: WorkerId) {
@@ -226,49 +229,15 @@ impl Answers {
     }
 }
 
-impl Sink for Answers {
-    fn accept(&self, _: Inbound<'_>) -> Result<(), Full> {
-        Ok(())
-    }
-
-    fn force(&self, _: &Arc<Message>) {}
-
-    fn room_for(&self, _: &Destination, _: usize, _: WorkerId) -> Result<(), Full> {
-        Ok(())
-    }
-
-    fn tell_room(&self, _: WorkerId) {}
-
+impl Quiet for Answers {
     fn answer(&self, ticket: Ticket, answer: Answer) {
         self.told.lock().push((ticket.call, answer));
         self.came.notify_all();
     }
 
-    fn is_heard(&self, _: &Destination) -> bool {
-        true
-    }
-
     fn is_wanted(&self, _: &Destination) -> bool {
         false
     }
-
-    fn wants_patterns(&self) -> bool {
-        false
-    }
-
-    fn gap(&self, _: &Destination) {}
-
-    fn gap_in_patterns(&self) {}
-
-    fn ready(&self, _: &Destination) {}
-
-    fn reply(&self, _: &Arc<Message>) {}
-
-    fn changed(&self, _: &News<'_>, _: Now) {}
-
-    fn said(&self, _: &crate::backend::Word<'_>) {}
-
-    fn obey(&self, _: &Bytes, _: Report) {}
 }
 
 /// A question of that number.

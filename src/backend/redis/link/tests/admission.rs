@@ -1,8 +1,10 @@
 //! Who is let in, and whom we let in.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use redis::Value;
+use rustls::{ClientConfig, RootCertStore};
 
 use super::*;
 use crate::backend::redis::link::check;
@@ -63,7 +65,7 @@ fn a_user_who_may_not_all_that_is_needed_is_refused_naming_the_command() {
     // What is taken away later is said by health, and comes back when it is given again.
     server.cli(&["ACL", "SETUSER", "broker", "-spublish"]);
     let why = driven.wait_unhealthy();
-    assert!(why.contains("can't run this command"), "{why}");
+    assert!(why.contains("refuses EVALSHA"), "{why}");
     server.cli(&["ACL", "SETUSER", "broker", "+@all"]);
     driven.wait_healthy();
 }
@@ -88,20 +90,68 @@ fn a_cluster_is_not_taken_for_one_server_nor_the_other_way_round() {
 
 #[test]
 fn tls_is_spoken_with_whom_the_authority_vouches_for() {
-    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
-    std::fs::write(&certificate, made.cert.pem()).unwrap();
-    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-    let server = RedisServer::start_tls(&certificate, &key);
-    let options = Options::parse(&format!("rediss://127.0.0.1:{}", server.port())).unwrap();
-    let trusted = options.clone().ca_file(certificate);
-    checked(&trusted).unwrap();
-    let driven = Driven::open(&trusted, Arc::new(Memory::default()));
-    let list = keys(&trusted).single(Partition(1), "list");
-    assert_eq!(driven.run(&APPEND, Partition(1), &[&list], &["x"]), Ok(Value::Int(1)));
-    let said = checked(&options.clone().ca_file(key)).unwrap_err().to_string();
-    assert!(said.starts_with("redis.ca_file: "), "{said}");
+    let papers = Papers::new();
+    let server = RedisServer::start_tls(&papers.certificate, &papers.key, &[]);
+    let url = format!("rediss://127.0.0.1:{}", server.port());
+    let options = Options::parse(&url).unwrap();
+    appends_one(&papers.trusted_by(&options));
     let said = checked(&options).unwrap_err().to_string();
+    assert!(said.starts_with("redis.ca_file: "), "{said}");
+    let said = checked(&Papers::new().trusted_by(&options)).unwrap_err().to_string();
     assert!(said.contains("certificate"), "{said}");
+}
+
+#[test]
+fn a_cluster_is_spoken_to_over_tls() {
+    let papers = Papers::new();
+    let server = RedisServer::start_tls_cluster(&papers.certificate, &papers.key);
+    let options = Options::parse(&format!("rediss+cluster://127.0.0.1:{}", server.port())).unwrap();
+    appends_one(&papers.trusted_by(&options));
+}
+
+#[test]
+fn sentinels_and_their_primary_are_spoken_to_over_tls() {
+    let papers = Papers::new();
+    let server = RedisServer::start_tls(&papers.certificate, &papers.key, &[]);
+    let sentinel = RedisServer::sentinel_tls_of(&server, &papers.certificate, &papers.key);
+    let options = Options::parse(&format!("rediss+sentinel://127.0.0.1:{}/main", sentinel.port())).unwrap();
+    appends_one(&papers.trusted_by(&options));
+}
+
+/// A certificate that vouches for itself, and its key.
+struct Papers {
+    der: rustls::pki_types::CertificateDer<'static>,
+    certificate: PathBuf,
+    key: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Papers {
+    fn new() -> Self {
+        let names = ["127.0.0.1".to_owned(), "localhost".to_owned()];
+        let made = rcgen::generate_simple_self_signed(names).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+        std::fs::write(&certificate, made.cert.pem()).unwrap();
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        Self { der: made.cert.der().clone(), certificate, key, _folder: folder }
+    }
+
+    fn trusted_by(&self, options: &Options) -> Options {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.der.clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder =
+            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        options.clone().trust(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
+    }
+}
+
+/// Both connections come about.
+fn appends_one(options: &Options) {
+    checked(options).unwrap();
+    let driven = Driven::open(options, Arc::new(Memory::default()));
+    driven.wait_healthy();
+    let list = keys(options).single(Partition(1), "list");
+    assert_eq!(driven.run(&APPEND, Partition(1), &[&list], &["x"]), Ok(Value::Int(1)));
 }

@@ -196,6 +196,8 @@ fn what_nobody_takes_goes_back_to_others() {
     one.tick();
     one.port.release(&a, first.tag);
     one.port.attend(&a, false);
+    // What comes back does so by a connection of its own.
+    one.settles();
     assert_eq!([(); 4].map(|()| other.take_number(&a)), [(1, 1), (2, 0), (3, 0), (4, 0)]);
 }
 

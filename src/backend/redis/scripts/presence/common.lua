@@ -2,7 +2,8 @@
 -- ARGV: 1 replication id, 2 incarnation that asks, 3 what names in the partition begin with, 4 what names that operators
 -- read begin with, empty in a cluster, 5 and 6 what stands before and after a room's name in the channel of its events,
 -- empty where nothing is told, 7 number of the node, 8 first free number of a message, 9 milliseconds since the Unix epoch,
--- 10 milliseconds for which a status outlives the last session.
+-- 10 milliseconds for which a status outlives the last session, 11 `1` where it is noted that a room has its first user, or has
+-- lost its last.
 -- KEYS: 1 the partition's state: `replid`, `base`, `max`, `marks`; `f<incarnation>`: fenced since; `i<incarnation>`: has rows.
 --
 -- A user of a room, and a user who is online, is one field of a hash: the cells of the incarnations with rows, 17 bytes each
@@ -73,6 +74,9 @@ local function message(kind, room, user, version, present, status)
   return head .. ARGV[7] .. struct.pack('>I8', serial_number - 1) .. texts
 end
 
+-- Entries of `presence-due` above which no further edge is noted.
+local EDGES_MAX = 10000
+
 local CAME, GONE, SAID, STATUS_OF = 80, 81, 82, 83
 
 local function tell(room, body)
@@ -116,11 +120,23 @@ local function hold(who, user, room)
   redis.call('HSETNX', state, 'i' .. who, 1)
 end
 
+-- A room has its first user, `+`, or has lost its last, `-`: whoever sweeps hands it on until it was told. Without the reply of
+-- `edges_fit` before anything is changed this may fail in the middle, where a slot is on the move.
+local function edges_fit()
+  return ARGV[11] == '1' and redis.call('ZCARD', base .. DUE) < EDGES_MAX
+end
+
+local function note_edge(act, room, version)
+  local entry = 'e' .. act .. decimal(version) .. ':' .. ARGV[9] .. ':' .. room
+  redis.call('ZADD', base .. DUE, decimal(now_ms()), entry)
+end
+
 -- Takes the row of `who` out of a room. Who has no other is gone, which is told unless others know already.
 local function drop_row(who, user, room, is_known)
   local rows, arrivals, held = base .. ROWS .. room, base .. ARRIVALS .. room, base .. ROWS_OF .. who
   -- Where a slot is on the move this fails before anything is done.
   redis.call('EXISTS', rows, arrivals, held)
+  local has_room = edges_fit()
   redis.call('SREM', held, user .. ':' .. room)
   local value = redis.call('HGET', rows, user)
   if not value then return 0 end
@@ -137,7 +153,10 @@ local function drop_row(who, user, room, is_known)
   if present == 0 then redis.call('DEL', rows) end
   view_room(room, user, 'SREM')
   if not is_known then tell(room, message(GONE, room, user, version, present, '')) end
-  return 1
+  -- Also where others know: Redis may have lost with the row what was noted of it. Told twice is better than never.
+  if present > 0 or not has_room then return 1 end
+  note_edge('-', room, version)
+  return 2
 end
 
 -- The sessions that `who` had of a user have ended.

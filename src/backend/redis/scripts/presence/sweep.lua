@@ -1,11 +1,11 @@
 -- What time does in a partition.
 -- KEYS: 2 people, 3 due, 4 marks.
--- ARGV: 11 rows at most, 12 milliseconds between two passes over all who are online, 13 what is read in one step of a pass, 14 days
--- that a fence stands, in milliseconds, 15 marks at most.
+-- ARGV: 12 rows at most, 13 milliseconds between two passes over all who are online, 14 what is read in one step of a pass, 15 days
+-- that a fence stands, in milliseconds, 16 marks at most, 17 milliseconds until an edge that was not told is given again.
 -- Returns 1 if there is more to do at once; the incarnations that have rows and of which nothing is known here; marks, each
--- with its number, what is true of it (1: present, online) and the status; 1 if the partition has nothing at all.
+-- with its number, what is true of it (1: present, online) and the status; 1 if the partition has nothing at all; edges, `+` or `-`, version, time and room of each.
 local people, due, marks = KEYS[2], KEYS[3], KEYS[4]
-local now, budget, more = now_ms(), tonumber(ARGV[11]), 0
+local now, budget, more = now_ms(), tonumber(ARGV[12]), 0
 
 local function spend(who)
   local before = redis.call('SCARD', base .. ROWS_OF .. who)
@@ -19,12 +19,17 @@ local function spend(who)
   return left
 end
 
+local edges = {}
 local entries = redis.call('ZRANGEBYSCORE', due, '-inf', decimal(now), 'LIMIT', 0, 64)
 if #entries == 64 then more = 1 end
 for _, entry in ipairs(entries) do
   local kind, name = string.sub(entry, 1, 1), string.sub(entry, 2)
   if kind == 'i' then
     if spend(name) == 0 then redis.call('ZREM', due, entry) end
+  elseif kind == 'e' then
+    -- Whoever is given it says so when it was told; else it is given again.
+    redis.call('ZADD', due, decimal(now + tonumber(ARGV[17])), entry)
+    edges[#edges + 1] = entry
   elseif kind == 'm' then
     redis.call('ZREM', due, entry)
     if redis.call('HEXISTS', marks, name) == 0 then mark(name, '!') end
@@ -57,7 +62,7 @@ for field, value in pairs(fields) do
   if #name == 16 and kind == 'f' then
     if fields['i' .. name] then
       spend(name)
-    elseif now - tonumber(value) > tonumber(ARGV[14]) then
+    elseif now - tonumber(value) > tonumber(ARGV[15]) then
       redis.call('HDEL', state, field)
     end
   elseif #name == 16 and kind == 'i' and not fields['f' .. name] then
@@ -86,7 +91,7 @@ local function write_again(user, room)
 end
 
 local of = fields['of'] or ''
-if of ~= '' or now - tonumber(fields['pass'] or '0') > tonumber(ARGV[12]) then
+if of ~= '' or now - tonumber(fields['pass'] or '0') > tonumber(ARGV[13]) then
   local cursor = fields['cursor'] or '0'
   if of == '' then
     of, cursor = 'people', '0'
@@ -94,10 +99,10 @@ if of ~= '' or now - tonumber(fields['pass'] or '0') > tonumber(ARGV[12]) then
   end
   local found
   if of == 'people' then
-    found = redis.call('HSCAN', people, cursor, 'COUNT', ARGV[13])
+    found = redis.call('HSCAN', people, cursor, 'COUNT', ARGV[14])
     for at = 1, #found[2], 2 do write_again(found[2][at], '') end
   else
-    found = redis.call('SSCAN', base .. ROWS_OF .. of, cursor, 'COUNT', ARGV[13])
+    found = redis.call('SSCAN', base .. ROWS_OF .. of, cursor, 'COUNT', ARGV[14])
     for _, entry in ipairs(found[2]) do
       local user, room = string.match(entry, '^([^:]*):(.*)$')
       if room ~= '' then write_again(user, room) end
@@ -120,7 +125,7 @@ end
 
 local told = {}
 if views == '' then
-  local some = redis.call('HRANDFIELD', marks, tonumber(ARGV[15]), 'WITHVALUES')
+  local some = redis.call('HRANDFIELD', marks, tonumber(ARGV[16]), 'WITHVALUES')
   for at = 1, #some, 2 do
     local user, room = string.match(some[at], '^([^:]*):(.*)$')
     local value
@@ -136,4 +141,4 @@ local is_empty = next(fields) == nil or redis.call('EXISTS', people, due, marks)
 for field in pairs(fields) do
   if string.sub(field, 1, 1) == 'i' and #field == 17 then is_empty = false end
 end
-return { more, strangers, told, is_empty and 1 or 0 }
+return { more, strangers, told, is_empty and 1 or 0, edges }
