@@ -7,7 +7,7 @@ use crate::{Command, Frame, Headers, Version, escape_into, header::is_line_break
 
 /// Writes `frame` for a receiver of `version`.
 ///
-/// Adds `content-length` to each MESSAGE and to SEND and ERROR with a body (a `content-length` among the headers is
+/// Adds `content-length` to each MESSAGE and ERROR and to SEND with a body (a `content-length` among the headers is
 /// replaced). What the version cannot carry is left out or blanked, so no header can begin a line of its own: see
 /// [`escape_into`]; headers without a name are left out, and so are names with a colon where there are no escapes.
 /// The body of a frame that must not have one is left out.
@@ -24,7 +24,7 @@ pub fn encode(frame: &Frame, version: Version, out: &mut Vec<u8>) {
         body(b"", out);
         return;
     }
-    if command == Command::Message || !frame.body.is_empty() {
+    if matches!(command, Command::Message | Command::Error) || !frame.body.is_empty() {
         content_length(frame.body.len(), out);
     }
     body(&frame.body, out);
@@ -180,7 +180,10 @@ mod tests {
         assert_eq!(encoded(&frame, Version::V1_2), "SEND\ndestination:/a\ncontent-length:5\n\nhello\0");
         let empty = Frame::new(Command::Send).with("destination", "/a").with("content-length", "7");
         assert_eq!(encoded(&empty, Version::V1_2), "SEND\ndestination:/a\n\n\0");
-        assert_eq!(encoded(&Frame::new(Command::Message), Version::V1_2), "MESSAGE\ncontent-length:0\n\n\0");
+        for (command, name) in [(Command::Message, "MESSAGE"), (Command::Error, "ERROR")] {
+            let expected = format!("{name}\ncontent-length:0\n\n\0");
+            assert_eq!(encoded(&Frame::new(command), Version::V1_2), expected);
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::features::rooms::status::{DESTINATION, Wish};
 use crate::features::rooms::{At, Event};
 use crate::features::unread::memberships_topic;
 use crate::model::{CloseReason, ConnectionId, Message, MessageId, Place, Principal, Refusal};
+use crate::policy::hooks::HookEvent;
 
 use super::door::{Broker, JSON};
 use super::letters::Letter;
@@ -100,8 +101,13 @@ impl Broker {
     }
 
     fn announce(&self, room: &str, announcement: Announcement<'_>, now: Now) {
+        match announcement {
+            Announcement::Occupied => return self.tell_room_edge(HookEvent::RoomOccupied, room, now),
+            Announcement::Vacated => return self.tell_room_edge(HookEvent::RoomVacated, room, now),
+            _ => {}
+        }
         let event = event(At { room, timestamp_ms: now.wall_ms }, announcement);
-        let Some(message) = self.event_message(room, event, now) else { return };
+        let Some(message) = event.and_then(|event| self.event_message(room, event, now)) else { return };
         match announcement {
             Announcement::Status { .. } => self.relay.announce(&message),
             // Every node tells its own: each knows of every change.
@@ -122,13 +128,14 @@ impl Broker {
 }
 
 /// What is told.
-pub(super) fn event(at: At<'_>, announcement: Announcement<'_>) -> Event {
-    match announcement {
+pub(super) fn event(at: At<'_>, announcement: Announcement<'_>) -> Option<Event> {
+    Some(match announcement {
         Announcement::Join { user, version } => Event::join(at, user, version),
         Announcement::Leave { user, version } => Event::leave(at, user, version),
         Announcement::Count { count, version } => Event::count(at, count, version),
         Announcement::Status { user, status } => Event::status(at, user, status),
-    }
+        Announcement::Occupied | Announcement::Vacated => return None,
+    })
 }
 
 /// An event as a message, if events appear anywhere.

@@ -8,15 +8,19 @@ use bytes::Bytes;
 use stompede_protocol::Headers;
 
 use crate::backend::{
-    Backend, Bus, Control, Cursors, History, Journal, KnownKey, Memberships, Queues, Relay, Sink,
+    Backend, Bus, Control, Cursors, Done, History, Journal, KnownKey, Memberships, Queues, Relay,
+    Revocations, Sink,
 };
+use crate::features::presence::Edges;
 use crate::features::{Attendance, Dispatcher, Idempotency};
-use crate::model::{Destination, Message, MessageId, WorkerId};
-use crate::routing::{Directory, Inboxes, Replies};
+use crate::model::{Destination, Message, MessageId, Revocation, WorkerId};
+use crate::policy::hooks::{Judge, Verdicts};
+use crate::routing::{Desk, Directory, Inboxes, Replies};
 
-use super::counters::{Census, Counters};
+use super::counters::Counters;
 use super::handle::Host;
 use super::local::LocalSink;
+use super::notices::Notices;
 use super::settings::{Now, Parts, Settings};
 
 /// Everything that the workers share.
@@ -26,24 +30,36 @@ pub struct Broker {
     pub(super) directory: Arc<Directory>,
     pub(super) inboxes: Arc<Inboxes>,
     pub(super) replies: Arc<Replies>,
+    /// Those who have no connection to a worker.
+    pub(super) desk: Arc<Desk>,
     /// This node's own subscribers.
     pub(super) sink: Arc<dyn Sink>,
     pub(super) relay: Arc<dyn Relay>,
     pub(super) history: Arc<dyn History>,
     /// Orders to all nodes.
     pub(super) control: Arc<dyn Control>,
+    /// Tokens that are good no more.
+    pub(super) revocations: Arc<dyn Revocations>,
+    /// When old ones are forgotten next, seconds since the Unix epoch.
+    next_forgetting_s: AtomicU64,
     pub(super) memberships: Arc<dyn Memberships>,
     pub(super) cursors: Arc<dyn Cursors>,
     pub(super) attendance: Attendance,
-    pub(super) queues: Dispatcher,
+    pub(super) queues: Arc<Dispatcher>,
     pub(super) idempotency: Arc<Idempotency>,
-    queue_store: Arc<dyn Queues>,
+    pub(super) queue_store: Arc<dyn Queues>,
     pub(super) journal: Arc<dyn Journal>,
     counters: Counters,
     next_message: AtomicU64,
-    worker_loads: Box<[Load]>,
+    pub(super) worker_loads: Box<[Load]>,
     draining: AtomicBool,
     pub(super) host: OnceLock<Arc<dyn Host>>,
+    /// Who asks backends.
+    pub(super) judge: OnceLock<Arc<dyn Judge>>,
+    /// What they are told.
+    pub(super) notices: Notices,
+    /// What they have said lately.
+    pub(super) verdicts: Arc<Verdicts>,
 }
 
 impl Broker {
@@ -54,35 +70,52 @@ impl Broker {
         let inboxes =
             Arc::new(Inboxes::new(parts.workers, limits.inbox_messages_max, limits.inbox_bytes_max));
         let idempotency = Arc::<Idempotency>::default();
-        let Backend { presence, memberships, cursors, queues: queue_store, journal, known_keys, bus } =
-            backend;
+        let Backend {
+            presence,
+            memberships,
+            cursors,
+            queues: queue_store,
+            journal,
+            known_keys,
+            bus,
+            claims: _,
+        } = backend;
         for KnownKey { destination, user, key } in known_keys {
             idempotency.recall(&destination, &user, &key);
         }
-        let replies = Arc::<Replies>::default();
-        let attendance = Attendance::new(presence, parts.settings.linger_ms);
+        let (replies, verdicts) = (Arc::<Replies>::default(), Arc::<Verdicts>::default());
+        let (desk, notices) = (Arc::<Desk>::default(), Notices::default());
+        let edges = if parts.access.hooks().tells_edges() { Edges::Told } else { Edges::Untold };
+        let attendance = Attendance::new(Arc::clone(&presence), parts.settings.linger_ms).with_edges(edges);
+        let counters = Counters::new(parts.workers);
+        let queues = Arc::new(Dispatcher::new(
+            Arc::clone(&queue_store),
+            Arc::clone(&inboxes),
+            limits.redeliveries_max,
+            Arc::clone(&counters.dead_letters),
+        ));
         let sink: Arc<dyn Sink> = Arc::new(LocalSink {
+            presence,
+            queues: Arc::clone(&queues),
             directory: Arc::clone(&directory),
             inboxes: Arc::clone(&inboxes),
             idempotency: Arc::clone(&idempotency),
             herald: attendance.herald(),
             replies: Arc::clone(&replies),
+            desk: Arc::clone(&desk),
             connections: Arc::clone(&parts.connections),
             node: parts.node,
             rooms: parts.settings.rooms.clone(),
+            edges: Arc::clone(&notices.edges),
+            verdicts: Arc::clone(&verdicts),
         });
-        let Bus { relay, history, control } = bus(Arc::clone(&sink));
-        let counters = Counters::default();
-        let queues = Dispatcher::new(
-            Arc::clone(&queue_store),
-            Arc::clone(&inboxes),
-            limits.redeliveries_max,
-            Arc::clone(&counters.dead_letters),
-        );
+        let Bus { relay, history, control, revocations } = bus(Arc::clone(&sink));
         Self {
             protocol_limits: Arc::new(limits.protocol()),
             relay,
             control,
+            revocations,
+            next_forgetting_s: AtomicU64::new(0),
             history,
             memberships,
             cursors,
@@ -93,11 +126,15 @@ impl Broker {
             journal,
             idempotency,
             replies,
+            desk,
             counters,
             next_message: AtomicU64::new(0),
             worker_loads: (0..parts.workers).map(|_| Load::default()).collect(),
             draining: AtomicBool::new(false),
             host: OnceLock::new(),
+            judge: OnceLock::new(),
+            notices,
+            verdicts,
             directory,
             inboxes,
             parts,
@@ -134,30 +171,20 @@ impl Broker {
         self.directory.len()
     }
 
-    /// What is kept at this moment.
-    pub fn census(&self) -> Census {
-        Census {
-            destinations: self.directory.len(),
-            reply_addresses: self.replies.len(),
-            consumed_queues: self.queues.consumed_queues(),
-            queues: self.queue_store.len(),
-            rooms: self.attendance.rooms(),
-            large_rooms: self.attendance.large_rooms(),
-            histories: self.history.len(),
-            online_users: self.attendance.online(),
-            statuses: self.attendance.statuses(),
-            lingering: self.attendance.lingering(),
-            metered_users: self.parts.user_rates.len(),
-            inbox_items: self.inboxes.workers().map(|worker| self.inboxes.of(worker).len()).sum(),
-        }
-    }
-
     /// Whether the stores take messages.
     ///
     /// # Errors
     /// Why not, in words for an operator.
     pub fn health(&self) -> Result<(), String> {
         self.journal.health()
+    }
+
+    /// Revokes tokens on all nodes: sessions that they opened end with `token-revoked`, within 5 s wherever the store is
+    /// reached, and nobody is let in by them. `done` is called once, on any thread, when it is kept: from then on it is in
+    /// force here, and outlives what the store outlives.
+    pub fn revoke(&self, revocation: &Revocation, done: Done) {
+        tracing::info!(tokens = ?revocation.tokens, before_s = revocation.before_s, "tokens are revoked");
+        self.revocations.revoke(revocation, done);
     }
 
     /// No new session is accepted from now on.
@@ -168,17 +195,6 @@ impl Broker {
     /// Whether [`Broker::drain`] was called.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
-    }
-
-    /// Bytes in buffers and queues of the whole process.
-    pub fn held_bytes(&self) -> usize {
-        let workers: usize = self.worker_loads.iter().map(|load| load.bytes.load(Ordering::Relaxed)).sum();
-        workers
-            + self.idempotency.bytes()
-            + self.queue_store.bytes()
-            + self.history.bytes()
-            + self.memberships.bytes()
-            + self.cursors.bytes()
     }
 
     /// Whether buffers and queues hold more than they may. Queues have half of it and refuse by themselves what is more:
@@ -253,13 +269,18 @@ impl Broker {
         self.history.tick(now.wall_ms);
         self.cursors.tick(now.wall_ms.saturating_sub(DEVICE_AGE_MS_MAX));
         self.tick_rooms(now);
+        self.tick_notices(now);
+        if now.wall_s() >= self.next_forgetting_s.load(Ordering::Relaxed) {
+            self.next_forgetting_s.store(now.wall_s() + FORGETTING_S, Ordering::Relaxed);
+            self.revocations.forget_old(now.wall_s());
+        }
     }
 }
 
 /// What a worker holds, as of its last tick.
 #[derive(Debug, Default)]
-struct Load {
-    bytes: AtomicUsize,
+pub(super) struct Load {
+    pub(super) bytes: AtomicUsize,
     subscriptions: AtomicUsize,
 }
 
@@ -279,6 +300,9 @@ const REPLY_TOKEN_BYTES: usize = 48;
 
 /// A device that was not seen for so long has gone for good, milliseconds: 90 days.
 const DEVICE_AGE_MS_MAX: u64 = 90 * 24 * 3_600 * 1_000;
+
+/// Revocations of tokens that have expired are forgotten this often, seconds.
+const FORGETTING_S: u64 = 60;
 
 /// `content-type` of what the broker itself writes.
 pub(super) const JSON: &str = "application/json";

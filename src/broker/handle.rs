@@ -14,15 +14,16 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_core::Stream;
-use stompede_protocol::Frame;
+use stompede_protocol::{Frame, Limits};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::model::{CloseReason, Principal, Refusal};
-use crate::policy::Credentials;
+use crate::policy::{Credentials, Unproven};
 use crate::transport::memory::{Pipe, pipe};
 
 use super::door::Broker;
-use session::{Command, Done, Session};
+pub use session::Settlement;
+use session::{Command, Done, Hears, Session};
 
 /// What a broker needs of its server to let programs in.
 pub trait Host: Send + Sync + fmt::Debug {
@@ -38,6 +39,12 @@ pub trait Host: Send + Sync + fmt::Debug {
         &self,
         work: Box<dyn FnOnce() + Send>,
     ) -> Result<Pin<Box<dyn Future<Output = ()> + Send>>, Refusal>;
+
+    /// Waits until the keys of a source of the authenticator are as fresh as they may be.
+    ///
+    /// # Errors
+    /// `unavailable` when too many wait already.
+    fn look_up(&self, source: usize) -> Result<Pin<Box<dyn Future<Output = ()> + Send>>, Refusal>;
 
     /// Runs `task` until it ends.
     fn spawn(&self, task: Pin<Box<dyn Future<Output = ()> + Send>>);
@@ -91,18 +98,27 @@ impl Broker {
     /// `unavailable` before the server runs, `shutting-down` once it ends, `too-many-connections` of the user.
     pub async fn connect(&self, principal: Principal) -> Result<Handle, Refusal> {
         let host = self.host.get().ok_or(CloseReason::Unavailable)?;
+        let hears = if principal.user.is_some() { Hears::Refusals } else { Hears::Nothing };
         let (ours, theirs) = pipe(PIPE_BYTES);
         host.attach(principal, theirs)?;
         let (commands, orders) = mpsc::channel(COMMANDS_MAX);
         let (done, opened) = oneshot::channel();
-        let session = Session::new(self.protocol_limits.as_ref().clone(), done);
+        // What the broker itself says may be longer than what clients may.
+        let body_bytes_max = self.protocol_limits.body_bytes_max.saturating_add(OWN_BYTES_MAX);
+        let limits = Limits {
+            body_bytes_max,
+            head_bytes_max: self.protocol_limits.head_bytes_max.saturating_add(OWN_HEAD_BYTES_MAX),
+            headers_max: self.protocol_limits.headers_max.saturating_add(OWN_HEADERS_MAX),
+            ..self.protocol_limits.as_ref().clone()
+        };
+        let session = Session::new(limits, done, hears);
         host.spawn(Box::pin(session.run(ours, orders)));
         opened.await.unwrap_or_else(|_| Err(CloseReason::Unavailable.into()))?;
         Ok(Handle { commands, serial: Arc::default() })
     }
 
-    /// Who shows these credentials, for handlers that let their clients in by [`Broker::connect`]. Passcodes are hashed
-    /// off the calling thread; a call that is dropped is not worked off. `now_s` is seconds since the Unix epoch.
+    /// Who shows these credentials, for handlers that let their clients in by [`Broker::connect`]. Unknown keys are fetched,
+    /// passcodes are hashed off the calling thread; a call that is dropped is not worked off. `now_s` is seconds since the Unix epoch.
     ///
     /// # Errors
     /// `unauthorized`, `token-expired` and the like; `unavailable` when too many wait, or before the server runs.
@@ -111,7 +127,20 @@ impl Broker {
         credentials: Credentials,
         now_s: u64,
     ) -> Result<Principal, Refusal> {
+        let principal = self.identify(credentials, now_s).await?;
+        self.revocations.check(&principal)?;
+        Ok(principal)
+    }
+
+    async fn identify(self: &Arc<Self>, credentials: Credentials, now_s: u64) -> Result<Principal, Refusal> {
         if !self.authenticator().is_slow(&credentials) {
+            let source = match self.authenticator().attempt(&credentials, now_s) {
+                Ok(principal) => return Ok(principal),
+                Err(Unproven::Refused(refusal)) => return Err(refusal),
+                Err(Unproven::Keys(source)) => source,
+            };
+            let host = self.host.get().ok_or(CloseReason::Unavailable)?;
+            host.look_up(source.number())?.await;
             return self.authenticator().authenticate(&credentials, now_s);
         }
         let host = self.host.get().ok_or(CloseReason::Unavailable)?;
@@ -157,6 +186,29 @@ impl Handle {
         let messages = Messages { received, id, commands: self.commands.clone() };
         self.ask(|done| Command::Subscribe { id, destination, sink, done }).await?;
         Ok(messages)
+    }
+
+    /// Consumes a work queue or a destination of the application; each message is to be settled by
+    /// [`Handle::settle`], and at most `prefetch` are unsettled.
+    ///
+    /// # Errors
+    /// What a client would get as ERROR.
+    pub async fn consume(&self, destination: &str, prefetch: usize) -> Result<Messages, Refusal> {
+        let (sink, received) = mpsc::channel(UNREAD_MAX);
+        let (id, destination) = (self.next_id(), destination.into());
+        let messages = Messages { received, id, commands: self.commands.clone() };
+        self.ask(|done| Command::Consume { id, destination, prefetch, sink, done }).await?;
+        Ok(messages)
+    }
+
+    /// Says what becomes of a message that was consumed.
+    ///
+    /// # Errors
+    /// The session has ended: the message goes back.
+    pub async fn settle(&self, received: Received, settlement: Settlement) -> Result<(), Refusal> {
+        let ended = || Refusal::new(CloseReason::Unavailable, "the session has ended");
+        let command = Command::Settle { frame: received.frame, settlement };
+        self.commands.send(command).await.map_err(|_| ended())
     }
 
     /// Ready when the session has ended, whoever ended it.
@@ -211,6 +263,15 @@ pub const UNREAD_MAX: usize = 4_096;
 
 /// Bytes in each direction of the pipe.
 const PIPE_BYTES: usize = 64 << 10;
+
+/// A body of the broker's own, such as that of a notice for a thousand users, may be so much longer than a client's, bytes.
+const OWN_BYTES_MAX: usize = 8 << 20;
+
+/// So much more of a head, bytes, and so many more headers, are the broker's own: where it comes from, where it stands.
+const OWN_HEAD_BYTES_MAX: usize = 16 << 10;
+
+/// See above.
+const OWN_HEADERS_MAX: usize = 32;
 
 /// Calls of all clones of a handle that may wait to be begun.
 const COMMANDS_MAX: usize = 64;

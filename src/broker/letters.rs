@@ -7,14 +7,16 @@ use stompede_protocol::{Headers, Send};
 use crate::features::control;
 use crate::features::rooms::status::{self, Wish};
 use crate::features::rooms::{Utterance, Verb, enrich};
-use crate::features::{rooms, users};
+use crate::features::{notices, rooms, users};
 use crate::model::message::{bare, forwarded_headers};
 use crate::model::{Address, CloseReason, Destination, Message, Principal, Refusal, Which};
+use crate::policy::HookId;
 use crate::policy::access::Action;
 use crate::routing::ReplyRoute;
 
 use super::attendance::nobody;
 use super::door::{Broker, JSON};
+use super::pleas::{Leave, Unruled};
 use super::settings::Now;
 
 /// Who sends.
@@ -34,10 +36,12 @@ pub(super) enum Letter {
     Queue(Arc<Message>),
     /// To one worker of the application.
     Handler(Arc<Message>),
+    /// To a backend that stands in for the application: what it says is posted instead.
+    Backend(HookId, Arc<Message>),
     /// To the session that asked.
     Reply(ReplyRoute, Arc<Message>),
     /// To the broker: a fresh token.
-    Refresh(Box<str>),
+    Refresh(Fresh),
     /// To the broker: what a user says of himself.
     Status(Arc<str>, Box<Wish>),
     /// To a room, unless it has just heard that its author types.
@@ -78,6 +82,19 @@ impl Letter {
         }
     }
 
+    /// The message that it is, if it is one.
+    pub(super) fn message(&self) -> Option<&Message> {
+        match self {
+            Self::Topic(message)
+            | Self::Queue(message)
+            | Self::Handler(message)
+            | Self::Backend(_, message)
+            | Self::Reply(_, message)
+            | Self::Typing(message) => Some(message),
+            _ => None,
+        }
+    }
+
     pub(super) fn idempotency_key(&self) -> Option<(&Message, &str)> {
         let (Self::Topic(message) | Self::Queue(message) | Self::Handler(message)) = self else {
             return None;
@@ -89,6 +106,7 @@ impl Letter {
 impl Broker {
     /// Checks a SEND: policy, then rules of the destination, then content. `reply_to` is the reply address as the
     /// receiver shall see it; `own_reply` leads to a temp-queue of the sender.
+    #[expect(clippy::too_many_arguments, reason = "each is about another part of a SEND")]
     pub(super) fn admit(
         &self,
         sender: Sender<'_>,
@@ -96,14 +114,19 @@ impl Broker {
         address: Address,
         reply_to: Option<&str>,
         own_reply: Option<ReplyRoute>,
+        leave: Leave,
         now: Now,
-    ) -> Result<Letter, Refusal> {
+    ) -> Result<Letter, Unruled> {
         let name = &*send.destination;
+        // Of what is the broker's own business nobody else is asked.
+        let leave = if name == REFRESH || name == status::DESTINATION { Leave::Any } else { leave };
         // What is checked is what is routed: of the ways to write an id, the one under which it is routed counts.
         match &address {
             Address::ReplyQueue(_) => {}
-            Address::UserQueue(queue) => self.check(sender.principal, Action::Send, queue.as_str())?,
-            _ => self.check(sender.principal, Action::Send, name)?,
+            Address::UserQueue(queue) => {
+                self.inquire(sender.principal, Action::Send, queue.as_str(), leave)?;
+            }
+            _ => self.inquire(sender.principal, Action::Send, name, leave)?,
         }
         let mut headers = forwarded_headers(&send.headers);
         if let Some(reply_to) = reply_to {
@@ -120,7 +143,10 @@ impl Broker {
         };
         match address {
             Address::Topic(destination) => Ok(Letter::Topic(make(destination, headers))),
-            Address::Queue(destination) => Ok(Letter::Queue(make(destination, headers))),
+            Address::Queue(destination) => {
+                self.check_private(sender.principal, &destination)?;
+                Ok(Letter::Queue(make(destination, headers)))
+            }
             Address::UserQueue(queue) => Ok(Letter::Topic(make(queue, headers))),
             Address::OwnQueue { path } => {
                 let user = sender.principal.user.as_deref();
@@ -137,50 +163,38 @@ impl Broker {
                     Some(route) => Ok(Letter::Reply(route, message)),
                     // Whoever asked did so on another node.
                     None if self.is_of_another_node(&token) => Ok(Letter::Topic(message)),
-                    None => Err(Refusal::from(CloseReason::NoSuchReply).at(name)),
+                    None => Err(Refusal::from(CloseReason::NoSuchReply).at(name).into()),
                 }
             }
-            Address::App(destination) if destination.as_str() == REFRESH => refresh(send),
+            Address::App(destination) if destination.as_str() == REFRESH => Ok(refresh(send)?),
             Address::App(_) if name == status::DESTINATION => {
-                self.status_letter(sender.principal, &send.body)
+                Ok(self.status_letter(sender.principal, &send.body)?)
             }
-            Address::App(_) if self.is_asked_only(name) => Err(asked_only(name)),
+            Address::App(_) if self.is_asked_only(name) => Err(asked_only(name).into()),
             Address::App(destination) => match self.parts.settings.rooms.of_command(name) {
-                Some(command) => self.room_command(sender, command?, send, &headers, now),
+                Some(command) => Ok(self.room_command(sender, command?, send, &headers, now)?),
                 None => {
                     headers.push("session", sender.session);
-                    Ok(Letter::Handler(make(destination, headers)))
+                    Ok(self.to_application(make(destination, headers)))
                 }
             },
             // `Address::of_send` has refused it.
-            Address::Wildcard(_) => Err(Refusal::from(CloseReason::BadDestination).at(name)),
+            Address::Wildcard(_) => Err(Refusal::from(CloseReason::BadDestination).at(name).into()),
         }
+    }
+
+    /// The broker's own queues hold what others have said: no rule opens them.
+    pub(super) fn check_private(&self, principal: &Principal, queue: &Destination) -> Result<(), Refusal> {
+        if principal.is_service() || !notices::is_private(queue) {
+            return Ok(());
+        }
+        let text = "this queue is the broker's own";
+        Err(Refusal::new(CloseReason::Forbidden, text).at(queue.as_str()))
     }
 
     /// Whether it is the name of a question to the broker.
     fn is_asked_only(&self, name: &str) -> bool {
         self.parts.settings.rooms.is_unread(name) || name.starts_with(control::PREFIX)
-    }
-
-    /// Refuses what `principal` may not.
-    pub(super) fn check(
-        &self,
-        principal: &Principal,
-        action: Action,
-        destination: &str,
-    ) -> Result<(), Refusal> {
-        if self.parts.access.may(principal, action, destination) {
-            return Ok(());
-        }
-        let verb = match action {
-            Action::Subscribe => "SUBSCRIBE to",
-            Action::Send => "SEND to",
-            Action::Handle => "handle",
-            Action::Presence => "see who is in",
-            Action::History => "read the history of",
-        };
-        Err(Refusal::new(CloseReason::Forbidden, format!("not allowed to {verb} {destination}"))
-            .at(destination))
     }
 
     fn room_command(
@@ -246,7 +260,7 @@ fn member_letter(principal: &Principal, room: &str, verb: Verb, body: &[u8]) -> 
 fn refresh(send: &Send) -> Result<Letter, Refusal> {
     let header = send.headers.get("Authorization").or_else(|| send.headers.get("authorization"));
     if let Some(value) = header {
-        return Ok(Letter::Refresh(value.strip_prefix("Bearer ").unwrap_or(value).trim().into()));
+        return Ok(fresh(value.strip_prefix("Bearer ").unwrap_or(value).trim()));
     }
     let wrong = || {
         let text = "a fresh token comes in the header Authorization or as body {\"token\":\"...\"}";
@@ -254,9 +268,28 @@ fn refresh(send: &Send) -> Result<Letter, Refusal> {
     };
     let text = std::str::from_utf8(&send.body).map_err(|_| wrong())?.trim();
     if text.starts_with('{') {
-        return users::token_of(text).map(Letter::Refresh).ok_or_else(wrong);
+        return users::token_of(text).map(|token| fresh(&token)).ok_or_else(wrong);
     }
-    if text.is_empty() { Err(wrong()) } else { Ok(Letter::Refresh(text.into())) }
+    if text.is_empty() { Err(wrong()) } else { Ok(fresh(text)) }
+}
+
+fn fresh(token: &str) -> Letter {
+    Letter::Refresh(Fresh { token: token.into(), sought: Sought::Not })
+}
+
+/// A fresh token of a running session.
+#[derive(Debug)]
+pub(super) struct Fresh {
+    pub(super) token: Box<str>,
+    pub(super) sought: Sought,
+}
+
+/// Whether its key was looked for where the issuer publishes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sought {
+    Not,
+    UnderWay,
+    Done,
 }
 
 /// Where a session sends a fresh token.

@@ -4,16 +4,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::backend::{Inbound, News, Report, Sink, Word};
-use crate::features::control::{self, Order};
+use crate::backend::{Acked, Edge, Inbound, News, Presence, Report, Sink, Word};
+use crate::features::control::{self, Order, SIZES_MAX};
 use crate::features::presence::{Announcement, Herald};
 use crate::features::rooms::At;
-use crate::features::{Idempotency, Rooms};
-use crate::model::{Answer, Destination, Findings, Full, Message, Now, Ticket, WorkerId};
+use crate::features::{Dispatcher, Idempotency, Rooms};
+use crate::model::{Answer, Destination, Findings, Full, Message, Now, Task, Ticket, Whom, WorkerId};
 use crate::policy::Connections;
-use crate::routing::{Directory, Inboxes, Item, Replies, Round};
+use crate::policy::hooks::Verdicts;
+use crate::routing::{DESK, Desk, Directory, Inboxes, Item, Replies, Round};
 
 use super::attendance::{event, event_message};
+use super::notices::{EDGES_MAX, Noted, NotedEdges};
 
 /// The node's own side of the bus.
 #[derive(Debug)]
@@ -22,10 +24,17 @@ pub(super) struct LocalSink {
     pub(super) inboxes: Arc<Inboxes>,
     pub(super) idempotency: Arc<Idempotency>,
     pub(super) herald: Arc<Herald>,
+    pub(super) presence: Arc<dyn Presence>,
+    pub(super) queues: Arc<Dispatcher>,
     pub(super) connections: Arc<Connections>,
     pub(super) node: u64,
     pub(super) replies: Arc<Replies>,
+    pub(super) desk: Arc<Desk>,
     pub(super) rooms: Rooms,
+    /// Of rooms, as the store gives them.
+    pub(super) edges: Arc<NotedEdges>,
+    /// What backends have said of users.
+    pub(super) verdicts: Arc<Verdicts>,
 }
 
 impl Sink for LocalSink {
@@ -47,7 +56,10 @@ impl Sink for LocalSink {
     }
 
     fn tell_room(&self, worker: WorkerId) {
-        self.inboxes.force(worker, Item::Room);
+        match worker {
+            DESK => self.desk.tell_room(),
+            worker => self.inboxes.force(worker, Item::Room),
+        }
     }
 
     fn answer(&self, ticket: Ticket, answer: Answer) {
@@ -55,7 +67,13 @@ impl Sink for LocalSink {
             // Here, for whoever sent it may be gone.
             self.idempotency.settle(ticket.key, is_accepted);
         }
-        self.inboxes.force(ticket.connection.worker, Item::Answer { ticket, answer });
+        if ticket.connection.worker != DESK {
+            return self.inboxes.force(ticket.connection.worker, Item::Answer { ticket, answer });
+        }
+        if let Answer::Queued(queue, Ok(())) = &answer {
+            self.ready(queue);
+        }
+        self.desk.answer(ticket, answer);
     }
 
     fn is_heard(&self, destination: &Destination) -> bool {
@@ -83,6 +101,20 @@ impl Sink for LocalSink {
         }
     }
 
+    fn review(&self) {
+        self.verdicts.forget(None);
+        let workers = self.inboxes.workers().count();
+        let done = Box::new(|found: Findings| {
+            if found.sessions > 0 {
+                tracing::info!(sessions = found.sessions, "sessions of revoked tokens ended");
+            }
+        });
+        let round = Arc::new(Round::new(Whom::default(), Task::Review, workers, done));
+        for worker in self.inboxes.workers() {
+            self.inboxes.force(worker, Item::Round(Arc::clone(&round)));
+        }
+    }
+
     fn ready(&self, queue: &Destination) {
         // Any worker may hand out; one queue is always the same one's affair.
         let workers = self.inboxes.workers().count();
@@ -101,6 +133,27 @@ impl Sink for LocalSink {
     fn obey(&self, order: &Bytes, report: Report) {
         // An order that this version does not know is reported as done to nobody.
         let Some(order) = Order::decode(order) else { return report(Bytes::new()) };
+        match order.task {
+            Task::Rooms => {
+                let rooms = self.presence.largest_rooms(SIZES_MAX);
+                return report(control::report_sizes(
+                    self.node,
+                    rooms.iter().map(|(room, size)| (&**room, *size)),
+                ));
+            }
+            Task::Consumers => {
+                let queues = self.queues.consumers_by_queue();
+                return report(control::report_sizes(
+                    self.node,
+                    queues.iter().map(|(queue, count)| (queue.as_str(), *count)),
+                ));
+            }
+            _ => {}
+        }
+        if let Task::Kick(_) | Task::Unsubscribe(_) = order.task {
+            // Who is sent away, or out of a room, was let in by what a backend said once.
+            self.verdicts.forget(order.whom.user.as_deref());
+        }
         let (node, sessions) = (self.node, Arc::clone(&self.connections));
         let told = order.clone();
         let done = Box::new(move |findings: Findings| {
@@ -119,8 +172,9 @@ impl Sink for LocalSink {
             if came { Announcement::Join { user, version } } else { Announcement::Leave { user, version } };
         let told = self.herald.judge(room, present, single, now.mono);
         let at = At { room, timestamp_ms };
-        let message =
-            told.and_then(|told| event_message(&self.rooms, room, event(at, told), id, timestamp_ms));
+        let message = told
+            .and_then(|told| event(at, told))
+            .and_then(|event| event_message(&self.rooms, room, event, id, timestamp_ms));
         if let Some(message) = message {
             self.force(&message);
         }
@@ -129,9 +183,15 @@ impl Sink for LocalSink {
     fn said(&self, word: &Word<'_>) {
         let Word { room, user, status, id, timestamp_ms } = *word;
         let told = event(At { room, timestamp_ms }, Announcement::Status { user, status });
-        if let Some(message) = event_message(&self.rooms, room, told, id, timestamp_ms) {
+        if let Some(message) = told.and_then(|told| event_message(&self.rooms, room, told, id, timestamp_ms))
+        {
             self.force(&message);
         }
+    }
+
+    fn edge(&self, edge: &Edge<'_>, acked: Acked) {
+        // What finds no room is given again.
+        let _ = self.edges.join(Noted::new(edge, acked), EDGES_MAX);
     }
 }
 

@@ -5,22 +5,32 @@
 //! a socket or a clock, so the same code runs under tokio and under a simulation.
 
 mod attendance;
+pub mod census;
 pub mod counters;
 pub mod door;
+pub mod errand;
 pub mod handle;
+mod leave;
 mod letters;
 mod liveness;
 mod local;
+mod notices;
 pub mod peer;
+mod pleas;
 mod post;
+pub mod questions;
 mod routes;
 pub mod settings;
 pub mod shard;
+mod streams;
 mod wheel;
 
-pub use counters::{Census, Counters};
+pub use census::{Census, Held};
+pub use counters::{Asked, Counters, Tally, Transport};
 pub use door::Broker;
-pub use handle::{Handle, Host, Messages, Received};
+pub use errand::{Accepted, Errand, Progress};
+pub use handle::{Handle, Host, Messages, Received, Settlement};
 pub use peer::{Call, CallAnswer, Link, Shown};
-pub use settings::{Now, Parts, Settings};
+pub use questions::{NamedRoom, Passed};
+pub use settings::{EventSettings, Now, Parts, Settings};
 pub use shard::{Shard, Status};

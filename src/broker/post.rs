@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use smallvec::SmallVec;
+use stompede_protocol::Subscribe;
 
 use crate::backend::{Appended, Kept, Patience, QueueError, Unappended};
 use crate::features::idempotency::Seen;
@@ -11,6 +12,7 @@ use crate::routing::Item;
 
 use super::door::Broker;
 use super::letters::Letter;
+use super::pleas::Leave;
 use super::settings::Now;
 
 /// What became of a letter.
@@ -32,6 +34,10 @@ pub(super) enum Unposted {
     Full,
     /// What the session asked of a store before is not answered yet.
     Unanswered,
+    /// A backend that was asked has not said its word yet.
+    Unjudged,
+    /// Backends have said yes to this.
+    Granted(Box<(Subscribe, Leave)>),
     /// Nobody handles it yet.
     NoHandler(Destination),
     /// It will never be posted.
@@ -87,13 +93,18 @@ impl Broker {
     pub(super) fn post_anyway(&self, letter: &mut Letter, ticket: Ticket, now: Now) {
         match letter {
             Letter::Typing(message) => self.relay.announce(message),
-            Letter::Topic(message) => match self.parts.settings.rules.history(&message.destination) {
-                Some(retention) => {
-                    // A store that refuses has said so to its log; who sent it is gone.
-                    let _ = self.history.append(message, retention, Patience::None, ticket);
+            Letter::Topic(message) => {
+                match self.parts.settings.rules.history(&message.destination) {
+                    Some(retention) => {
+                        // A store that refuses has said so to its log; who sent it is gone.
+                        if self.history.append(message, retention, Patience::None, ticket).is_err() {
+                            return;
+                        }
+                    }
+                    None => self.relay.announce(message),
                 }
-                None => self.relay.announce(message),
-            },
+                self.seek_absent(message);
+            }
             Letter::Queue(message) | Letter::Handler(message) => {
                 self.queues.publish_anyway(&message.destination, Arc::clone(message), ticket, now);
             }
@@ -106,6 +117,8 @@ impl Broker {
                 self.memberships.withdraw(room, user, ticket);
                 self.tell_membership(room, user, now);
             }
+            // A transaction begins when all backends have said what they have to say.
+            Letter::Backend(..) => {}
             Letter::Refresh(_) | Letter::Mark(_) | Letter::Nothing | Letter::Expired => {}
         }
     }
@@ -134,7 +147,9 @@ impl Broker {
         now: Now,
     ) -> Result<Posted, Unposted> {
         let Some((message, key)) = letter.idempotency_key() else {
-            return self.post_new(letter, begun, ticket, now);
+            let posted = self.post_new(letter, begun, ticket, now);
+            self.seek_absent_of(letter, &posted);
+            return posted;
         };
         let destination = message.destination.clone();
         ticket.key = self.idempotency.hash(&destination, message.sender.as_deref().unwrap_or(""), key);
@@ -146,10 +161,18 @@ impl Broker {
         // Before it is posted: the answer may be there sooner than we are back.
         self.idempotency.defer(&destination, ticket.key);
         let posted = self.post_new(letter, begun, ticket, now);
+        self.seek_absent_of(letter, &posted);
         if !matches!(posted, Ok(Posted::Later)) {
             self.idempotency.settle(ticket.key, posted.is_ok());
         }
         posted
+    }
+
+    /// Those who should read it may not be there.
+    fn seek_absent_of(&self, letter: &Letter, posted: &Result<Posted, Unposted>) {
+        if let (Letter::Topic(message), Ok(_)) = (letter, posted) {
+            self.seek_absent(message);
+        }
     }
 
     fn post_new(
@@ -165,6 +188,7 @@ impl Broker {
                 Some(retention) => {
                     let appended = self.history.append(message, retention, Patience::Wait(from), ticket);
                     let appended = appended.map_err(|error| unappended(message, error))?;
+                    self.counters().of(from).history_appends.add(1);
                     return Ok(if appended == Appended::Later { Posted::Later } else { Posted::Now });
                 }
                 None => return Ok(self.relay.publish(message, Some(from), ticket)?.into()),
@@ -190,7 +214,8 @@ impl Broker {
             Letter::Status(user, wish) => self.set_status(user, wish, now),
             // The session's own business.
             Letter::Refresh(_) | Letter::Mark(_) | Letter::Leave(..) | Letter::Nothing => {}
-            Letter::Expired => self.counters().sends_expired.add(1),
+            Letter::Expired => self.counters().of(from).sends_expired.add(1),
+            Letter::Backend(..) => return Err(Unposted::Refused(CloseReason::Internal.into())),
         }
         Ok(Posted::Now)
     }

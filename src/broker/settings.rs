@@ -22,6 +22,8 @@ pub struct Settings {
     pub websocket_ping_ms: u64,
     /// A WebSocket that has not answered a ping for so long is gone, milliseconds.
     pub pong_ms: u64,
+    /// Streams of server-sent events.
+    pub events: EventSettings,
     /// Overflow rules.
     pub rules: DestinationRules,
     /// Names of rooms.
@@ -34,6 +36,21 @@ pub struct Settings {
     pub server_name: Box<str>,
     /// Bytes of buffers above which no SEND is read; queues may hold half as much besides.
     pub memory_bytes_max: usize,
+}
+
+/// Figures of streams of server-sent events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventSettings {
+    /// A stream gets a heart-beat this often, milliseconds.
+    pub heart_beat_ms: u64,
+    /// A stream that is so old ends, and its client comes again, milliseconds; `None` = never.
+    pub age_ms_max: Option<u64>,
+}
+
+impl Default for EventSettings {
+    fn default() -> Self {
+        Self { heart_beat_ms: 30_000, age_ms_max: None }
+    }
 }
 
 /// What the server plugs in.
@@ -56,6 +73,8 @@ pub struct Parts {
     pub node: u64,
     /// Unguessable numbers, for session ids and reply addresses.
     pub random: Box<dyn Fn() -> u128 + Send + Sync>,
+    /// Nanoseconds since some moment, to see how long something takes.
+    pub stopwatch: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
 impl fmt::Debug for Parts {

@@ -17,6 +17,7 @@ use bytes::Bytes;
 use crate::model::{CloseReason, ConnectionId, Refusal, WorkerId};
 use crate::routing::{Item, Lanes, Table};
 
+use super::counters::{Sampler, Tally};
 use super::door::Broker;
 use super::peer::{Call, CallAnswer, Env, Link, Peer, Shown};
 use super::settings::Now;
@@ -38,6 +39,8 @@ pub enum Status {
 pub struct Shard {
     worker: WorkerId,
     broker: Arc<Broker>,
+    tally: Arc<Tally>,
+    sampler: Sampler,
     table: Table,
     lanes: Lanes,
     peers: Vec<Option<Box<Peer>>>,
@@ -61,9 +64,12 @@ pub struct Shard {
 impl Shard {
     /// An empty shard.
     pub fn new(worker: WorkerId, broker: Arc<Broker>, now: Now) -> Self {
+        let tally = Arc::clone(broker.counters().of(worker));
         Self {
             worker,
             broker,
+            tally,
+            sampler: Sampler::default(),
             table: Table::default(),
             lanes: Lanes::default(),
             peers: Vec::new(),
@@ -83,6 +89,11 @@ impl Shard {
     /// The door.
     pub fn broker(&self) -> &Arc<Broker> {
         &self.broker
+    }
+
+    /// What this worker counts.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// Number of connections.
@@ -164,7 +175,7 @@ impl Shard {
 
     /// Ends the session from outside.
     pub fn end(&mut self, slot: u32, refusal: &Refusal, now: Now) {
-        self.broker.counters().refused(refusal.reason);
+        self.tally.refused(refusal.reason);
         self.with(slot, now, |peer, env| peer.close(env, refusal, None));
     }
 
@@ -175,7 +186,6 @@ impl Shard {
             self.peer_bytes -= peer.held_bytes();
             self.lanes.close(peer.id().slot);
             self.dead.retain(|dead| *dead != slot);
-            self.broker.counters().connections_closed.add(1);
         }
         self.drain(now);
     }
@@ -225,10 +235,12 @@ impl Shard {
         if !self.is_current(connection) {
             return;
         }
-        let CallAnswer::Authenticated(answer) = answer;
-        self.with(connection.slot, now, |peer, env| {
-            peer.authenticated(env, answer);
-            peer.read_on(env);
+        self.with(connection.slot, now, |peer, env| match answer {
+            CallAnswer::Authenticated(answer) => {
+                peer.authenticated(env, answer);
+                peer.read_on(env);
+            }
+            CallAnswer::KeysSought => peer.keys_sought(env),
         });
         self.lanes.wake(connection.slot);
         self.drain(now);
@@ -274,6 +286,7 @@ impl Shard {
         peer.last_wrote(self.lanes.wrote_at(slot));
         let mut env = Env {
             broker: &self.broker,
+            tally: &self.tally,
             table: &mut self.table,
             lanes: &mut self.lanes,
             calls: &mut self.calls,
@@ -301,7 +314,7 @@ const UNDRAINED_BYTES_MAX: usize = 8 << 10;
 
 /// A fault of ours while one client was served costs that client its session, and nobody else anything.
 fn fall(peer: &mut Peer, env: &mut Env<'_>) {
-    env.broker.counters().refused(CloseReason::Internal);
+    env.tally.refused(CloseReason::Internal);
     tracing::error!(connection = %peer.label(), "a fault of the broker ends the session");
     let closed = catch_unwind(AssertUnwindSafe(|| peer.close(env, &CloseReason::Internal.into(), None)));
     if closed.is_err() {

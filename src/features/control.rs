@@ -1,5 +1,7 @@
 //! What operators ask and what nodes report, as JSON.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -29,6 +31,8 @@ struct Written {
     session: Option<Box<str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     destination: Option<Box<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reason: Option<Box<str>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -67,13 +71,13 @@ impl Order {
             "nodes" => return Ok(Self { whom: Whom { session: Some("".into()), ..whom }, task: Task::List }),
             "sessions" => Task::List,
             "kick" | "unsubscribe" if !is_aimed => return bad("say whom, by a header user or session"),
-            "kick" => Task::Kick,
+            "kick" => Task::Kick(headers.get("reason").map(Into::into)),
             "unsubscribe" => match headers.get("from") {
                 Some(destination) => Task::Unsubscribe(destination.into()),
                 None => return bad("say from which destination, by a header from"),
             },
             _ => {
-                let text = "there are /app/stompede/nodes, sessions, kick and unsubscribe";
+                let text = "there are /app/stompede/nodes, sessions, kick, unsubscribe and revoke";
                 return Err(Refusal::new(CloseReason::BadDestination, text));
             }
         };
@@ -84,20 +88,32 @@ impl Order {
     pub fn encode(&self) -> Bytes {
         let (task, destination) = match &self.task {
             Task::List => ("list", None),
-            Task::Kick => ("kick", None),
+            Task::Count => ("count", None),
+            Task::Kick(_) => ("kick", None),
+            // Each node gives it to itself.
+            Task::Review => ("review", None),
             Task::Unsubscribe(destination) => ("unsubscribe", Some(destination.clone())),
+            Task::Rooms => ("rooms", None),
+            Task::Consumers => ("consumers", None),
+        };
+        let reason = match &self.task {
+            Task::Kick(reason) => reason.clone(),
+            _ => None,
         };
         let Whom { user, session } = self.whom.clone();
-        let written = Written { task: task.into(), user, session, destination };
+        let written = Written { task: task.into(), user, session, destination, reason };
         serde_json::to_vec(&written).unwrap_or_default().into()
     }
 
     /// What another node has written; `None` where this version does not know it.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let Written { task, user, session, destination } = serde_json::from_slice(bytes).ok()?;
+        let Written { task, user, session, destination, reason } = serde_json::from_slice(bytes).ok()?;
         let task = match (&*task, destination) {
             ("list", _) => Task::List,
-            ("kick", _) => Task::Kick,
+            ("count", _) => Task::Count,
+            ("kick", _) => Task::Kick(reason),
+            ("rooms", _) => Task::Rooms,
+            ("consumers", _) => Task::Consumers,
             ("unsubscribe", Some(destination)) => Task::Unsubscribe(destination),
             _ => return None,
         };
@@ -121,6 +137,88 @@ pub fn report(node: u64, sessions: usize, order: &Order, findings: &Findings) ->
     };
     serde_json::to_vec(&told).unwrap_or_default().into()
 }
+
+/// What a node reports that was asked for sizes: names, and how much is there.
+pub fn report_sizes<'a>(node: u64, sizes: impl Iterator<Item = (&'a str, usize)>) -> Bytes {
+    let sizes: Vec<_> = sizes.take(SIZES_MAX).collect();
+    serde_json::to_vec(&Sizes { node: format!("{node:016x}").into(), sizes }).unwrap_or_default().into()
+}
+
+/// Such a report.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(bound(deserialize = "N: Deserialize<'de>"))]
+struct Sizes<N> {
+    node: Box<str>,
+    sizes: Vec<(N, usize)>,
+}
+
+/// Sizes of all nodes, those of one name added up.
+pub fn sum_sizes(reports: &[Bytes]) -> HashMap<Box<str>, usize> {
+    let mut sums: HashMap<Box<str>, usize> = HashMap::new();
+    for report in reports {
+        let Ok(Sizes::<Box<str>> { sizes, .. }) = serde_json::from_slice(report) else { continue };
+        for (name, size) in sizes {
+            *sums.entry(name).or_default() += size;
+        }
+    }
+    sums
+}
+
+/// A session that nodes have reported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportedSession {
+    /// Its node.
+    pub node: Box<str>,
+    /// Its name.
+    pub session: Box<str>,
+    /// Its user.
+    pub user: Option<Box<str>>,
+    /// What it subscribes.
+    pub destinations: Vec<Box<str>>,
+}
+
+/// How many sessions nodes have reported, and those that they have listed.
+pub fn sum_sessions(reports: &[Bytes]) -> (usize, Vec<ReportedSession>) {
+    #[derive(Deserialize)]
+    struct Report {
+        node: Box<str>,
+        sessions: usize,
+        #[serde(default)]
+        listed: Vec<Row>,
+    }
+    #[derive(Deserialize)]
+    struct Row {
+        session: Box<str>,
+        user: Option<Box<str>>,
+        destinations: Vec<Box<str>>,
+    }
+    let (mut count, mut listed) = (0, Vec::new());
+    for Report { node, sessions, listed: rows } in
+        reports.iter().filter_map(|report| serde_json::from_slice(report).ok())
+    {
+        count += sessions;
+        let row = |Row { session, user, destinations }| {
+            let node = node.clone();
+            ReportedSession { node, session, user, destinations }
+        };
+        listed.extend(rows.into_iter().map(row));
+    }
+    (count, listed)
+}
+
+/// How many subscriptions nodes have ended.
+pub fn sum_subscriptions(reports: &[Bytes]) -> usize {
+    #[derive(Deserialize)]
+    struct Report {
+        #[serde(default)]
+        subscriptions: usize,
+    }
+    let reports = reports.iter().filter_map(|report| serde_json::from_slice::<Report>(report).ok());
+    reports.map(|report| report.subscriptions).sum()
+}
+
+/// Rooms or queues of which one node reports the size.
+pub const SIZES_MAX: usize = 10_000;
 
 /// All reports as one answer; `nodes` is how many there should be, if some are missing.
 pub fn answer(reports: &[Bytes], nodes: Option<usize>) -> Vec<u8> {

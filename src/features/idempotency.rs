@@ -1,7 +1,10 @@
 //! A SEND that is repeated because its receipt was lost is not published twice.
 
+mod claims;
+
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use foldhash::fast::RandomState;
@@ -10,6 +13,8 @@ use stompede_protocol::Millis;
 
 use crate::backend::KEY_WINDOW_MS as WINDOW_MS;
 use crate::model::Destination;
+
+pub use claims::{CLAIMS_MAX, Claim, Claimed, Claims, Kept};
 
 /// Keys seen lately, by destination. Not the keys themselves are kept but 64 bits of each, under a seed that nobody
 /// outside knows.
@@ -23,6 +28,8 @@ pub struct Idempotency {
     /// When windows are next looked through for old keys.
     next_sweep: AtomicU64,
     hasher: RandomState,
+    /// Keys of those who hear of another body.
+    claims: Arc<Claims>,
 }
 
 /// The keys of one destination, oldest first.
@@ -48,6 +55,25 @@ impl Idempotency {
     /// What stands for `key` of `user` at `destination`; never 0.
     pub fn hash(&self, destination: &Destination, user: &str, key: &str) -> u64 {
         self.hasher.hash_one((destination, user, key)).max(1)
+    }
+
+    /// What stands for a body.
+    pub fn fingerprint(&self, body: &[u8]) -> u64 {
+        self.hasher.hash_one(body)
+    }
+
+    /// Keys of those who hear of another body.
+    pub fn claims(&self) -> &Arc<Claims> {
+        &self.claims
+    }
+
+    /// Whether a SEND with this key was accepted; the key is not remembered.
+    pub fn is_accepted(&self, destination: &Destination, hash: u64, now: Millis) -> bool {
+        let mut windows = self.windows.lock();
+        windows.get_mut(destination).is_some_and(|window| {
+            self.forgot(window.forget_old(now));
+            window.known.get(&hash) == Some(&true)
+        })
     }
 
     /// Looks a key up and remembers it.
@@ -125,6 +151,7 @@ impl Idempotency {
             return;
         }
         self.next_sweep.store(now.after(SWEEP_MS).0, Ordering::Relaxed);
+        self.claims.tick(now);
         self.windows.lock().retain(|_, window| {
             self.forgot(window.forget_old(now));
             !window.ages.is_empty()
@@ -133,7 +160,7 @@ impl Idempotency {
 
     /// Bytes that the windows keep, roughly.
     pub fn bytes(&self) -> usize {
-        self.count.load(Ordering::Relaxed) * KEY_BYTES
+        self.count.load(Ordering::Relaxed) * KEY_BYTES + self.claims.bytes()
     }
 
     fn forgot(&self, count: usize) {

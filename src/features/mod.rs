@@ -5,8 +5,10 @@
 
 pub mod control;
 pub mod idempotency;
+pub mod notices;
 pub mod presence;
 pub mod queues;
+pub mod revoke;
 pub mod rooms;
 pub mod unread;
 pub mod users;

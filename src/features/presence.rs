@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use stompede_protocol::Millis;
 
 use crate::backend::{Presence, Row, Soon, Status, TooManyRooms};
-use crate::model::{ConnectionId, Members, Ticket};
+use crate::model::{ConnectionId, Members, People, Person, Ticket};
 
 pub use herald::{COUNT_EVERY_MS, Herald, SINGLE_EVENTS_MAX};
 pub use lingering::{LINGERING_MAX, PARTINGS_A_TICK};
@@ -40,6 +40,10 @@ pub enum Announcement<'a> {
         /// The version of which that is true.
         version: u64,
     },
+    /// The room was empty before.
+    Occupied,
+    /// The room is empty now.
+    Vacated,
     /// A user who is present says something else of himself.
     Status {
         /// Who.
@@ -56,12 +60,28 @@ pub struct Attendance {
     linger_ms: u64,
     lingering: Mutex<Lingering>,
     herald: Arc<Herald>,
+    edges: Edges,
+}
+
+/// Whether it is announced that a room has its first user, or has lost its last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Edges {
+    /// Nobody wants to know.
+    Untold,
+    /// Before the JOIN, and behind the LEAVE.
+    Told,
 }
 
 impl Attendance {
     /// Presence kept in `store`. A user whose connection broke stays present for `linger_ms`.
     pub fn new(store: Arc<dyn Presence>, linger_ms: u64) -> Self {
-        Self { store, linger_ms, lingering: Mutex::default(), herald: Arc::default() }
+        Self { store, linger_ms, lingering: Mutex::default(), herald: Arc::default(), edges: Edges::Untold }
+    }
+
+    /// The same, and it announces edges or not.
+    #[must_use]
+    pub fn with_edges(self, edges: Edges) -> Self {
+        Self { edges, ..self }
     }
 
     /// Who decides what is told of a change; for changes that other nodes tell of.
@@ -95,6 +115,9 @@ impl Attendance {
         self.store.enter(row, &mut |change| {
             let single = Announcement::Join { user: row.user, version: change.version };
             if change.user_changed {
+                if change.present == 1 && self.edges == Edges::Told {
+                    announce(Announcement::Occupied);
+                }
                 self.herald.judge(row.room, change.present, single, now).into_iter().for_each(&mut *announce);
             }
         })
@@ -106,6 +129,9 @@ impl Attendance {
             let single = Announcement::Leave { user: row.user, version: change.version };
             if change.user_changed {
                 self.herald.judge(row.room, change.present, single, now).into_iter().for_each(&mut *announce);
+                if change.present == 0 && self.edges == Edges::Told {
+                    announce(Announcement::Vacated);
+                }
             }
         });
     }
@@ -127,6 +153,16 @@ impl Attendance {
     /// Some of those in the room, see [`Presence::members`].
     pub fn members(&self, room: &str, after: u64, count: usize, ticket: Ticket) -> Soon<Members> {
         self.store.members(room, after, count, ticket)
+    }
+
+    /// As [`Presence::people`].
+    pub fn people(&self, next: Option<&str>, count: usize, ticket: Ticket) -> Soon<People> {
+        self.store.people(next, count, ticket)
+    }
+
+    /// As [`Presence::person`].
+    pub fn person(&self, user: &str, ticket: Ticket) -> Soon<Person> {
+        self.store.person(user, ticket)
     }
 
     /// A user says something of himself, or takes it back. `announce` is called for each room where he is present, unless

@@ -1,6 +1,6 @@
 //! Work queues: each message to one of this node's consumers, in turn, as far as their credit goes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -14,11 +14,13 @@ use crate::routing::{Inboxes, Item};
 use dead_letters::{Reason, Undertaker};
 use group::{Group, Member};
 
+mod census;
 mod dead_letters;
 mod group;
 mod resting;
+mod survey;
 
-pub use dead_letters::DeadLetterCounters;
+pub use dead_letters::{DeadLetterCounters, revived};
 
 /// One subscription that takes from a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +51,7 @@ pub struct Dispatcher {
     /// Never locked while a group's lock is waited for: a group that dissolves locks it.
     groups: Mutex<HashMap<Destination, Arc<Mutex<Group>>, RandomState>>,
     /// Queues where something rests: only they have to be looked at as time passes.
-    restless: Mutex<HashSet<Destination, RandomState>>,
+    restless: Mutex<BTreeSet<Destination>>,
 }
 
 impl Dispatcher {
@@ -69,11 +71,6 @@ impl Dispatcher {
     pub fn has_consumers(&self, queue: &Destination) -> bool {
         self.store.may_be_attended_elsewhere()
             || self.group(queue).is_some_and(|group| !group.lock().members.is_empty())
-    }
-
-    /// Queues that somebody on this node consumes.
-    pub fn consumed_queues(&self) -> usize {
-        self.groups.lock().len()
     }
 
     /// Whether so many more messages of so many bytes in all have room.
@@ -124,6 +121,8 @@ impl Dispatcher {
                 }
             }
         });
+        // What was asked for its sake is wanted no more.
+        self.group(queue).into_iter().for_each(|group| self.store.want(queue, group.lock().credit()));
     }
 
     /// Messages that were never written come back.
@@ -201,10 +200,8 @@ impl Dispatcher {
         for (queue, queued) in &due.expired {
             self.undertaker.bury(queue, queued, Reason::Expired);
         }
-        let mut bereaved: Vec<&Destination> = due.expired.iter().map(|(queue, _)| queue).collect();
-        bereaved.dedup();
-        for queue in bereaved {
-            self.hand_out_dead_letters(queue, now);
+        for of_one in due.expired.chunk_by(|(one, _), (other, _)| one == other) {
+            self.hand_out_dead_letters(&of_one[0].0, now);
         }
         let restless: Vec<_> = self.restless.lock().iter().cloned().collect();
         for queue in due.ready.iter().chain(&restless) {

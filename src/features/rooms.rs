@@ -101,6 +101,11 @@ impl Rooms {
         })
     }
 
+    /// Where a room is told to do this.
+    pub fn command(&self, room: &str, verb: &str) -> String {
+        format!("{}{room}/{verb}", self.app_prefix)
+    }
+
     /// Whether it is the question for unread counts.
     pub fn is_unread(&self, destination: &str) -> bool {
         destination.strip_prefix(&*self.app_prefix) == Some(UNREAD_PATH)

@@ -27,6 +27,10 @@ pub fn own_queue(address: &Address, principal: &Principal) -> Result<Option<Dest
 pub fn short_name(name: &str) -> Cow<'_, str> {
     match name.strip_prefix("/user/").and_then(|rest| rest.split_once('/')) {
         Some((_, path)) if path.starts_with("queue/") => format!("/user/{path}").into(),
+        Some(("topic", path)) => format!("/user/queue/topic/{path}").into(),
+        Some((id, path)) if id != "queue" && path.starts_with("topic/") => {
+            format!("/user/queue/{path}").into()
+        }
         _ => name.into(),
     }
 }
@@ -91,6 +95,9 @@ mod tests {
         assert_eq!(short_name("/user/a%2Fb/queue/m"), "/user/queue/m");
         assert_eq!(short_name("/user/queue/m"), "/user/queue/m");
         assert_eq!(short_name("/user/queue/queue/m"), "/user/queue/m", "of a user called queue");
+        for name in ["/user/topic/m", "/user/a%2Fb/topic/m", "/user/queue/topic/m"] {
+            assert_eq!(short_name(name), "/user/queue/topic/m", "{name}");
+        }
     }
 
     #[test]

@@ -4,15 +4,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
-use foldhash::fast::RandomState;
+use foldhash::fast::{FixedState, RandomState};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use std::hash::BuildHasher;
 
 use crate::model::trie::Trie;
 use crate::model::{Destination, Pattern, WorkerId};
 
-/// Most workers of a process: one bit each in a [`WorkerSet`].
-pub const WORKERS_MAX: usize = 64;
+/// Most workers of a process: one bit each in a [`WorkerSet`], and one for the [`DESK`](super::DESK).
+pub const WORKERS_MAX: usize = 63;
 
 /// A set of workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -66,7 +66,8 @@ pub struct Directory {
     patterns: RwLock<Trie<WorkerId>>,
     pattern_count: AtomicUsize,
     stripes: Box<[Mutex<()>]>,
-    hasher: RandomState,
+    /// Chooses one of them. No secret: who finds names that share a lock gains no more than who uses one name alone.
+    hasher: FixedState,
 }
 
 impl Directory {
@@ -77,7 +78,7 @@ impl Directory {
             patterns: RwLock::default(),
             pattern_count: AtomicUsize::new(0),
             stripes: (0..STRIPES).map(|_| Mutex::new(())).collect(),
-            hasher: RandomState::default(),
+            hasher: FixedState::default(),
         }
     }
 

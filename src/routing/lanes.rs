@@ -58,6 +58,8 @@ pub struct Lanes {
     ready_bytes: usize,
     blocked_bytes: usize,
     blocked_count: usize,
+    /// The most bytes that ever waited for one socket that took none.
+    high_water: usize,
     /// Since when most connections are blocked.
     outage: Option<Millis>,
     /// When last most had been blocked for long, and were no more.
@@ -106,6 +108,21 @@ impl Lanes {
     /// Bytes in all outboxes.
     pub fn total_bytes(&self) -> usize {
         self.ready_bytes + self.blocked_bytes
+    }
+
+    /// Bytes in outboxes whose socket takes none.
+    pub fn blocked_bytes(&self) -> usize {
+        self.blocked_bytes
+    }
+
+    /// Lanes whose socket takes no bytes.
+    pub fn blocked(&self) -> usize {
+        self.blocked_count
+    }
+
+    /// The most bytes that ever waited in one of them.
+    pub fn high_water(&self) -> usize {
+        self.high_water
     }
 
     /// The slots whose socket refuses bytes, the fullest outbox first.
@@ -245,6 +262,7 @@ impl Lanes {
             self.ready_bytes -= bytes;
             self.blocked_bytes += bytes;
             self.blocked_count += 1;
+            self.high_water = self.high_water.max(bytes);
         }
         self.watch_outage();
     }
@@ -301,7 +319,12 @@ impl Lanes {
 
     fn changed(&mut self, slot: u32, before: usize) {
         let lane = &self.lanes[slot as usize];
-        let sum = if lane.blocked.is_some() { &mut self.blocked_bytes } else { &mut self.ready_bytes };
+        let sum = if lane.blocked.is_some() {
+            self.high_water = self.high_water.max(lane.outbox.bytes());
+            &mut self.blocked_bytes
+        } else {
+            &mut self.ready_bytes
+        };
         *sum = *sum + lane.outbox.bytes() - before;
     }
 }

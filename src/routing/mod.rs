@@ -6,6 +6,7 @@
 //!
 //! Routing knows nothing of users, rooms, history or presence.
 
+pub mod desk;
 pub mod directory;
 pub mod fanout;
 pub mod inbox;
@@ -16,6 +17,7 @@ pub mod replies;
 mod round;
 pub mod table;
 
+pub use desk::{DESK, Desk};
 pub use directory::{Directory, Interest, WorkerSet};
 pub use inbox::{Inbox, Inboxes, Item};
 pub use lanes::{Lane, Lanes};

@@ -7,8 +7,9 @@
 //! ```
 //!
 //! The scripts are the real ones, run one at a time by a real server, so that nothing of them is modelled. What is modelled
-//! is the way: how long anything waits at each place, what is lost when a connection is, and a server that has forgotten the
-//! last writes. It reorders nothing: orders of one partition, replies and pushes stay in line. Only one thread ever acts.
+//! is the way: how long anything waits at each place, what is lost when a connection is, a node that stands still or is
+//! killed, and a server that has forgotten the last writes. It reorders nothing: orders of one partition, replies and pushes
+//! stay in line. Only one thread ever acts, and what a server draws by lot follows from what it did before: see `steady.lua`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
@@ -38,6 +39,10 @@ pub(crate) enum Wrong {
     Repeats,
     /// A channel counts as confirmed before it is.
     Haste,
+    /// What is sent to reply addresses is not heard.
+    Deafness,
+    /// Scripts have something else in place of this.
+    Script(&'static str, &'static str),
 }
 
 /// The server, and the way of each node to it.
@@ -62,6 +67,9 @@ pub(crate) struct Way {
 }
 
 struct State {
+    life: Life,
+    /// The connection for orders was lost while the node stood still, with so many orders on their way.
+    cut: Option<usize>,
     /// Of the connection for orders.
     is_up: bool,
     waiting: VecDeque<Waiting>,
@@ -83,6 +91,16 @@ struct State {
     full_since: Option<u64>,
     is_blocked: bool,
     owed: BTreeSet<Partition>,
+}
+
+/// What becomes of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Life {
+    Awake,
+    /// It stands still. What it has sent goes on, and what it is sent waits.
+    Paused,
+    /// It was killed.
+    Dead,
 }
 
 struct Waiting {
@@ -124,10 +142,12 @@ enum Step {
 impl Bus {
     /// An empty server, with a way for each node.
     pub(crate) fn new(port: u16, nodes: usize, clock: &Arc<AtomicU64>, wrong: Option<Wrong>) -> Self {
-        let mut server = Server::new(port);
+        let mut server = Server::new(port, wrong);
         server.connection.ask(&[b"FLUSHALL"]);
         let way = |_| {
             let state = State {
+                life: Life::Awake,
+                cut: None,
                 is_up: true,
                 waiting: VecDeque::new(),
                 replies: VecDeque::new(),
@@ -205,8 +225,66 @@ impl Bus {
     /// A node loses its connection for orders: it has heard so many more replies, and so many more orders were sent in vain.
     pub(crate) fn cut(&self, node: usize, heard: usize, sent: usize) {
         let way = &self.ways[node];
+        if way.lock().life == Life::Paused {
+            // It hears of it when it wakes.
+            way.lock().cut = Some(sent);
+            return;
+        }
         way.replies(heard);
         way.loses(sent);
+    }
+
+    /// A node stands still.
+    pub(crate) fn pauses(&self, node: usize) {
+        self.ways[node].lock().life = Life::Paused;
+    }
+
+    /// It goes on.
+    pub(crate) fn wakes(&self, node: usize) {
+        let way = &self.ways[node];
+        let cut = {
+            let mut state = way.lock();
+            state.life = Life::Awake;
+            state.cut.take()
+        };
+        cut.into_iter().for_each(|sent| way.loses(sent));
+    }
+
+    /// A node is killed: so many more of its orders are executed.
+    pub(crate) fn kills(&mut self, node: usize, executed: usize) {
+        let way = Arc::clone(&self.ways[node]);
+        for _ in 0..executed {
+            let is_sent = {
+                let state = way.lock();
+                state.is_up && state.cut.is_none() && !state.waiting.is_empty()
+            };
+            if is_sent {
+                self.executes(&way, 0);
+            }
+        }
+        let _lost = {
+            let mut state = way.lock();
+            state.connection.ask(&[b"SUNSUBSCRIBE"]);
+            (state.life, state.is_up, state.bus_is_up) = (Life::Dead, false, false);
+            state.expected.clear();
+            state.pushes.clear();
+            (std::mem::take(&mut state.waiting), std::mem::take(&mut state.replies))
+        };
+    }
+
+    /// What operators read of that name, where it is a set.
+    pub(crate) fn members(&mut self, name: &str) -> BTreeSet<String> {
+        texts(&self.server.connection.ask(&[b"SMEMBERS", name.as_bytes()])).into_iter().collect()
+    }
+
+    /// What operators read of that name, where it is a text.
+    pub(crate) fn text(&mut self, name: &str) -> Option<String> {
+        texts(&self.server.connection.ask(&[b"GET", name.as_bytes()])).pop()
+    }
+
+    /// All names of that form.
+    pub(crate) fn names(&mut self, form: &str) -> BTreeSet<String> {
+        texts(&self.server.connection.ask(&[b"KEYS", form.as_bytes()])).into_iter().collect()
     }
 
     /// A node loses its connection for channels, when so many more of what was pushed have come.
@@ -258,6 +336,11 @@ impl Way {
     fn steps(&self, may_dial: bool) -> Vec<Step> {
         let state = self.lock();
         let mut steps = Vec::new();
+        if state.life != Life::Awake {
+            let is_sent = state.life == Life::Paused && state.is_up && state.cut.is_none();
+            steps.extend((is_sent && !state.waiting.is_empty()).then_some(Step::Execute));
+            return steps;
+        }
         let mut add = |is_due: bool, step| {
             if is_due {
                 steps.push(step);
@@ -315,6 +398,11 @@ impl Way {
     }
 
     fn dial_bus(&self) {
+        let interrupted: BTreeSet<_> =
+            self.lock().wanted.values().map(|wanted| wanted.channel.partition).collect();
+        if self.wrong != Some(Wrong::Silence) && !interrupted.is_empty() {
+            self.ears().interrupted(&interrupted);
+        }
         let mut state = self.lock();
         let state = &mut *state;
         state.bus_is_up = true;
@@ -377,6 +465,9 @@ impl Way {
     fn hears_message(&self, name: Arc<str>, payload: Bytes) {
         let channel = self.lock().heard.get(&name).cloned();
         let Some(channel) = channel else { return };
+        if self.wrong == Some(Wrong::Deafness) && name.contains("}:n:") {
+            return;
+        }
         if self.wrong == Some(Wrong::Disorder) {
             let mut state = self.lock();
             if let Some(Push::Message(..)) = state.pushes.front()
@@ -417,7 +508,7 @@ impl Way {
             }
         }
         calls.into_iter().for_each(|(then, _)| then(Ok(())));
-        self.tells_missed(missed);
+        self.tells_missed(&missed);
     }
 
     fn ends_bus(&self) {
@@ -445,6 +536,9 @@ impl Way {
         let mut channels = Vec::new();
         let owed = {
             let mut state = self.lock();
+            if state.life != Life::Awake {
+                return;
+            }
             state.is_blocked = false;
             let is_late = |since: u64| now > since + HOLD_MS;
             let (late, rest): (VecDeque<_>, _) =
@@ -461,12 +555,12 @@ impl Way {
         }
         channels.into_iter().for_each(|(then, _)| then(Err(Fault::Unreachable)));
         self.tells_of_room();
-        self.tells_missed(owed);
+        self.tells_missed(&owed);
     }
 
-    fn tells_missed(&self, partitions: BTreeSet<Partition>) {
-        if self.wrong != Some(Wrong::Silence) {
-            partitions.into_iter().for_each(|partition| self.ears().missed(partition));
+    fn tells_missed(&self, partitions: &BTreeSet<Partition>) {
+        if self.wrong != Some(Wrong::Silence) && !partitions.is_empty() {
+            self.ears().missed(partitions);
         }
     }
 
@@ -645,6 +739,7 @@ struct Server {
     primary: u64,
     /// What scripts are told of the time.
     now: u64,
+    wrong: Option<Wrong>,
 }
 
 /// An order as it was executed, and when.
@@ -655,8 +750,9 @@ struct Done {
 }
 
 impl Server {
-    fn new(port: u16) -> Self {
+    fn new(port: u16, wrong: Option<Wrong>) -> Self {
         Self {
+            wrong,
             connection: Connection::new(port),
             digests: HashMap::new(),
             done: Vec::new(),
@@ -723,8 +819,14 @@ impl Server {
         if let Some(digest) = self.digests.get(script.name) {
             return digest.clone();
         }
-        // The one thing that is not as in the real: time is that of the nodes.
-        let text = script.text.replace("redis.call('TIME')", "redis.call('LRANGE', '{time}', 0, 1)");
+        let text = match self.wrong {
+            Some(Wrong::Script(part, other)) => script.text.replace(part, other),
+            _ => script.text.to_owned(),
+        };
+        // Flags of a script are its first line.
+        let (flags, rest) =
+            if text.starts_with("#!") { text.split_once('\n') } else { None }.unwrap_or(("", &text));
+        let text = format!("{flags}\n{STEADY}\n{rest}");
         let Value::BulkString(digest) = self.connection.ask(&[b"SCRIPT", b"LOAD", text.as_bytes()]) else {
             panic!("{} is no script", script.name);
         };
@@ -776,9 +878,18 @@ impl Connection {
     }
 }
 
+fn texts(value: &Value) -> Vec<String> {
+    match value {
+        Value::BulkString(bytes) => vec![String::from_utf8_lossy(bytes).into_owned()],
+        Value::SimpleString(text) => vec![text.clone()],
+        Value::Array(all) | Value::Set(all) => all.iter().flat_map(texts).collect(),
+        _ => Vec::new(),
+    }
+}
+
 /// Comes because time passes.
 fn is_upkeep(waiting: &Waiting) -> bool {
-    ["presence/sweep", "presence/audit", "queues_due"].contains(&waiting.order.script.name)
+    UPKEEP.contains(&waiting.order.script.name)
 }
 
 fn pack(into: &mut Vec<u8>, parts: &[&[u8]]) {
@@ -789,6 +900,13 @@ fn pack(into: &mut Vec<u8>, parts: &[&[u8]]) {
         into.extend_from_slice(b"\r\n");
     }
 }
+
+/// Scripts that run because time passes, or a node has been killed: in each partition.
+const UPKEEP: [&str; 6] =
+    ["presence/sweep", "presence/audit", "presence/bury", "queues_due", "queues_of", "nodes/strike"];
+
+/// What stands before each script.
+const STEADY: &str = include_str!("steady.lua");
 
 /// Channels that are asked for in one step.
 const TASKS_MAX: usize = 300;

@@ -1,14 +1,16 @@
 //! Several brokers that are one: a world for each node, one clock, and the bus between them.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use stompede::backend::redis::{NodeOptions, Redis};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
-use crate::bus::{Bus, Wrong};
+use crate::bus::{Bus, Life, Wrong};
 use crate::walk::Dice;
 use crate::world::{Node, Setup, World, both, mixed};
 
@@ -19,6 +21,17 @@ pub(crate) struct Cluster {
     /// Stands still but for [`Cluster::runs_for`]: whatever the nodes do by the clock they do here.
     runtime: Runtime,
     works: Vec<JoinHandle<()>>,
+    lives: Vec<Life>,
+    gates: Vec<Arc<Gate>>,
+    /// How long each node has stood still.
+    behind: Vec<u64>,
+}
+
+/// Before the work of a node, that it may stand still.
+#[derive(Default)]
+struct Gate {
+    is_shut: AtomicBool,
+    waiting: Mutex<Option<Waker>>,
 }
 
 impl Cluster {
@@ -35,7 +48,8 @@ impl Cluster {
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
         let runtime = runtime.expect("a runtime");
         let (mut works, mut worlds) = (Vec::new(), Vec::new());
-        for number in 0..nodes {
+        let gates: Vec<Arc<Gate>> = (0..nodes).map(|_| Arc::default()).collect();
+        for (number, gate) in gates.iter().enumerate() {
             let link = bus.link(number);
             let work = std::cell::RefCell::new(None);
             worlds.push(World::with(|setup| {
@@ -46,6 +60,7 @@ impl Cluster {
                     node: NODE + number as u64,
                     topic_prefix: "/topic/chat/".into(),
                     events: Some("".into()),
+                    edges: true,
                     linger_ms: setup.linger_ms,
                     describe: Arc::new(String::new),
                     rules,
@@ -60,14 +75,57 @@ impl Cluster {
                 *work.borrow_mut() = Some(works);
                 setup.node = Some(Node { number: NODE + number as u64, backend });
             }));
-            let work = work.into_inner().expect("the node was opened");
-            works.push(runtime.spawn(work));
+            let (gate, work) = (Arc::clone(gate), work.into_inner().expect("the node was opened"));
+            let mut work = Box::pin(work);
+            works.push(runtime.spawn(poll_fn(move |context| match gate.holds(context) {
+                true => Poll::Pending,
+                false => work.as_mut().poll(context),
+            })));
         }
         worlds.iter().for_each(World::holds_still);
         bus.tick(both(BEGIN_MS).wall_ms);
-        let mut cluster = Self { bus, worlds, clock, runtime, works };
+        let (lives, behind) = (vec![Life::Awake; nodes], vec![0; nodes]);
+        let mut cluster = Self { bus, worlds, clock, runtime, works, lives, gates, behind };
         cluster.settles();
         cluster
+    }
+
+    /// Nodes of which that is true.
+    fn nodes(&self, is_meant: impl Fn(Life) -> bool) -> Vec<usize> {
+        (0..self.worlds.len()).filter(|node| is_meant(self.lives[*node])).collect()
+    }
+
+    /// Nodes that go on.
+    pub(crate) fn awake(&self) -> Vec<usize> {
+        self.nodes(|life| life == Life::Awake)
+    }
+
+    /// Nodes that stand still.
+    pub(crate) fn paused(&self) -> Vec<usize> {
+        self.nodes(|life| life == Life::Paused)
+    }
+
+    /// A node stands still, as one that was sent SIGSTOP.
+    pub(crate) fn pauses(&mut self, node: usize) {
+        self.lives[node] = Life::Paused;
+        self.gates[node].is_shut.store(true, Ordering::Relaxed);
+        self.bus.pauses(node);
+    }
+
+    /// It goes on: the time that has passed for others has passed for it, too.
+    pub(crate) fn wakes(&mut self, node: usize) {
+        self.lives[node] = Life::Awake;
+        self.bus.wakes(node);
+        self.worlds[node].passes(std::mem::take(&mut self.behind[node]));
+        self.gates[node].opens();
+    }
+
+    /// A node is killed; so many of the orders that it has sent are executed.
+    pub(crate) fn kills(&mut self, node: usize, executed: usize) {
+        self.lives[node] = Life::Dead;
+        self.gates[node].is_shut.store(true, Ordering::Relaxed);
+        self.bus.kills(node, executed);
+        self.worlds[node].dies();
     }
 
     /// Somebody who has something to do takes a turn; `choice` picks who and what. `false` when nobody has.
@@ -82,6 +140,7 @@ impl Cluster {
     fn acts(&mut self, actor: usize, choice: usize) -> bool {
         let node = actor / 2;
         let acts = match actor % 2 {
+            0 if self.lives[node] != Life::Awake => false,
             0 => self.worlds[node].steps(choice),
             _ => self.bus.step(node, choice),
         };
@@ -116,7 +175,13 @@ impl Cluster {
                 }
             });
             assert!(!self.works.iter().any(JoinHandle::is_finished), "a node's work has ended");
-            self.worlds.iter().for_each(|world| world.passes(TICK_MS));
+            for node in 0..self.worlds.len() {
+                match self.lives[node] {
+                    Life::Awake => self.worlds[node].passes(TICK_MS),
+                    Life::Paused => self.behind[node] += TICK_MS,
+                    Life::Dead => {}
+                }
+            }
             between(self);
         }
     }
@@ -134,6 +199,23 @@ impl Cluster {
                 cluster.steps(choice);
             }
         });
+    }
+}
+
+impl Gate {
+    /// Whether the node stands still; if it does, it is woken when it goes on.
+    fn holds(&self, context: &Context<'_>) -> bool {
+        let is_shut = self.is_shut.load(Ordering::Relaxed);
+        if is_shut {
+            *self.waiting.lock().expect("nobody panicked") = Some(context.waker().clone());
+        }
+        is_shut
+    }
+
+    fn opens(&self) {
+        self.is_shut.store(false, Ordering::Relaxed);
+        let waiting = self.waiting.lock().expect("nobody panicked").take();
+        waiting.into_iter().for_each(Waker::wake);
     }
 }
 

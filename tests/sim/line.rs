@@ -30,6 +30,8 @@ pub(crate) struct Line {
     /// The flusher has it on its list.
     listed: bool,
     heard: Vec<Heard>,
+    /// What came of a stream of events since the last question.
+    pub(crate) told: Vec<u8>,
     connected: bool,
     hung_up: bool,
     client_closed: bool,
@@ -75,6 +77,7 @@ impl Line {
             woken: Flag::raised(),
             listed: false,
             heard: Vec::new(),
+            told: Vec::new(),
             connected: false,
             hung_up: false,
             client_closed: false,
@@ -150,6 +153,14 @@ impl Line {
         }
     }
 
+    /// The server is killed.
+    pub(crate) fn dies(&mut self) {
+        if !self.gone {
+            self.gone = true;
+            self.heard.push(Heard::End(None));
+        }
+    }
+
     /// The client's own heart-beat.
     pub(crate) fn beats(&mut self, now: Millis) {
         self.now = now;
@@ -221,6 +232,7 @@ impl Line {
             assert!(!self.server_closed, "the server wrote after its close frame");
             match found {
                 Found::Stomp(stomp) => self.understands(&stomp),
+                Found::Events(bytes) => self.told.extend(bytes),
                 Found::Ping if self.frozen => {}
                 Found::Ping => {
                     let pong = self.wire.pong();

@@ -161,6 +161,22 @@ impl Person {
         self.heard().into_iter().filter_map(message).collect()
     }
 
+    /// What came of a stream of events since the last question.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.line(|line| std::mem::take(&mut line.told))).expect("text")
+    }
+
+    /// The same, one line for each event: `<name> <data>`.
+    pub(crate) fn events(&self) -> Vec<String> {
+        let text = self.text();
+        let of = |block: &str, field: &str| {
+            let values = block.lines().filter_map(|line| line.strip_prefix(field));
+            values.collect::<Vec<_>>().join("/")
+        };
+        let blocks = text.split_terminator("\n\n");
+        blocks.map(|block| format!("{} {}", of(block, "event: "), of(block, "data: "))).collect()
+    }
+
     /// The one message heard since the last question.
     #[track_caller]
     pub(crate) fn message(&self) -> Frame {

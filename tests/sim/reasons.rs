@@ -2,7 +2,7 @@
 
 use stompede::broker::Link;
 use stompede::model::CloseReason;
-use stompede::model::Refusal;
+use stompede::model::{Refusal, Revocation, Tokens};
 use stompede_protocol::{AckMode, HeartBeat};
 
 use crate::line::Heard;
@@ -37,7 +37,18 @@ fn way(reason: CloseReason) -> Way {
             world.runs_for(5_200);
             alice
         }),
-        CloseReason::TokenRevoked => NotYet("nothing revokes tokens"),
+        CloseReason::Conflict | CloseReason::NotFound | CloseReason::BadMethod => {
+            NotYet("requests over HTTP alone are answered so")
+        }
+        CloseReason::TokenRevoked => By(|| {
+            let world = World::guarded();
+            let alice = world.connect(Guest { ttl_s: 60, ..over_websocket("alice") });
+            let tokens = Tokens::OfUser("alice".into());
+            let revocation = Revocation { tokens, before_s: u64::MAX, until_s: u64::MAX };
+            world.broker().revoke(&revocation, Box::new(|kept| assert_eq!(kept, Ok(()))));
+            world.runs_for(200);
+            alice
+        }),
         CloseReason::Forbidden => By(|| {
             let world = World::guarded();
             let alice = world.connect(over_websocket("alice"));
@@ -175,6 +186,6 @@ fn each_reason_is_told_with_its_own_codes() {
             assert_eq!(said("retry-after"), expected.as_deref(), "{reason}");
         }
     }
-    use CloseReason::{TokenRevoked, TooManyUnacked, Unavailable};
-    assert_eq!(not_yet, [TokenRevoked, TooManyUnacked, Unavailable]);
+    use CloseReason::{BadMethod, Conflict, NotFound, TooManyUnacked, Unavailable};
+    assert_eq!(not_yet, [TooManyUnacked, Conflict, NotFound, BadMethod, Unavailable]);
 }

@@ -54,7 +54,7 @@ fn every_frame_that_asks_gets_its_receipt_in_order() {
 
 #[test]
 fn frames_cut_anywhere_are_the_same_conversation() {
-    for link in [Link::Stream, Link::WebSocket] {
+    for link in [Link::Stream, Link::WebSocket, Link::SockJs, Link::SockJsRequests] {
         for piece in [1, 2, 7, 64] {
             let world = World::new();
             let alice = world.connect(Guest { link, ..Guest::named("alice") });
@@ -65,7 +65,7 @@ fn frames_cut_anywhere_are_the_same_conversation() {
             }
             alice.hears(&["/topic/a: 0", "/topic/a: 1", "/topic/a: 2", "/topic/a: 3", "/topic/a: 4"]);
             alice.leaves();
-            let end = if link == Link::WebSocket { "END 1000" } else { "END" };
+            let end = if link == Link::Stream { "END" } else { "END 1000" };
             alice.hears(&["RECEIPT bye", end]);
         }
     }
@@ -503,6 +503,17 @@ fn a_background_tab_stays_while_its_browser_answers_pings() {
     tab.freezes();
     world.runs_for(40_000);
     tab.hears(&["ERROR heart-beat-lost", "END 1002"]);
+}
+
+#[test]
+fn a_background_tab_stays_while_its_requests_are_answered() {
+    let world = World::new();
+    let heart_beat = HeartBeat { send_ms: 10_000, receive_ms: 10_000 };
+    let tab = world.connect(Guest { heart_beat, link: Link::SockJsRequests, ..Guest::named("tab") });
+    tab.line(|line| line.sleepy = true);
+    world.runs_for(120_000);
+    tab.hears(&[]);
+    assert!(!tab.is_gone(), "whoever answers its requests knows whether it lives");
 }
 
 #[test]

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use stompede::backend::memory::MemoryHistory;
 use stompede::backend::{
-    Appended, Bus, BusMaker, History, Inbound, News, Patience, Question, Report, Sink, Unappended, Word,
+    Acked, Appended, Bus, BusMaker, Edge, History, Inbound, News, Patience, Question, Report, Sink,
+    Unappended, Word,
 };
 use stompede::model::{Answer, Destination, Full, Message, Now, Retention, StoreError, Ticket, WorkerId};
 use tempfile::TempDir;
@@ -39,8 +40,8 @@ impl LateHistory {
         Box::new(move |sink| {
             let late = Arc::new(Self::new(Arc::clone(&sink)));
             let _ = found.set(Arc::clone(&late));
-            let Bus { relay, control, .. } = bus(sink);
-            Bus { relay, history: late, control }
+            let Bus { relay, control, revocations, .. } = bus(sink);
+            Bus { relay, history: late, control, revocations }
         })
     }
 
@@ -238,6 +239,10 @@ impl Sink for FaultySink {
         self.inner.gap(destination);
     }
 
+    fn review(&self) {
+        self.inner.review();
+    }
+
     fn gap_in_patterns(&self) {
         self.inner.gap_in_patterns();
     }
@@ -260,6 +265,10 @@ impl Sink for FaultySink {
 
     fn said(&self, word: &Word<'_>) {
         self.inner.said(word);
+    }
+
+    fn edge(&self, edge: &Edge<'_>, acked: Acked) {
+        self.inner.edge(edge, acked);
     }
 }
 

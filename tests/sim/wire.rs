@@ -1,7 +1,8 @@
-//! The client's end of a link: STOMP as it is, or in WebSocket frames.
+//! The client's end of a link: STOMP as it is, in WebSocket frames, or in those of SockJS.
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use stompede::broker::Link;
+use stompede::transport::sockjs::SockJs;
 use stompede::transport::tcp::Plain;
 use stompede::transport::websocket::{Deflated, WebSocket};
 use stompede::transport::{Framing, FramingError, Incoming};
@@ -11,14 +12,17 @@ pub(crate) enum ServerFraming {
     Stream(Plain),
     WebSocket(Box<WebSocket>),
     Deflated(Box<Deflated>),
+    SockJs(Box<SockJs<WebSocket>>),
 }
 
 impl ServerFraming {
     pub(crate) fn new(link: Link, message_bytes_max: usize) -> Self {
         match link {
-            Link::Stream => Self::Stream(Plain),
+            // What is said for a stream of events goes in as it is.
+            Link::Stream | Link::Events | Link::SockJsRequests => Self::Stream(Plain),
             Link::WebSocket => Self::WebSocket(Box::new(WebSocket::new(message_bytes_max))),
             Link::DeflateWebSocket => Self::Deflated(Box::new(Deflated::new(message_bytes_max))),
+            Link::SockJs => Self::SockJs(Box::new(SockJs::new(WebSocket::new(message_bytes_max)))),
         }
     }
 
@@ -27,6 +31,7 @@ impl ServerFraming {
             Self::Stream(plain) => plain,
             Self::WebSocket(socket) => &mut **socket,
             Self::Deflated(socket) => &mut **socket,
+            Self::SockJs(socket) => &mut **socket,
         }
     }
 
@@ -51,6 +56,8 @@ impl ServerFraming {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     Stomp(Vec<u8>),
+    /// A part of a stream of events.
+    Events(Vec<u8>),
     Ping,
     Close(u16),
 }
@@ -59,25 +66,37 @@ pub(crate) enum Found {
 #[derive(Debug)]
 pub(crate) enum ClientFraming {
     Stream,
+    Events,
     /// Bytes of a frame that is not complete.
     WebSocket(Vec<u8>),
     /// The same, where both sides may compress.
     Deflated(Vec<u8>),
+    /// The same, with frames of SockJS inside.
+    SockJs(Vec<u8>),
+    /// Bytes of a line of SockJS that is not complete; what goes the other way is as it is.
+    SockJsLines(Vec<u8>),
 }
 
 impl ClientFraming {
     pub(crate) fn new(link: Link) -> Self {
         match link {
             Link::Stream => Self::Stream,
+            Link::Events => Self::Events,
             Link::WebSocket => Self::WebSocket(Vec::new()),
             Link::DeflateWebSocket => Self::Deflated(Vec::new()),
+            Link::SockJs => Self::SockJs(Vec::new()),
+            Link::SockJsRequests => Self::SockJsLines(Vec::new()),
         }
     }
 
     /// A STOMP frame as the client writes it.
     pub(crate) fn wrap(&self, stomp: &[u8]) -> Vec<u8> {
         match self {
-            Self::Stream => stomp.to_vec(),
+            Self::Stream | Self::Events | Self::SockJsLines(_) => stomp.to_vec(),
+            Self::SockJs(_) => {
+                let text = std::str::from_utf8(stomp).expect("SockJS carries text");
+                client_frame(0x1, serde_json::json!([text]).to_string().as_bytes())
+            }
             Self::WebSocket(_) => client_frame(opcode_of(stomp), stomp),
             Self::Deflated(_) => client_frame(RSV1 | opcode_of(stomp), &deflated(stomp)),
         }
@@ -95,9 +114,12 @@ impl ClientFraming {
 
     /// What the server's bytes are. Panics on what no client would accept.
     pub(crate) fn receive(&mut self, bytes: &[u8]) -> Vec<Found> {
+        let has_sockjs = matches!(self, Self::SockJs(_));
         let (buffer, may_be_compressed) = match self {
             Self::Stream => return vec![Found::Stomp(bytes.to_vec())],
-            Self::WebSocket(buffer) => (buffer, false),
+            Self::Events => return vec![Found::Events(bytes.to_vec())],
+            Self::SockJsLines(buffer) => return lines(buffer, bytes),
+            Self::WebSocket(buffer) | Self::SockJs(buffer) => (buffer, false),
             Self::Deflated(buffer) => (buffer, true),
         };
         buffer.extend_from_slice(bytes);
@@ -108,6 +130,12 @@ impl ClientFraming {
             let is_compressed = may_be_compressed && first & RSV1 != 0;
             let inflated = is_compressed.then(|| inflated(payload));
             let message = inflated.as_deref().unwrap_or(payload);
+            if has_sockjs && first == 0x1 {
+                // Its own close stands before that of the WebSocket.
+                found.extend(frame(message).into_iter().filter(|found| !matches!(found, Found::Close(_))));
+                buffer.drain(..length);
+                continue;
+            }
             found.push(match if is_compressed { first & !RSV1 } else { first } {
                 0x1 => {
                     assert!(std::str::from_utf8(message).is_ok(), "a text message must be UTF-8");
@@ -122,6 +150,35 @@ impl ClientFraming {
             buffer.drain(..length);
         }
         found
+    }
+}
+
+/// What the lines say.
+fn lines(buffer: &mut Vec<u8>, bytes: &[u8]) -> Vec<Found> {
+    buffer.extend_from_slice(bytes);
+    let mut found = Vec::new();
+    while let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
+        let line: Vec<u8> = buffer.drain(..=end).collect();
+        assert!(!matches!(found.last(), Some(Found::Close(_))), "the server wrote after its last word");
+        found.extend(frame(&line[..end]));
+    }
+    found
+}
+
+/// What a frame of SockJS says.
+fn frame(frame: &[u8]) -> Vec<Found> {
+    let (kind, array) = frame.split_at(1);
+    match kind {
+        b"h" | b"o" => Vec::new(),
+        b"a" => {
+            let messages: Vec<String> = serde_json::from_slice(array).expect("an array of strings");
+            messages.into_iter().map(|message| Found::Stomp(message.into())).collect()
+        }
+        b"c" => {
+            let (code, _): (u16, String) = serde_json::from_slice(array).expect("a code and why");
+            vec![Found::Close(code)]
+        }
+        other => panic!("a frame of SockJS that begins with {other:?}"),
     }
 }
 

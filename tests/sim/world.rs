@@ -14,15 +14,15 @@ use std::task::{Wake, Waker};
 use stompede::backend::Backend;
 use stompede::backend::disk::{Disk, DiskOptions, Fsync};
 use stompede::backend::memory::embedded;
-use stompede::broker::{Broker, Call, CallAnswer, Census, Link, Now, Parts, Settings, Shard, Shown};
+use stompede::broker::{Broker, CallAnswer, Census, EventSettings, Link, Now, Parts, Settings, Shard, Shown};
 use stompede::features::Rooms;
 use stompede::features::rooms::Events;
 use stompede::model::{CloseReason, DestinationRules, Limits, Principal, Refusal, WorkerId};
 use stompede::policy::authenticator::Mode;
 use stompede::policy::quota::ConnectionLimits;
 use stompede::policy::{
-    Access, AccountConfig, Accounts, Authenticator, Connections, JwtConfig, JwtSigner, JwtVerifier, Secret,
-    TokenOrder, UserRates,
+    Access, AccountConfig, Accounts, Authenticator, Connections, HookRules, JwtConfig, JwtSigner,
+    JwtVerifier, Secret, TokenOrder, UserRates,
 };
 use stompede::transport::encode::encoders;
 use stompede_protocol::{Client, HeartBeat, Introduction, Millis, Version};
@@ -57,6 +57,8 @@ pub(crate) struct Setup {
     pub(crate) fault: Option<Fault>,
     /// SUBSCRIBE to a room marks as read what is there.
     pub(crate) marks_read: bool,
+    /// Which backends are asked what.
+    pub(crate) hooks: HookRules,
     /// One of several; else it is alone.
     pub(crate) node: Option<Node>,
 }
@@ -174,6 +176,7 @@ impl World {
             disk_bytes_max: u64::MAX,
             fault: None,
             marks_read: false,
+            hooks: HookRules::default(),
             node: None,
         };
         change(&mut setup);
@@ -225,6 +228,17 @@ impl World {
         person
     }
 
+    /// A stream of events for `user`.
+    pub(crate) fn listens(&self, user: &str, destinations: &[&str], last_event_id: Option<&str>) -> Person {
+        let principal = Principal { unrestricted: true, ..Principal::user(user) };
+        let destinations: Vec<Box<str>> = destinations.iter().map(|name| (*name).into()).collect();
+        let frames = self.broker().stream(&principal, &destinations, last_event_id).expect("it is allowed");
+        let at = self.core.borrow_mut().open(Link::Events, None, Shown::Vouched(Box::new(principal)));
+        let person = Person::new(Rc::clone(&self.core), at);
+        person.writes(&frames);
+        person
+    }
+
     /// A connection that has said nothing.
     pub(crate) fn stranger(&self, link: Link, shard: Option<usize>) -> Person {
         let mut core = self.core.borrow_mut();
@@ -261,6 +275,11 @@ impl World {
     /// Time passes for the shards and the clients.
     pub(crate) fn passes(&self, ms: u64) {
         self.core.borrow_mut().passes(ms);
+    }
+
+    /// The process is killed: who is here hears the end, and nothing happens here any more.
+    pub(crate) fn dies(&self) {
+        self.core.borrow_mut().lines.iter_mut().for_each(Line::dies);
     }
 
     /// Nothing happens but by [`World::steps`], until [`World::goes_on`] is told to all.
@@ -326,7 +345,7 @@ impl World {
         let now = core.now();
         let mut count = 0;
         for shard in &mut core.shards {
-            for (connection, Call::Authenticate(_)) in shard.take_calls() {
+            for (connection, _) in shard.take_calls() {
                 shard.answer(connection, CallAnswer::Authenticated(answer.clone()), now);
                 count += 1;
             }
@@ -365,7 +384,7 @@ impl Core {
     fn new(setup: Setup) -> Self {
         let secret = Secret::new("a secret of at least thirty-two bytes");
         let jwt = JwtConfig { secret: Some(secret), leeway_s: 0, ..JwtConfig::default() };
-        let access = Access::defaults();
+        let access = Access::defaults().with_hooks(setup.hooks);
         let verifier = JwtVerifier::new(&jwt, access.claims()).expect("the settings of the world are valid");
         let mode = if setup.guarded { Mode::Closed } else { Mode::Development };
         let connections = Connections::new(ConnectionLimits {
@@ -411,6 +430,7 @@ impl Core {
                 heart_beat: setup.heart_beat,
                 websocket_ping_ms: 25_000,
                 pong_ms: 10_000,
+                events: EventSettings::default(),
                 rules: setup.rules,
                 rooms: Rooms::new("/topic/chat/", "/app/chat/", setup.events),
                 linger_ms: setup.linger_ms,
@@ -430,6 +450,7 @@ impl Core {
             encoders: encoders(),
             workers: setup.shards,
             node: number,
+            stopwatch: Box::new(|| 0),
             random: Box::new(random),
         };
         let broker = Arc::new(Broker::new(parts, backend));

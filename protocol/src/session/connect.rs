@@ -24,7 +24,8 @@ impl Session {
             version,
             login: text("login"),
             passcode: text("passcode"),
-            authorization: text("Authorization"),
+            // Frontends write it both ways, and as in HTTP nobody expects the case to matter.
+            authorization: text("Authorization").or_else(|| text("authorization")),
             host: text("host"),
             heart_beat,
             headers,

@@ -660,7 +660,7 @@ fn the_receipt_has_the_id_byte_for_byte() {
 #[test]
 fn an_error_has_message_and_the_receipt_id_of_the_frame_at_fault() {
     let error = server().refuse("UNSUBSCRIBE\nid:7\nreceipt:r\n\n\0");
-    assert_eq!(error, "ERROR\nmessage:there is no subscription '7'\nreceipt-id:r\n\n\0");
+    assert_eq!(error, "ERROR\nmessage:there is no subscription '7'\nreceipt-id:r\ncontent-length:0\n\n\0");
 }
 
 #[test]
@@ -687,7 +687,7 @@ fn receipts_already_owed_can_be_given_after_a_fault_and_before_the_error() {
     };
     server.session.complete(send.receipt.unwrap());
     server.session.close(&ErrorFrame { message: "m", ..ErrorFrame::default() });
-    assert_eq!(server.hear(""), "RECEIPT\nreceipt-id:1\n\n\0ERROR\nmessage:m\n\n\0");
+    assert_eq!(server.hear(""), "RECEIPT\nreceipt-id:1\n\n\0ERROR\nmessage:m\ncontent-length:0\n\n\0");
 }
 
 #[test]

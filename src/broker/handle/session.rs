@@ -20,14 +20,37 @@ pub(super) type Done = oneshot::Sender<Result<(), Refusal>>;
 pub(super) enum Command {
     Publish { id: u64, destination: Box<str>, headers: Vec<(Box<str>, Box<str>)>, body: Bytes, done: Done },
     Subscribe { id: u64, destination: Box<str>, sink: mpsc::Sender<Received>, done: Done },
+    Consume { id: u64, destination: Box<str>, prefetch: usize, sink: mpsc::Sender<Received>, done: Done },
+    Settle { frame: Frame, settlement: Settlement },
     Unsubscribe { id: u64 },
     Close(oneshot::Sender<()>),
+}
+
+/// What becomes of a message of a work queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settlement {
+    /// It is done with.
+    Done,
+    /// It comes again, to whoever consumes then, after so many milliseconds.
+    Again(u64),
+    /// It is a dead letter.
+    Dead,
+}
+
+/// Whether refusals come without ending the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hears {
+    /// They come to a queue of its user's.
+    Refusals,
+    /// It has none.
+    Nothing,
 }
 
 /// The client's end of the pipe.
 pub(super) struct Session {
     client: Client,
     opened: Option<Done>,
+    hears: Hears,
     /// Who waits for which receipt.
     waiting: HashMap<Box<str>, Done>,
     subscriptions: HashMap<Box<str>, mpsc::Sender<Received>>,
@@ -37,12 +60,13 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(limits: Limits, opened: Done) -> Self {
+    pub(super) fn new(limits: Limits, opened: Done, hears: Hears) -> Self {
         let mut client = Client::new(limits);
         client.connect(&Introduction::default());
         Self {
             client,
             opened: Some(opened),
+            hears,
             waiting: HashMap::new(),
             subscriptions: HashMap::new(),
             leaving: false,
@@ -97,6 +121,18 @@ impl Session {
                 self.subscriptions.insert(id.clone().into(), sink);
                 self.waiting.insert(id.into(), done);
             }
+            Command::Consume { id, destination, prefetch, sink, done } => {
+                let (id, prefetch) = (id.to_string(), prefetch.to_string());
+                let headers = [("receipt", &*id), ("prefetch-count", &prefetch)];
+                self.client.subscribe(&id, &destination, AckMode::ClientIndividual, &headers);
+                self.subscriptions.insert(id.clone().into(), sink);
+                self.waiting.insert(id.into(), done);
+            }
+            Command::Settle { frame, settlement } => match settlement {
+                Settlement::Done => self.client.ack(&frame, &[]),
+                Settlement::Again(ms) => self.client.nack(&frame, &[("redelivery-delay", &ms.to_string())]),
+                Settlement::Dead => self.client.nack(&frame, &[("requeue", "false")]),
+            },
             Command::Unsubscribe { id } => self.unsubscribe(&id.to_string()),
             Command::Close(done) => {
                 self.closed = Some(done);
@@ -122,7 +158,10 @@ impl Session {
             match event {
                 ClientEvent::Connected(_) => {
                     // Here refusals come without ending the session.
-                    self.client.subscribe(ERRORS, &format!("/user/queue/{ERRORS_PATH}"), AckMode::Auto, &[]);
+                    if self.hears == Hears::Refusals {
+                        let queue = format!("/user/queue/{ERRORS_PATH}");
+                        self.client.subscribe(ERRORS, &queue, AckMode::Auto, &[]);
+                    }
                     if let Some(opened) = self.opened.take() {
                         let _ = opened.send(Ok(()));
                     }

@@ -97,13 +97,13 @@ impl Peer {
         let frame = env.broker.parts.encoders.of(self.kind).whole(&delivery);
         // Whoever comes here has looked for room.
         env.lanes.push(self.id.slot, frame, None, Overflow::Close, usize::MAX);
-        env.broker.counters().deliveries.add(1);
+        env.tally.deliveries.count(1);
     }
 
     /// Half of the outbox is left to everything else: who looks at a long queue is not slow.
     pub(super) fn has_room(&self, env: &Env<'_>) -> bool {
         let outbox_bytes = env.lanes.lane(self.id.slot).map_or(0, |lane| lane.outbox.bytes());
-        outbox_bytes * 2 <= env.broker.settings().limits.outbox_bytes_max
+        outbox_bytes * 2 <= env.broker.settings().limits.outbox_bytes_max && self.is_open()
     }
 }
 

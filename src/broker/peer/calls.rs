@@ -11,7 +11,7 @@ use stompede_protocol::{Event, Receipt, SubscriptionKey};
 use crate::backend::Kept;
 use crate::broker::letters::Mark;
 use crate::broker::post::store_refusal;
-use crate::model::{Answer, CloseReason, Destination, Page, Place, Refusal, StoreError, Ticket};
+use crate::model::{Answer, CloseReason, Destination, Page, Place, Refusal, Revocation, StoreError, Ticket};
 
 use super::listen::Listened;
 use super::membership::Entry;
@@ -50,6 +50,8 @@ pub(super) enum Asked {
     Enrol(SubscriptionKey, Entry),
     /// Have an order done by all nodes, and tell a subscription what they say.
     Order(SubscriptionKey),
+    /// Have tokens revoked, and tell a subscription that they are.
+    Revoke(SubscriptionKey, Box<Revocation>),
     /// List who is present in the room, to a subscription.
     Members(SubscriptionKey, Box<str>),
     /// End the membership of a room.
@@ -153,6 +155,9 @@ impl Peer {
         if self.is_closing() {
             return;
         }
+        if let Answer::Judged(judged) = answer {
+            return self.judged(env, call, judged);
+        }
         match self.calls.note(call, answer) {
             None => {}
             Some(Answer::Unread(counts)) => return self.counted(env, call, counts),
@@ -233,6 +238,11 @@ impl Peer {
             (Asked::Order(key), Some(Answer::Reports(reports, nodes))) => {
                 self.tell_reports(env, key, &reports, nodes);
                 self.conclude_subscription(env, key, Ok(()), receipts);
+            }
+            (Asked::Revoke(key, revocation), Some(Answer::Revoked(kept))) => {
+                let told = kept.map_err(|error| self.unreadable(key, error));
+                let told = told.map(|()| self.tell_revoked(env, key, &revocation));
+                self.conclude_subscription(env, key, told, receipts);
             }
             (Asked::Members(key, room), Some(Answer::Members(members))) => {
                 let answered = members.map_err(|error| self.unreadable(key, error));

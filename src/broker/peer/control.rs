@@ -1,10 +1,13 @@
 //! The client as an operator sees it, and what he does to it.
 
+use std::sync::Arc;
+
 use stompede_protocol::SubscriptionKey;
 
 use crate::broker::door::JSON;
 use crate::features::control::{self, Order};
-use crate::model::{CloseReason, Destination, Refusal, SessionRow, Whom};
+use crate::features::revoke;
+use crate::model::{Answer, CloseReason, Destination, Refusal, Revocation, SessionRow, Whom};
 
 use super::calls::Asked;
 use super::listen::Begun;
@@ -23,10 +26,46 @@ impl Peer {
         })
     }
 
-    /// Ends the session.
-    pub(in crate::broker) fn kick(&mut self, env: &mut Env<'_>) {
-        env.broker.counters().refused(CloseReason::Kicked);
-        self.close(env, &CloseReason::Kicked.into(), None);
+    /// Ends the session, and says why.
+    pub(in crate::broker) fn kick(&mut self, env: &mut Env<'_>, reason: Option<&str>) {
+        env.tally.refused(CloseReason::Kicked);
+        let refusal = match reason {
+            Some(reason) => Refusal::new(CloseReason::Kicked, reason.to_owned()),
+            None => CloseReason::Kicked.into(),
+        };
+        self.close(env, &refusal, None);
+    }
+
+    /// Ends the session if its token is revoked; whether it was.
+    pub(in crate::broker) fn review(&mut self, env: &mut Env<'_>) -> bool {
+        let member = self.member().filter(|_| !self.is_closing());
+        let Some(Err(refusal)) = member.map(|member| env.broker.revocations.check(&member.principal)) else {
+            return false;
+        };
+        env.tally.refused(refusal.reason);
+        self.close(env, &refusal, None);
+        true
+    }
+
+    /// Has tokens revoked, and tells so when it is kept.
+    pub(super) fn revoke(
+        &mut self,
+        env: &mut Env<'_>,
+        key: SubscriptionKey,
+        revocation: Revocation,
+    ) -> Begun {
+        let ticket = self.ticket();
+        self.add(key, Listening::Request(None));
+        let sink = Arc::clone(&env.broker.sink);
+        let done = Box::new(move |kept| sink.answer(ticket, Answer::Revoked(kept)));
+        env.broker.revoke(&revocation, done);
+        self.calls.add(ticket.call, Asked::Revoke(key, Box::new(revocation)));
+        Begun::Waits
+    }
+
+    /// It is kept, and in force.
+    pub(super) fn tell_revoked(&mut self, env: &mut Env<'_>, key: SubscriptionKey, revocation: &Revocation) {
+        self.tell_operator(env, key, revoke::answer(revocation));
     }
 
     /// Ends subscriptions to `destination`; how many. Who listens for refusals hears it.
@@ -64,10 +103,13 @@ impl Peer {
         reports: &[bytes::Bytes],
         nodes: Option<usize>,
     ) {
+        self.tell_operator(env, key, control::answer(reports, nodes));
+    }
+
+    fn tell_operator(&mut self, env: &mut Env<'_>, key: SubscriptionKey, body: Vec<u8>) {
         let Some(subscription) = self.session.subscription(key) else { return };
         let destination = Destination::internal(&subscription.destination);
         let headers = [("content-type", JSON)].into_iter().collect();
-        let body = control::answer(reports, nodes);
         let message = env.broker.message(destination, None, headers, body.into(), env.now);
         self.deliver_direct(env, key, &message);
     }

@@ -8,7 +8,7 @@ use crate::model::{Delivery, Message, Overflow};
 use crate::routing::{Item, Listener, Pushed};
 
 use super::presence::Departure;
-use super::{Env, Listening, Live, Peer, Unwritten};
+use super::{CONNECTION_LOST, Env, Listening, Live, Manner, Peer, Unwritten};
 
 impl Peer {
     /// A message of a work queue.
@@ -49,7 +49,7 @@ impl Peer {
         let frame = env.broker.parts.encoders.of(self.kind).whole(&delivery);
         // The credit of a consumer bounds what waits here.
         env.lanes.push(self.id.slot, frame, None, Overflow::Close, usize::MAX);
-        env.broker.counters().deliveries.add(1);
+        env.tally.deliveries.count(1);
         if auto {
             let end = env.lanes.lane(self.id.slot).map_or(0, |lane| lane.outbox.pushed_total());
             let queue = message.destination.clone();
@@ -143,7 +143,7 @@ impl Peer {
     pub(in crate::broker) fn lose_socket(&mut self, env: &mut Env<'_>) {
         let written = env.lanes.lane(self.id.slot).map_or(0, |lane| lane.outbox.written_total());
         self.lose_unwritten(env, written);
-        self.release(env, Departure::Broken);
+        self.release(env, Departure::Broken, CONNECTION_LOST);
     }
 
     /// An answer to a request of this session.
@@ -177,6 +177,9 @@ impl Peer {
     pub(super) fn deliver_direct(&mut self, env: &mut Env<'_>, key: SubscriptionKey, message: &Message) {
         let Some(subscription) = self.session.subscription(key) else { return };
         let (id, shown, mode) = (subscription.id.clone(), subscription.destination.clone(), subscription.ack);
+        if matches!(self.manner, Manner::Events(_)) {
+            return self.deliver_event(env, key, message, None);
+        }
         let live = self.live.iter_mut().find(|live| live.key == key);
         let number = live.filter(|_| mode != AckMode::Auto).and_then(|live| match live.what {
             // One count for what comes by fan-out and what does not.
@@ -203,7 +206,7 @@ impl Peer {
         let bytes_max = env.broker.settings().limits.outbox_bytes_max;
         match env.lanes.push(self.id.slot, frame, None, Overflow::Close, bytes_max) {
             Pushed::Full => self.too_slow(env),
-            Pushed::Taken | Pushed::Dropped(_) => env.broker.counters().deliveries.add(1),
+            Pushed::Taken | Pushed::Dropped(_) => env.tally.deliveries.count(1),
         }
     }
 }

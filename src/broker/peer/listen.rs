@@ -86,7 +86,10 @@ impl Peer {
     /// The subscription hears everything that is published from now on.
     fn begin_hearing(&mut self, env: &mut Env<'_>, listened: Listened) -> Result<Begun, Refusal> {
         let Listened { key, entry, has_no_history } = listened;
-        if has_no_history && let Some(subscriber) = self.subscriber(key) {
+        if has_no_history
+            && self.usual_note() == Note::None
+            && let Some(subscriber) = self.subscriber(key)
+        {
             env.table.note(subscriber, Note::Say(false));
         }
         let entered = entry.map_or(Ok(Kept::Now), |entry| self.enter(env, key, entry))?;
@@ -137,7 +140,7 @@ impl Peer {
             id: subscribe.id.as_deref().map(|id| env.table.text(id)),
             shown: own.then(|| env.table.text(&subscribe.destination)),
             issued: (subscribe.ack != AckMode::Auto).then_some(0),
-            note: Note::None,
+            note: self.usual_note(),
         };
         self.join_topic(env, topic, subscriber, ticket)
     }

@@ -12,6 +12,8 @@ use super::replay::Replay;
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) key: SubscriptionKey,
+    /// The backend that decides where rules do not has let it in: a later loss of claims changes nothing in that.
+    pub(super) granted: bool,
     pub(super) what: Listening,
     /// Deliveries so far in a client ack mode, where the table does not count them.
     pub(super) issued: u64,

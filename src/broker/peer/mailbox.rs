@@ -78,7 +78,8 @@ impl Peer {
         };
         let outbox_bytes = env.lanes.lane(self.id.slot).map_or(0, |lane| lane.outbox.bytes());
         let has_room = outbox_bytes <= env.broker.settings().limits.outbox_bytes_max
-            && !env.lanes.is_sealed(self.id.slot);
+            && !env.lanes.is_sealed(self.id.slot)
+            && self.is_open();
         let has_credit = auto || self.session.unacked(key) < env.broker.settings().limits.unacked_max;
         let Some(mailbox) = self.mailbox(key) else { return true };
         if position.offset <= mailbox.delivered {

@@ -6,9 +6,11 @@ use stompede_protocol::SubscriptionKey;
 
 use crate::backend::{Kept, Question, Soon};
 use crate::broker::letters::Mark;
+use crate::broker::pleas::Leave;
 use crate::broker::post::{Posted, store_refusal};
 use crate::features::rooms;
 use crate::model::{CloseReason, MembershipError, Place, Refusal, StoreError, Which};
+use crate::policy::access::Action;
 
 use super::calls::Asked;
 use super::{Env, Listening, Peer};
@@ -155,9 +157,9 @@ impl Peer {
     /// Membership outlives the token that led to it.
     pub(super) fn may_hear(&self, env: &Env<'_>, room: &str) -> bool {
         let topic = env.broker.settings().rooms.topic(room);
-        let access = &env.broker.parts.access;
+        // Who became a member where a backend decides was let in by it.
         self.member().is_some_and(|member| {
-            access.may(&member.principal, crate::policy::access::Action::Subscribe, topic.as_str())
+            env.broker.inquire(&member.principal, Action::Subscribe, topic.as_str(), Leave::Any).is_ok()
         })
     }
 

@@ -12,11 +12,15 @@ mod calls;
 mod connect;
 mod control;
 mod deliver;
+pub(super) mod events;
+mod link;
 mod listen;
 mod live;
 mod mailbox;
 pub(super) mod membership;
+mod pleas;
 mod presence;
+mod recheck;
 mod refuse;
 mod replay;
 mod replies;
@@ -38,41 +42,24 @@ use crate::policy::{Credentials, Gcra};
 use crate::routing::{Lanes, Table};
 use crate::transport::encode::{Wire, kind};
 
+use super::counters::Tally;
 use super::door::Broker;
-use super::liveness::Liveness;
 use super::settings::Now;
 
 use calls::Calls;
-use connect::Member;
 pub use connect::{Call, CallAnswer};
+use connect::{Introduced, Member};
+use link::Manner;
+pub use link::{Link, Shown};
 use live::{Browse, Listening, Live, QueueShare, Unwritten};
 use presence::Departure;
 use unread::Unread;
 use work::Held;
 
-/// How a client reached us.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Link {
-    /// Bytes as they are: TCP, TLS, the in-process pipe.
-    Stream,
-    /// In WebSocket messages; can be pinged.
-    WebSocket,
-    /// As [`Link::WebSocket`]; messages may be compressed (permessage-deflate).
-    DeflateWebSocket,
-}
-
-/// What is known of a client before its CONNECT.
-#[derive(Debug)]
-pub enum Shown {
-    /// What its handshake showed.
-    Credentials(Box<Credentials>),
-    /// Who it is: the embedding program vouches.
-    Vouched(Box<Principal>),
-}
-
 /// What a peer works with while it handles something.
 pub(super) struct Env<'a> {
     pub(super) broker: &'a Broker,
+    pub(super) tally: &'a Tally,
     pub(super) table: &'a mut Table,
     pub(super) lanes: &'a mut Lanes,
     pub(super) calls: &'a mut Vec<(ConnectionId, Call)>,
@@ -98,7 +85,7 @@ pub struct Peer {
     unfinished_bytes: usize,
     wire: Wire,
     kind: EncoderKind,
-    liveness: Option<Liveness>,
+    manner: Manner,
     rate: Gcra,
     subscription_rate: Gcra,
     /// The shard has it on its list of those with held work.
@@ -119,8 +106,8 @@ enum Identity {
     Unknown(Box<Credentials>),
     /// Whoever connects here is known: the embedding program vouches.
     Vouched(Box<Principal>),
-    /// The answer is awaited.
-    Asking,
+    /// The answer is awaited; with the number of the question and who it is so far, where a backend is asked.
+    Asking(Option<Box<Introduced>>),
     /// Signed in, or accepted as anonymous.
     Known(Box<Member>),
 }
@@ -134,11 +121,7 @@ struct Closing {
 impl Peer {
     pub(super) fn new(id: ConnectionId, link: Link, shown: Shown, broker: &Broker, now: Now) -> Self {
         let settings = broker.settings();
-        let wire = match link {
-            Link::Stream => Wire::Raw,
-            Link::WebSocket => Wire::Text,
-            Link::DeflateWebSocket => Wire::DeflateText,
-        };
+        let wire = link.wire();
         let session = Session::new(broker.protocol_limits.clone(), settings.heart_beat, now.mono);
         Self {
             id,
@@ -157,7 +140,7 @@ impl Peer {
             input: Vec::new(),
             unfinished_bytes: 0,
             wire,
-            liveness: (link != Link::Stream).then(|| Liveness::new(now.mono, settings.websocket_ping_ms)),
+            manner: Manner::of(link, settings, now.mono),
             rate: Gcra::default(),
             subscription_rate: Gcra::default(),
             listed: false,
@@ -195,7 +178,8 @@ impl Peer {
 
     /// Bytes that the peer itself keeps, its transport included.
     pub(super) fn held_bytes(&self) -> usize {
-        self.input.len() + self.session.buffered_bytes() + self.unfinished_bytes
+        let early_bytes = if let Manner::Events(stream) = &self.manner { stream.early_bytes() } else { 0 };
+        self.input.len() + self.session.buffered_bytes() + self.unfinished_bytes + early_bytes
     }
 
     pub(super) fn holds_unfinished(&mut self, bytes: usize) {
@@ -207,7 +191,7 @@ impl Peer {
         self.closing.is_none()
             && !self.waits()
             && self.input.is_empty()
-            && !matches!(self.identity, Identity::Asking)
+            && !matches!(self.identity, Identity::Asking(_))
     }
 
     /// Bytes came from the client.
@@ -215,7 +199,7 @@ impl Peer {
         if self.is_closing() {
             return;
         }
-        if let Some(liveness) = &mut self.liveness {
+        if let Manner::WebSocket(liveness) = &mut self.manner {
             liveness.alive();
             if !text && self.wire != self.wire.binary() {
                 self.wire = self.wire.binary();
@@ -249,6 +233,7 @@ impl Peer {
     fn read(&mut self, env: &mut Env<'_>, input: &mut &[u8]) {
         while !self.waits() && !self.is_closing() {
             let Some(event) = self.session.receive(env.now.mono, input) else { break };
+            env.tally.heard(&event);
             match self.calls.pass(event) {
                 Some(event) => self.handle(env, event),
                 None => self.session.suspend(),
@@ -279,7 +264,11 @@ impl Peer {
         }
     }
 
-    fn push(&self, env: &mut Env<'_>, frame: Bytes) {
+    fn push(&mut self, env: &mut Env<'_>, frame: Bytes) {
+        if matches!(self.manner, Manner::Events(_)) {
+            return self.say_as_event(env, &frame);
+        }
+        env.tally.answers_sent.count(1);
         let frame = env.broker.parts.encoders.of(self.kind).wrap(frame);
         env.lanes.push_control(self.id.slot, frame);
     }
@@ -312,7 +301,12 @@ impl Peer {
 
     /// Ends the connection once what waits is written: takes it out of everything, and says goodbye on the transport.
     fn leave(&mut self, env: &mut Env<'_>, code: u16, text: &str, departure: Departure) {
-        self.release(env, departure);
+        let reason = match (text, departure) {
+            ("", Departure::Meant) => "disconnect",
+            ("", Departure::Broken) => CONNECTION_LOST,
+            (reason, _) => reason,
+        };
+        self.release(env, departure, reason);
         let goodbye =
             env.broker.parts.encoders.of(self.kind).close(code, text).filter(|_| !self.goodbye_said);
         if let Some(frame) = goodbye {
@@ -325,7 +319,8 @@ impl Peer {
     }
 
     /// Takes the connection out of everything that could reach it.
-    fn release(&mut self, env: &mut Env<'_>, departure: Departure) {
+    fn release(&mut self, env: &mut Env<'_>, departure: Departure, reason: &str) {
+        self.tell_ended(env, reason);
         self.finish_begun(env);
         for live in mem::take(&mut self.live) {
             self.session.cancel_subscription(live.key);
@@ -335,6 +330,9 @@ impl Peer {
         self.go_offline(env);
     }
 }
+
+/// Why a session has ended that said nothing.
+const CONNECTION_LOST: &str = "connection-lost";
 
 /// WebSocket close code of an orderly end.
 const NORMAL_CLOSURE: u16 = 1000;

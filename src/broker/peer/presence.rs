@@ -42,6 +42,14 @@ impl Peer {
         }
     }
 
+    /// The backend hears of the end of a session, once; of services it does not.
+    pub(super) fn tell_ended(&mut self, env: &Env<'_>, reason: &str) {
+        let Identity::Known(member) = &mut self.identity else { return };
+        let Some(since) = member.since.take().filter(|_| !member.principal.is_service()) else { return };
+        let (user, duration_ms) = (member.principal.user.as_deref(), env.now.mono.since(since));
+        env.broker.tell_session_ended(user, &member.session, reason, duration_ms, env.now);
+    }
+
     pub(super) fn enter_room(&self, env: &Env<'_>, room: &str) -> Result<(), Refusal> {
         match self.member().and_then(|member| member.principal.user.as_ref()) {
             Some(user) => env.broker.enter_room(room, user, self.id, env.now),

@@ -7,7 +7,7 @@ use crate::features::users;
 use crate::model::{CloseReason, Destination, Refusal};
 
 use super::presence::Departure;
-use super::{Env, Listening, Live, Peer};
+use super::{Env, Listening, Live, Manner, Peer};
 
 impl Peer {
     /// Refuses one frame.
@@ -15,8 +15,10 @@ impl Peer {
         if self.is_closing() {
             return;
         }
-        env.broker.counters().refused(refusal.reason);
-        let Some(key) = self.errors().filter(|_| refusal.reason.spares_session()) else {
+        env.tally.refused(refusal.reason);
+        // Of a stream there is nothing that could go on: what is refused is what it was opened for.
+        let may_go_on = refusal.reason.spares_session() && !matches!(self.manner, Manner::Events(_));
+        let Some(key) = self.errors().filter(|_| may_go_on) else {
             return self.close(env, refusal, receipt);
         };
         tracing::info!(
@@ -48,7 +50,7 @@ impl Peer {
 
     /// A refusal that no session survives, whoever listens for refusals.
     pub(super) fn end_for(&mut self, env: &mut Env<'_>, refusal: &Refusal, receipt: Option<Receipt>) {
-        env.broker.counters().refused(refusal.reason);
+        env.tally.refused(refusal.reason);
         self.close(env, refusal, receipt);
     }
 
@@ -62,7 +64,8 @@ impl Peer {
         if self.is_closing() {
             return;
         }
-        env.broker.counters().closed(refusal.reason);
+        env.tally.ended(refusal.reason);
+        env.tally.sessions_failed.count(usize::from(!self.is_connected()));
         tracing::info!(
             connection = %self.label(),
             user = self.member().map_or("", |member| member.principal.name()),
@@ -71,6 +74,16 @@ impl Peer {
             detail = detail(refusal),
             "session refused"
         );
+        if let Manner::Events(_) = self.manner {
+            self.say_closed(env, refusal);
+        } else {
+            self.say_error(env, refusal, receipt);
+        }
+        let departure = Departure::of(refusal.reason);
+        self.leave(env, refusal.websocket_code(), refusal.reason.code(), departure);
+    }
+
+    fn say_error(&mut self, env: &mut Env<'_>, refusal: &Refusal, receipt: Option<Receipt>) {
         let retry_after = refusal.retry_after_value();
         self.session.close(&ErrorFrame {
             message: &refusal.message,
@@ -81,8 +94,6 @@ impl Peer {
             body: &[],
         });
         self.transmit(env);
-        let departure = Departure::of(refusal.reason);
-        self.leave(env, refusal.websocket_code(), refusal.reason.code(), departure);
     }
 
     /// The outbox is full: what has not begun to leave is dropped, so that the reason can be told.
@@ -103,7 +114,7 @@ impl Peer {
             ViolationKind::TooManyUnacked => CloseReason::TooManyUnacked,
             ViolationKind::HeartBeatLost => CloseReason::HeartBeatLost,
         };
-        env.broker.counters().refused(reason);
+        env.tally.refused(reason);
         self.close(env, &Refusal::new(reason, violation.to_string()), receipt);
     }
 }

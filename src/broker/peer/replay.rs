@@ -14,7 +14,7 @@ use crate::routing::Note;
 
 use super::calls::Asked;
 use super::membership::Entry;
-use super::{Env, Listening, Peer};
+use super::{Env, Listening, Manner, Peer};
 
 /// What is still to be read.
 #[derive(Debug)]
@@ -63,6 +63,7 @@ impl Peer {
         if let Some((_, replay)) = self.replay(|live| live == key, |_| true) {
             replay.call = Some(ticket.call);
         }
+        env.tally.history_reads.count(1);
         env.broker.history.ask(destination, question, ticket, env.now.wall_ms);
     }
 
@@ -82,12 +83,18 @@ impl Peer {
     }
 
     fn deliver_page(&mut self, env: &mut Env<'_>, key: SubscriptionKey, page: &Page) {
+        let is_stream = matches!(self.manner, Manner::Events(_));
         let Some((_, replay)) = self.replay(|live| live == key, |_| true) else { return };
         let is_first = !std::mem::replace(&mut replay.is_begun, true);
         // An offset says nothing where numbers began anew.
         let is_other = replay.epoch.replace(page.end.epoch).is_some_and(|epoch| epoch != page.end.epoch);
         let recovered = page.recovered && !is_other;
-        let mut say = if is_first || !recovered { Some(recovered) } else { replay.say.take() };
+        // The first event of a stream has said it.
+        let mut say = match is_first {
+            true if is_stream => None,
+            _ if is_first || !recovered => Some(recovered),
+            _ => replay.say.take(),
+        };
         replay.after = page.end.offset;
         let mut waits_after = None;
         for message in &page.messages {
@@ -124,11 +131,16 @@ impl Peer {
 
     /// From here on what is published comes by itself.
     fn join(&mut self, env: &mut Env<'_>, key: SubscriptionKey) {
+        let usual = self.usual_note();
         let Some(live) = self.live.iter_mut().find(|live| live.key == key) else { return };
         let Listening::Topic { subscriber, replay, mailbox, .. } = &mut live.what else { return };
         let Some(ended) = replay.take() else { return };
         // A mailbox delivers by itself.
-        let note = if mailbox.is_some() { Note::Watch } else { ended.say.map_or(Note::None, Note::Say) };
+        let note = match ended.say {
+            _ if mailbox.is_some() => Note::Watch,
+            Some(recovered) if usual == Note::None => Note::Say(recovered),
+            _ => usual,
+        };
         env.table.note(*subscriber, note);
         let entered = ended.entry.map_or(Ok(Kept::Now), |entry| self.enter(env, key, entry));
         if let Err(refusal) = entered {
@@ -152,6 +164,7 @@ impl Peer {
             let Some((_, replay)) = self.replay(|live| live == key, |_| true) else { continue };
             replay.call = Some(ticket.call);
             let start = Start::After(replay.after);
+            env.tally.history_reads.count(1);
             env.broker.history.ask(&replay.destination, question(start), ticket, env.now.wall_ms);
         }
     }
@@ -165,12 +178,16 @@ impl Peer {
     pub(in crate::broker) fn lost_deliveries(&mut self, env: &mut Env<'_>) {
         let written = env.lanes.lane(self.id.slot).map_or(0, |lane| lane.outbox.written_total());
         let mut told = Vec::new();
+        let is_stream = matches!(self.manner, Manner::Events(_));
         for live in &self.live {
             let Listening::Topic { subscriber, replay: None, signals, .. } = &live.what else { continue };
             let Some(subscription) = self.session.subscription(live.key) else { continue };
             let destination = Destination::internal(&subscription.destination);
             if env.broker.settings().rules.history(&destination).is_none() {
                 continue;
+            }
+            if is_stream {
+                return self.tell_lost(env);
             }
             env.table.note(*subscriber, Note::Say(false));
             // While one signal waits another would say nothing new, and they would fill what they tell of.
@@ -201,6 +218,7 @@ impl Peer {
                 self.wait_for_room(env, key);
                 self.read_further(env);
             }
+            _ if self.is_of_stream(key, destination) => self.tell_lost(env),
             Note::Watch => self.missed_watched(env, destination),
             Note::None | Note::Say(_) => {
                 let written = env.lanes.lane(self.id.slot).map_or(0, |lane| lane.outbox.written_total());
@@ -257,6 +275,9 @@ impl Peer {
         ack: Option<AckId>,
         recovered: Option<bool>,
     ) {
+        if matches!(self.manner, Manner::Events(_)) {
+            return self.deliver_event(env, key, message, recovered);
+        }
         let Some(subscription) = self.session.subscription(key) else { return };
         let delivery = Delivery {
             message,
@@ -268,7 +289,7 @@ impl Peer {
         };
         let frame = env.broker.parts.encoders.of(self.kind).whole(&delivery);
         env.lanes.push(self.id.slot, frame, None, Overflow::Close, usize::MAX);
-        env.broker.counters().deliveries.add(1);
+        env.tally.deliveries.count(1);
     }
 
     fn is_mailbox(&self, key: SubscriptionKey) -> bool {
@@ -303,7 +324,7 @@ pub(super) fn resumption(device: &str) -> Question {
 }
 
 fn page(start: Start) -> Read {
-    Read { start, messages_max: PAGE_MESSAGES_MAX, bytes_max: PAGE_BYTES_MAX }
+    Read { start, messages_max: PAGE_MESSAGES_MAX, bytes_max: PAGE_BYTES_MAX, is_followed: true }
 }
 
 /// Messages that are read at a time.

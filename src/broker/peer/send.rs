@@ -5,6 +5,7 @@ use std::sync::Arc;
 use stompede_protocol::{Commit, Send, Step};
 
 use crate::broker::letters::{Letter, Sender};
+use crate::broker::pleas::{About, Leave, Plea, Unruled};
 use crate::broker::post::Posted;
 use crate::model::{Address, CloseReason, Now, Refusal, expiry};
 use crate::routing::{Listener, ReplyRoute};
@@ -23,7 +24,7 @@ impl Peer {
             let refusal = refusal.at(&send.destination);
             return self.refuse(env, &refusal, receipt);
         }
-        match self.admit_send(env, &send) {
+        match self.admit_send(env, &send, Leave::Open) {
             Ok(letter) => {
                 let mut stage = Stage::Post(letter);
                 // What nearly every SEND is needs no book-keeping.
@@ -35,7 +36,11 @@ impl Peer {
                 }
                 self.work(env, Work::of_one(stage, receipt, None));
             }
-            Err(refusal) => self.refuse(env, &refusal, receipt),
+            Err(Unruled::Refused(refusal)) => self.refuse(env, &refusal, receipt),
+            Err(Unruled::Asks(asks)) => {
+                let plea = Stage::Plea(Box::new(Plea::new(asks, About::Send(send))));
+                self.work(env, Work::of_one(plea, receipt, None));
+            }
         }
     }
 
@@ -48,10 +53,8 @@ impl Peer {
                 Step::Send(_) if refused.is_some() => continue,
                 Step::Send(mut send) => {
                     work.receipts.extend(send.receipt.take());
-                    let admitted =
-                        self.check_rate(env).and_then(|()| self.admit_send(env, &send)).and_then(no_refresh);
-                    match admitted {
-                        Ok(letter) => Stage::Post(letter),
+                    match self.admit_step(env, send) {
+                        Ok(stage) => stage,
                         Err(refusal) => {
                             refused = Some(refusal);
                             continue;
@@ -77,6 +80,15 @@ impl Peer {
         self.work(env, work);
     }
 
+    fn admit_step(&mut self, env: &mut Env<'_>, send: Send) -> Result<Stage, Refusal> {
+        self.check_rate(env)?;
+        match self.admit_send(env, &send, Leave::Open) {
+            Ok(letter) => Ok(Stage::Post(no_refresh(letter)?)),
+            Err(Unruled::Refused(refusal)) => Err(refusal),
+            Err(Unruled::Asks(asks)) => Ok(Stage::Plea(Box::new(Plea::new(asks, About::Send(send))))),
+        }
+    }
+
     /// Subscriptions that come and go cost others, too: each may be told to a room.
     pub(super) fn check_subscription_rate(&mut self, env: &Env<'_>) -> Result<(), Refusal> {
         let limits = &env.broker.settings().limits;
@@ -86,6 +98,7 @@ impl Peer {
         let checked =
             self.subscription_rate.check(env.now.mono.0 * 1_000, limits.sends_per_second, limits.sends_burst);
         checked.map_err(|wait_ms| {
+            env.tally.connection_rate_crossed.count(1);
             let text =
                 format!("more than {} SUBSCRIBE frames a second on one connection", limits.sends_per_second);
             Refusal::new(CloseReason::RateLimited, text).retry_after(wait_ms)
@@ -106,10 +119,12 @@ impl Peer {
         if let Some(rate) = &member.rate {
             let per_second = limits.user_sends_per_second;
             rate.check(now_us, per_second, per_second.max(limits.sends_burst))
+                .inspect_err(|_| env.tally.user_rate_crossed.count(1))
                 .map_err(|wait_ms| refusal(per_second, "of one user", wait_ms))?;
         }
         self.rate
             .check(now_us, limits.sends_per_second, limits.sends_burst)
+            .inspect_err(|_| env.tally.connection_rate_crossed.count(1))
             .map_err(|wait_ms| refusal(limits.sends_per_second, "on one connection", wait_ms))
     }
 
@@ -124,13 +139,18 @@ impl Peer {
         Err(Refusal::new(CloseReason::TooLarge, text))
     }
 
-    fn admit_send(&mut self, env: &mut Env<'_>, send: &Send) -> Result<Letter, Refusal> {
+    pub(super) fn admit_send(
+        &mut self,
+        env: &mut Env<'_>,
+        send: &Send,
+        leave: Leave,
+    ) -> Result<Letter, Unruled> {
         let address = Address::of_send(&send.destination)?;
         let own_reply = match &address {
             Address::TempQueue(name) => {
                 if !self.has_reply_queue(name) {
                     let text = "there is no such reply queue: SUBSCRIBE it, or name it in reply-to";
-                    return Err(Refusal::new(CloseReason::NoSuchReply, text).at(&send.destination));
+                    return Err(Refusal::new(CloseReason::NoSuchReply, text).at(&send.destination).into());
                 }
                 let listener = Listener::TempQueue(Arc::from(&**name));
                 Some(ReplyRoute { connection: self.id, listener })
@@ -143,15 +163,17 @@ impl Peer {
                 // A worker answers with its own rights: nobody may name an address for it that leads to others.
                 None if send.destination.starts_with("/app/") && !self.is_service() => {
                     let text = "the reply-to of a request is /temp-queue/<name>";
-                    return Err(Refusal::new(CloseReason::BadDestination, text).at(&send.destination));
+                    return Err(Refusal::new(CloseReason::BadDestination, text).at(&send.destination).into());
                 }
                 None => Some(wanted.to_owned()),
             },
             None => None,
         };
-        let Some(member) = self.member() else { return Err(CloseReason::Internal.into()) };
+        let internal = || Unruled::from(Refusal::from(CloseReason::Internal));
+        let member = self.member().ok_or_else(internal)?;
         let sender = Sender { principal: &member.principal, session: &member.session };
-        let admitted = env.broker.admit(sender, send, address, reply_to.as_deref(), own_reply, env.now);
+        let admitted =
+            env.broker.admit(sender, send, address, reply_to.as_deref(), own_reply, leave, env.now);
         let letter = if is_late(send, env.now)? { admitted?.if_late() } else { admitted? };
         Ok(self.quieten(env, letter))
     }

@@ -7,11 +7,11 @@ use stompede_protocol::{AckMode, Receipt, Subscribe, SubscriptionKey, Unsubscrib
 use crate::backend::Soon;
 use crate::broker::door::JSON;
 use crate::broker::letters::Letter;
+use crate::broker::pleas::{About, Leave, Plea, Unruled};
 use crate::broker::routes::Route;
 use crate::features::rooms::Page;
-use crate::features::{Belongings, Consumer, rooms, users};
-use crate::model::{Address, CloseReason, Destination, Members, Refusal};
-use crate::policy::access::Action;
+use crate::features::{Belongings, Consumer, revoke, rooms};
+use crate::model::{CloseReason, Destination, Members, Refusal};
 use crate::routing::{Listener, ReplyRoute};
 
 use super::calls::{Asked, recovered};
@@ -23,13 +23,38 @@ use super::{Env, Listening, Live, Peer, QueueShare};
 impl Peer {
     pub(super) fn subscribe(&mut self, env: &mut Env<'_>, mut subscribe: Subscribe) {
         let receipt = subscribe.receipt.take();
-        let Some(principal) = self.member().map(|member| Arc::clone(&member.principal)) else { return };
         let checked = self.check_subscription_rate(env).and_then(|()| self.check_subscription_count(env));
-        let route = match checked {
-            Ok(()) => env.broker.route(&principal, &subscribe),
-            Err(refusal) => Err(refusal.at(&subscribe.destination)),
+        if let Err(refusal) = checked {
+            let refusal = refusal.at(&subscribe.destination);
+            return self.refuse_subscription(env, &subscribe, &refusal, receipt);
+        }
+        self.begin_subscription(env, subscribe, receipt, Leave::Open);
+    }
+
+    /// Begins what was asked for, or has a backend asked first.
+    pub(super) fn begin_subscription(
+        &mut self,
+        env: &mut Env<'_>,
+        subscribe: Subscribe,
+        receipt: Option<Receipt>,
+        leave: Leave,
+    ) {
+        if leave != Leave::Open && self.session.subscription(subscribe.key).is_none() {
+            // It was ended while a backend was asked.
+            return self.complete(receipt);
+        }
+        let Some(principal) = self.member().map(|member| Arc::clone(&member.principal)) else { return };
+        let route = match env.broker.route(&principal, &subscribe, leave) {
+            Err(Unruled::Asks(asks)) => {
+                let key = subscribe.key;
+                let plea = Stage::Plea(Box::new(Plea::new(asks, About::Subscribe(subscribe, leave))));
+                return self.work(env, Work::of_one(plea, receipt, Some(key)));
+            }
+            Err(Unruled::Refused(refusal)) => Err(refusal),
+            Ok(route) => Ok(route),
         };
         let begun = route.and_then(|route| self.begin(env, &subscribe, route));
+        self.note_leave(env, &subscribe, leave);
         match begun {
             Ok(Begun::Live) => self.complete(receipt),
             Ok(Begun::Asks(letter)) => {
@@ -71,6 +96,11 @@ impl Peer {
                 return Ok(self.answer_members(env, subscribe.key, &room, page));
             }
             Route::Order(order) => return Ok(self.order(env, subscribe.key, &order)),
+            Route::Revoke => {
+                let revocation = revoke::parse(&subscribe.headers, env.now.wall_s());
+                let revocation = revocation.map_err(|refusal| refusal.at(&subscribe.destination))?;
+                return Ok(self.revoke(env, subscribe.key, revocation));
+            }
             Route::Unread => {
                 self.add(subscribe.key, Listening::Request(None));
                 self.answer_unread(env, subscribe.key)?;
@@ -164,7 +194,7 @@ impl Peer {
         let listener = Listener::Request(subscribe.key);
         env.broker.replies.insert(&token, ReplyRoute { connection: self.id, listener });
         self.add(subscribe.key, Listening::Request(Some(token)));
-        Ok(Letter::Handler(Arc::new(message)))
+        Ok(env.broker.to_application(Arc::new(message)))
     }
 
     pub(super) fn unsubscribe(&mut self, env: &mut Env<'_>, unsubscribe: Unsubscribe) {
@@ -220,42 +250,6 @@ impl Peer {
         }
     }
 
-    /// After a change of claims: subscriptions that are no longer allowed end the session.
-    pub(super) fn recheck(&mut self, env: &mut Env<'_>) -> Result<(), Refusal> {
-        let Some(member) = self.member() else { return Ok(()) };
-        let access = &env.broker.parts.access;
-        let mut lost: Vec<(SubscriptionKey, Box<str>)> = Vec::new();
-        for subscription in self.session.subscriptions() {
-            let name = &*subscription.destination;
-            let works =
-                |live: &Live| live.key == subscription.key && matches!(live.what, Listening::Queue(_));
-            let handles = name.starts_with("/app/") && self.live.iter().any(works);
-            let own = name.starts_with("/app/");
-            let allowed = own && (!handles || access.may(&member.principal, Action::Handle, name))
-                || !own
-                    && match Address::of_subscribe(name) {
-                        Ok(Address::Wildcard(pattern)) => {
-                            access.may_pattern(&member.principal, Action::Subscribe, &pattern)
-                        }
-                        Ok(Address::OwnQueue { .. } | Address::UserQueue(_)) => {
-                            access.may(&member.principal, Action::Subscribe, &users::short_name(name))
-                        }
-                        _ => access.may(&member.principal, Action::Subscribe, name),
-                    };
-            if !allowed {
-                lost.push((subscription.key, name.into()));
-            }
-        }
-        let Some((_, name)) = lost.first() else { return Ok(()) };
-        let text = format!("the fresh token no longer allows the subscription to {name}");
-        let refusal = Refusal::new(CloseReason::Forbidden, text).at(name);
-        // The session's end is its connection's, for the rooms; these it leaves now.
-        for (key, _) in lost {
-            self.drop_subscription(env, key);
-        }
-        Err(refusal)
-    }
-
     pub(super) fn consumer(&self, key: SubscriptionKey) -> Consumer {
         Consumer { connection: self.id, key }
     }
@@ -265,7 +259,7 @@ impl Peer {
             // Most connections have one; a first push would make room for four.
             self.live.reserve_exact(1);
         }
-        self.live.push(Live { key, what, issued: 0 });
+        self.live.push(Live { key, granted: false, what, issued: 0 });
     }
 }
 

@@ -5,7 +5,7 @@ use stompede_protocol::{Millis, Timeout};
 use crate::broker::liveness::Demand;
 use crate::model::CloseReason;
 
-use super::{Env, Peer};
+use super::{Env, Manner, Peer};
 
 /// What became of a connection whose time came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,11 @@ impl Peer {
         deadline = deadline.min(self.session.poll_timeout().unwrap_or(NEVER));
         deadline = deadline.min(self.hold_deadline(limits.hold_ms_max).unwrap_or(NEVER));
         deadline = deadline.min(self.unread_due().unwrap_or(NEVER));
-        deadline = deadline.min(self.liveness.map_or(NEVER, |liveness| liveness.deadline()));
+        deadline = deadline.min(match &self.manner {
+            Manner::Plain | Manner::Requests => NEVER,
+            Manner::WebSocket(liveness) => liveness.deadline(),
+            Manner::Events(stream) => stream.deadline(),
+        });
         let expires_s = self.member().and_then(|member| member.principal.expires_s);
         deadline.min(expires_s.map_or(NEVER, |expires_s| {
             env.now.mono.after(expires_s.saturating_mul(1_000).saturating_sub(env.now.wall_ms))
@@ -55,41 +59,55 @@ impl Peer {
             self.close(env, &CloseReason::TokenExpired.into(), None);
             return Fate::Lives;
         }
+        if matches!(&self.manner, Manner::Events(stream) if stream.has_ended(now)) {
+            self.retire(env);
+            return Fate::Lives;
+        }
         let outbox_bytes = env.lanes.lane(self.id.slot).map_or(0, |lane| lane.outbox.bytes());
         match self.session.handle_timeout(now) {
             // Nothing was read of it: what it sent meanwhile still waits.
             Some(Timeout::Silent) if outbox_bytes > limits.outbox_bytes_max => self.session.touch(now),
-            Some(Timeout::Silent) if self.liveness.is_some() => {
-                if let Some(liveness) = &mut self.liveness {
-                    liveness.silent(now);
-                }
-            }
+            // Browsers stop the timers of background tabs, and receive on.
+            Some(Timeout::Silent) if matches!(self.manner, Manner::Requests) => self.session.touch(now),
             Some(timeout) => {
-                let violation = self.session.violation_of(timeout);
-                self.violated(env, &violation, None);
+                if let (Timeout::Silent, Manner::WebSocket(liveness)) = (timeout, &mut self.manner) {
+                    liveness.silent(now);
+                } else {
+                    let violation = self.session.violation_of(timeout);
+                    self.violated(env, &violation, None);
+                }
             }
             None => {}
         }
         self.transmit(env);
-        self.ping(env)
+        self.ping(env, outbox_bytes)
     }
 
-    fn ping(&mut self, env: &mut Env<'_>) -> Fate {
+    /// Asks for a sign of life, if it is time. `before` is how many bytes waited already: a heart-beat of ours that falls
+    /// due at the same moment is none of them, or it would keep away every answer of a client whose interval is ours.
+    fn ping(&mut self, env: &mut Env<'_>, before: usize) -> Fate {
         if self.is_closing() {
             return Fate::Lives;
         }
         let settings = env.broker.settings();
         // While we do not read, or other bytes stand before the ping, no answer can be expected.
-        let behind = env.lanes.lane(self.id.slot).is_some_and(|lane| !lane.outbox.is_empty());
-        let answerable = self.wants_input() && !behind;
-        let Some(liveness) = &mut self.liveness else { return Fate::Lives };
-        match liveness.poll(env.now.mono, settings.websocket_ping_ms, settings.pong_ms, answerable) {
+        let answerable = self.wants_input() && before == 0;
+        let demand = match &mut self.manner {
+            Manner::Plain | Manner::Requests => None,
+            Manner::WebSocket(liveness) => {
+                liveness.poll(env.now.mono, settings.websocket_ping_ms, settings.pong_ms, answerable)
+            }
+            Manner::Events(stream) => {
+                stream.beats(env.now.mono, settings.events.heart_beat_ms).then_some(Demand::Ping)
+            }
+        };
+        match demand {
             None => Fate::Lives,
             Some(Demand::GiveUp) => {
                 let silent_ms = settings.pong_ms;
                 let text = format!("a ping was not answered within {silent_ms} ms");
                 let refusal = crate::model::Refusal::new(CloseReason::HeartBeatLost, text);
-                env.broker.counters().refused(refusal.reason);
+                env.tally.refused(refusal.reason);
                 self.close(env, &refusal, None);
                 Fate::Lives
             }
@@ -105,8 +123,8 @@ impl Peer {
     /// The socket does not take a last word: the connection ends without.
     fn give_up(&mut self, env: &mut Env<'_>, reason: CloseReason) -> Fate {
         if !self.is_closing() {
-            env.broker.counters().refused(reason);
-            env.broker.counters().closed(reason);
+            env.tally.refused(reason);
+            env.tally.ended(reason);
             tracing::info!(
                 connection = %self.label(),
                 user = self.member().map_or("", |member| member.principal.name()),
@@ -121,7 +139,7 @@ impl Peer {
     /// A sign of life that carries no frame.
     pub(in crate::broker) fn alive(&mut self, env: &Env<'_>) {
         self.session.touch(env.now.mono);
-        if let Some(liveness) = &mut self.liveness {
+        if let Manner::WebSocket(liveness) = &mut self.manner {
             liveness.alive();
         }
     }

@@ -12,9 +12,10 @@ use stompede_protocol::{Millis, SubscriptionKey};
 
 use crate::backend::Soon;
 use crate::features::unread::memberships_topic;
-use crate::model::{CloseReason, Destination, Membership, Message, Refusal, StoreError};
+use crate::model::{CloseReason, Destination, Membership, Refusal, StoreError};
 use crate::routing::{Note, Subscriber, SubscriberId, Topic};
 
+use super::events::Shared;
 use super::{Env, Peer};
 use tally::{Purpose, Tally};
 
@@ -168,9 +169,18 @@ impl Peer {
     }
 
     /// Something was published where this session watches.
-    pub(in crate::broker) fn noticed(&mut self, env: &mut Env<'_>, key: SubscriptionKey, message: &Message) {
+    pub(in crate::broker) fn noticed(
+        &mut self,
+        env: &mut Env<'_>,
+        key: SubscriptionKey,
+        shared: &mut Shared<'_>,
+    ) {
+        let message = shared.message;
         if self.is_closing() || self.receive_mail(env, key, message) {
             return;
+        }
+        if self.is_of_stream(key, &message.destination) {
+            return self.receive_event(env, key, shared);
         }
         let Some(user) = self.user().cloned() else { return };
         let rooms = &env.broker.settings().rooms;
@@ -288,6 +298,13 @@ impl Peer {
             }
         }
         self.count(env, Tally::new(key, Purpose::Changes), rooms);
+    }
+
+    /// Whether subscription `key` counts what is published there, and delivers nothing of it.
+    pub(super) fn only_counts(&self, key: SubscriptionKey, destination: &Destination) -> bool {
+        let book = self.unread.as_ref().and_then(|unread| unread.book.as_ref());
+        // What it delivers is sent to its user's queue.
+        book.is_some_and(|book| book.key == key) && destination.user_queue().is_none()
     }
 
     fn book(&mut self) -> Option<&mut Book> {

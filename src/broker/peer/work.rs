@@ -6,7 +6,8 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 use stompede_protocol::{Command, Millis, Receipt, Settle, SubscriptionKey};
 
-use crate::broker::letters::Letter;
+use crate::broker::letters::{Letter, Sought};
+use crate::broker::pleas::Plea;
 use crate::broker::post::{Posted, Unposted};
 use crate::model::{CloseReason, Refusal};
 
@@ -39,13 +40,15 @@ pub(super) enum Stage {
     Post(Letter),
     Ack(Settle),
     Nack(Settle),
+    /// Something on which a backend is to say a word.
+    Plea(Box<Plea>),
 }
 
 impl Stage {
     fn letter(&self) -> Option<&Letter> {
         match self {
             Self::Post(letter) => Some(letter),
-            Self::Ack(_) | Self::Nack(_) => None,
+            Self::Ack(_) | Self::Nack(_) | Self::Plea(_) => None,
         }
     }
 }
@@ -66,6 +69,8 @@ enum Why {
     Room,
     /// What was asked of a store before is not answered yet.
     Answers,
+    /// A backend has not said its word yet.
+    Word,
     /// Nobody handles the destination; refused after `hold_ms_max`.
     Handler,
 }
@@ -74,7 +79,7 @@ impl Peer {
     /// Does what can be done now; holds the rest.
     pub(super) fn work(&mut self, env: &mut Env<'_>, work: Work) {
         self.go_on(env, work, None);
-        env.broker.counters().sends_held.add(usize::from(self.is_held()));
+        env.tally.sends_held.count(usize::from(self.is_held()));
     }
 
     /// `waited` is what the work has waited for, and since when. What it waits for next has a time of its own.
@@ -91,6 +96,12 @@ impl Peer {
             }
             Err(Unposted::Full) => self.hold(Held { work, since: since(Why::Room), why: Why::Room }),
             Err(Unposted::Unanswered) => self.hold(Held { work, since: now, why: Why::Answers }),
+            Err(Unposted::Unjudged) => self.hold(Held { work, since: now, why: Why::Word }),
+            Err(Unposted::Granted(granted)) => {
+                let (subscribe, leave) = *granted;
+                let receipt = work.receipts.into_iter().next_back();
+                self.begin_subscription(env, subscribe, receipt, leave);
+            }
             Err(Unposted::NoHandler(destination)) => {
                 let since = since(Why::Handler);
                 if now.since(since) >= env.broker.settings().limits.hold_ms_max {
@@ -115,6 +126,7 @@ impl Peer {
 
     fn perform_all(&mut self, env: &mut Env<'_>, work: &mut Work) -> Result<Posted, Unposted> {
         if !work.begun {
+            self.hear_out(env, &mut work.steps)?;
             self.prepare(env, work)?;
         }
         while let Some(stage) = work.steps.front_mut() {
@@ -136,7 +148,7 @@ impl Peer {
             match stage {
                 Stage::Ack(settle) => self.check_issued(env, settle, Command::Ack),
                 Stage::Nack(settle) => self.check_nack(env, settle),
-                Stage::Post(_) => Ok(()),
+                Stage::Post(_) | Stage::Plea(_) => Ok(()),
             }
             .map_err(Unposted::Refused)
         })
@@ -154,6 +166,8 @@ impl Peer {
                 // Checked before the first step; nothing is left to refuse.
                 Stage::Ack(settle) => drop(self.acknowledge(env, settle)),
                 Stage::Nack(settle) => drop(self.refuse_messages(env, settle)),
+                // What has begun was judged before.
+                Stage::Plea(_) => {}
             }
         }
     }
@@ -168,12 +182,12 @@ impl Peer {
             return Err(Unposted::Unanswered);
         }
         match stage {
-            Stage::Post(Letter::Refresh(token)) => self.refresh(env, token).map_err(Unposted::Ended)?,
+            Stage::Post(Letter::Refresh(fresh)) => self.refresh(env, fresh),
             Stage::Post(Letter::Mark(mark)) => {
                 self.mark(env, mark);
-                return Ok(Posted::Later);
+                Ok(Posted::Later)
             }
-            Stage::Post(Letter::Leave(user, room)) => return Ok(self.withdraw(env, user, room)),
+            Stage::Post(Letter::Leave(user, room)) => Ok(self.withdraw(env, user, room)),
             Stage::Post(letter) => {
                 let backlog = env.lanes.is_backlogged(env.broker.settings().limits.backlog_bytes_max);
                 if backlog || env.broker.is_over_memory() {
@@ -181,22 +195,22 @@ impl Peer {
                 }
                 let ticket = self.ticket();
                 let posted = env.broker.post(letter, begun, ticket, env.now)?;
-                env.broker.counters().messages_accepted.add(1);
+                env.tally.messages_accepted.count(1);
                 if let (Posted::Later, Some(destination)) = (posted, letter.kept_at()) {
                     self.calls.add(ticket.call, Asked::Store(destination.clone()));
                 }
-                return Ok(posted);
+                Ok(posted)
             }
             Stage::Ack(settle) => {
                 self.acknowledge(env, settle).map_err(Unposted::Refused)?;
-                return Ok(Posted::Unsafe);
+                Ok(Posted::Unsafe)
             }
             Stage::Nack(settle) => {
                 self.refuse_messages(env, settle).map_err(Unposted::Refused)?;
-                return Ok(Posted::Unsafe);
+                Ok(Posted::Unsafe)
             }
+            Stage::Plea(_) => Err(Unposted::Refused(CloseReason::Internal.into())),
         }
-        Ok(Posted::Now)
     }
 
     /// Whether it keeps the order of the frames while answers of a store are awaited.
@@ -205,6 +219,7 @@ impl Peer {
             Stage::Post(letter) => env.broker.is_answered_later(letter),
             // It takes effect now and is safe behind what the store was given before.
             Stage::Ack(_) | Stage::Nack(_) => env.broker.journal.is_late(),
+            Stage::Plea(_) => false,
         };
         follows && !self.calls.is_full() && !self.calls.is_barred()
     }
@@ -212,6 +227,20 @@ impl Peer {
     fn hold(&mut self, held: Held) {
         self.session.suspend();
         self.held = Some(Box::new(held));
+    }
+
+    /// The keys of a fresh token were looked for.
+    pub(in crate::broker) fn keys_sought(&mut self, env: &mut Env<'_>) {
+        let first = self.held.as_mut().and_then(|held| held.work.steps.front_mut());
+        if let Some(Stage::Post(Letter::Refresh(fresh))) = first {
+            fresh.sought = Sought::Done;
+            self.retry(env);
+        }
+    }
+
+    /// The steps of held work.
+    pub(super) fn held_steps(&mut self) -> Option<&mut VecDeque<Stage>> {
+        self.held.as_mut().map(|held| &mut held.work.steps)
     }
 
     /// Tries held work again.

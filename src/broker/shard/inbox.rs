@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::task::Waker;
 
+use crate::broker::peer::events::Shared;
 use crate::broker::settings::Now;
 use crate::model::{Answer, CloseReason, Destination};
 use crate::routing::fanout::{Report, fan_out};
@@ -24,7 +25,7 @@ impl Shard {
         let bytes_at_once = broker.settings().limits.outbox_bytes_max / 2;
         let waiting = broker.inboxes().of(self.worker).take(&mut batch, ITEMS_AT_ONCE, bytes_at_once);
         for worker in waiting.iter() {
-            broker.inboxes().force(worker, Item::Room);
+            broker.sink.tell_room(worker);
         }
         for item in batch.drain(..) {
             self.handle(item, now);
@@ -46,11 +47,16 @@ impl Shard {
                 let overflow = self.broker.settings().rules.overflow(&message.destination);
                 let encoders = &self.broker.parts.encoders;
                 let (table, lanes) = (&mut self.table, &mut self.lanes);
+                let begun = self.sampler.next().then(|| (self.broker.parts.stopwatch)());
                 let mut report = fan_out(table, lanes, encoders, &message, overflow, limits.outbox_bytes_max);
+                if let Some(begun) = begun {
+                    self.tally.fan_outs.record((self.broker.parts.stopwatch)().saturating_sub(begun));
+                }
                 let watched = std::mem::take(&mut report.watched);
                 self.account(report, now);
+                let mut shared = Shared::new(&message, overflow);
                 for (slot, key) in watched {
-                    self.with(slot, now, |peer, env| peer.noticed(env, key, &message));
+                    self.with(slot, now, |peer, env| peer.noticed(env, key, &mut shared));
                 }
             }
             Item::Consume { to, key, tag, message, deliveries } => {
@@ -92,6 +98,7 @@ impl Shard {
                 self.table.for_each(&destination, |subscriber| {
                     told.push((subscriber.slot, subscriber.key, subscriber.note));
                 });
+                self.tally.gaps_told.count(told.len());
                 for (slot, key, note) in told {
                     self.with(slot, now, |peer, env| peer.missed(env, key, note, &destination));
                 }
@@ -101,6 +108,7 @@ impl Shard {
                 self.table.for_each_of_patterns(|pattern, subscriber| {
                     told.push((Destination::internal(pattern.as_str()), subscriber.slot, subscriber.key));
                 });
+                self.tally.gaps_told.count(told.len());
                 for (shown, slot, key) in told {
                     self.with(slot, now, |peer, env| peer.missed(env, key, Note::None, &shown));
                 }
@@ -112,15 +120,15 @@ impl Shard {
     }
 
     fn account(&mut self, report: Report, now: Now) {
-        self.broker.counters().deliveries.add(report.delivered);
+        self.tally.deliveries.count(report.delivered);
         if report.dropped > 0 {
-            self.broker.counters().deliveries_dropped.add(report.dropped);
+            self.tally.deliveries_dropped.count(report.dropped);
         }
         for slot in report.robbed {
             self.with(slot, now, |peer, env| peer.lost_deliveries(env));
         }
         for slot in report.slow {
-            self.broker.counters().refused(CloseReason::SlowConsumer);
+            self.tally.refused(CloseReason::SlowConsumer);
             self.with(slot, now, |peer, env| peer.too_slow(env));
         }
     }

@@ -15,6 +15,7 @@ impl Shard {
 
     /// The socket took `count` bytes.
     pub fn wrote(&mut self, slot: u32, count: usize, now: Now) {
+        self.tally.bytes_sent.count(count);
         if self.lanes.advance(slot, count, now.mono) {
             self.with(slot, now, |peer, env| peer.wrote(env));
         }

@@ -59,7 +59,7 @@ impl Shard {
             if self.peer(slot).is_none_or(Peer::is_closing) {
                 continue;
             }
-            self.broker.counters().refused(CloseReason::SlowConsumer);
+            self.tally.refused(CloseReason::SlowConsumer);
             self.with(slot, now, |peer, env| peer.too_slow(env));
             self.report_memory();
             if !self.broker.is_over_memory() {
@@ -72,5 +72,9 @@ impl Shard {
         let inbox_bytes = self.broker.inboxes().of(self.worker).bytes();
         let bytes = self.lanes.total_bytes() + self.peer_bytes + inbox_bytes;
         self.broker.report(self.worker, bytes, self.table.len());
+        self.tally.outbox_bytes.set(self.lanes.total_bytes());
+        self.tally.blocked_bytes.set(self.lanes.blocked_bytes());
+        self.tally.blocked_connections.set(self.lanes.blocked());
+        self.tally.outbox_high_water.set(self.lanes.high_water());
     }
 }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::backend::Queues;
+use crate::backend::{Move, Queues};
+use crate::features::notices;
 use crate::model::{Counter, Destination, Message, Queued, expiry};
 
 /// Decides what is delivered no more, and buries it.
@@ -29,8 +30,9 @@ impl Undertaker {
             return Some(Reason::Expired);
         }
         let is_over = self.redeliveries_max > 0 && queued.deliveries > self.redeliveries_max;
-        // A consumer of dead letters that fails again and again must not lose them.
-        let is_limited = is_over && queue_of(queue).is_some();
+        // A consumer of dead letters that fails again and again must not lose them; of its own queues the broker itself
+        // says when it is enough.
+        let is_limited = is_over && queue_of(queue).is_some() && !notices::is_private(queue);
         is_limited.then_some(Reason::RedeliveryLimit)
     }
 
@@ -126,5 +128,25 @@ fn letter(message: &Message, from: &Destination, to: &Destination, reason: Reaso
         ..*message
     }
 }
+
+/// A dead letter as it is to stand where it came from; `None` where it is none, or does not say.
+pub fn revived(queued: &Queued) -> Option<Move> {
+    let Queued { tag, message, .. } = queued;
+    let from = message.headers.get(LETTER_FROM)?;
+    let to = Destination::internal(from);
+    // Only what was buried here goes back: its queue, and this one, are kept side by side.
+    if queue_of(&to)? != message.destination {
+        return None;
+    }
+    let kept = message.headers.iter().filter(|(name, _)| !name.starts_with(LETTER_HEADERS));
+    let headers = kept.collect();
+    let (body, sender) = (message.body.clone(), message.sender.clone());
+    let message = Message { destination: to.clone(), headers, body, sender, ..**message };
+    Some(Move { tag: *tag, to, message: Arc::new(message) })
+}
+
+const LETTER_FROM: &str = "stompede-dead-letter-from";
+
+const LETTER_HEADERS: &str = "stompede-dead-letter-";
 
 const DEAD_LETTER_PREFIX: &str = "/queue/dlq.";

@@ -332,3 +332,19 @@ fn a_group_that_dissolves_counts_no_delivery_for_what_rests() {
     bench.subscribe(2, 9);
     assert_eq!(bench.handed(), [(2, 1, 1, true)]);
 }
+
+#[test]
+fn the_brokers_own_queues_have_no_limit_of_redeliveries() {
+    for (name, expected) in [("/queue/a", 2), ("/queue/stompede.hook.a", 5)] {
+        let mut bench = Bench::within(&Limits { redeliveries_max: 1, ..Limits::default() });
+        bench.queue = Destination::internal(name);
+        let only = bench.subscribe(1, 1);
+        bench.publish();
+        let mut handed = 0;
+        for _ in 0..5 {
+            handed += bench.handed().len();
+            bench.dispatcher.postpone(&bench.queue, only, &[1], 0, at(0));
+        }
+        assert_eq!(handed, expected, "{name}");
+    }
+}

@@ -217,3 +217,21 @@ fn who_stops_reading_is_given_seconds_only_while_little_is_blocked() {
         assert_eq!(push(&mut lanes, slots[0], 20), Pushed::Full);
     }
 }
+
+#[test]
+fn the_high_water_is_what_waited_for_a_socket_that_took_nothing() {
+    let mut lanes = Lanes::default();
+    let [idle, blocked] = [(); 2].map(|()| lanes.open());
+    let push = |lanes: &mut Lanes, slot, bytes| {
+        lanes.push(slot, Bytes::from(vec![0; bytes]), None, Overflow::Close, usize::MAX);
+    };
+    push(&mut lanes, idle, 1_000);
+    assert_eq!((lanes.high_water(), lanes.blocked()), (0, 0), "its turn has not come");
+    push(&mut lanes, blocked, 100);
+    lanes.set_blocked(blocked, Some(Millis(1)));
+    assert_eq!((lanes.high_water(), lanes.blocked(), lanes.blocked_bytes()), (100, 1, 100));
+    push(&mut lanes, blocked, 50);
+    assert_eq!((lanes.high_water(), lanes.blocked_bytes()), (150, 150));
+    lanes.advance(blocked, 150, Millis(2));
+    assert_eq!((lanes.high_water(), lanes.blocked(), lanes.blocked_bytes()), (150, 0, 0));
+}
