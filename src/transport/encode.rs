@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use stompede_protocol::{MessageHead, MessageTail, Version};
 
+use super::events::EventEncoder;
+use super::sockjs::SockJsEncoder;
 use super::websocket::deflate::{self, STORED_BYTES};
 use super::websocket::frame::{self, HEADER_BYTES_MAX, Kind};
 use crate::model::{Delivery, Encoder, EncoderKind, Encoders, MessageId, Position, Tail};
@@ -20,6 +22,14 @@ pub enum Wire {
     DeflateText,
     /// As [`Wire::Binary`], deliveries compressed.
     DeflateBinary,
+    /// As events of a stream with one destination, whose position is the stream's.
+    Events,
+    /// As events that say nothing of where they stand.
+    BareEvents,
+    /// In messages of SockJS, each of them a WebSocket message.
+    SockJs,
+    /// In messages of SockJS, each of them a line.
+    SockJsLines,
 }
 
 impl Wire {
@@ -29,13 +39,14 @@ impl Wire {
             Self::Raw => Self::Raw,
             Self::Text | Self::Binary => Self::Binary,
             Self::DeflateText | Self::DeflateBinary => Self::DeflateBinary,
+            Self::Events | Self::BareEvents | Self::SockJs | Self::SockJsLines => self,
         }
     }
 
     /// The WebSocket message in which this goes; none where there are no messages.
     fn message(self, is_text: impl Fn() -> bool) -> Option<Kind> {
         match self {
-            Self::Raw => None,
+            Self::Raw | Self::Events | Self::BareEvents | Self::SockJs | Self::SockJsLines => None,
             // Heads are text whoever wrote the headers; the body decides.
             Self::Text | Self::DeflateText if is_text() => Some(Kind::Text),
             Self::Text | Self::DeflateText | Self::Binary | Self::DeflateBinary => Some(Kind::Binary),
@@ -49,8 +60,8 @@ impl Wire {
 
 /// Every encoder; [`kind`] numbers them.
 pub fn encoders() -> Encoders {
-    let all = WIRES.into_iter().flat_map(|wire| Version::ALL.map(|version| StompEncoder { wire, version }));
-    Encoders::new(all.map(|encoder| Box::new(encoder) as Box<dyn Encoder>).collect())
+    let all = WIRES.into_iter().flat_map(|wire| Version::ALL.map(|version| encoder(wire, version)));
+    Encoders::new(all.collect())
 }
 
 /// The number of an encoder in [`encoders`].
@@ -58,10 +69,32 @@ pub const fn kind(wire: Wire, version: Version) -> EncoderKind {
     EncoderKind(wire as u8 * Version::ALL.len() as u8 + version as u8)
 }
 
-const WIRES: [Wire; 5] = [Wire::Raw, Wire::Text, Wire::Binary, Wire::DeflateText, Wire::DeflateBinary];
+fn encoder(wire: Wire, version: Version) -> Box<dyn Encoder> {
+    match wire {
+        Wire::Events => Box::new(EventEncoder { is_numbered: true }),
+        Wire::BareEvents => Box::new(EventEncoder { is_numbered: false }),
+        Wire::SockJs | Wire::SockJsLines => Box::new(SockJsEncoder {
+            stomp: StompEncoder { wire: Wire::Raw, version },
+            is_websocket: wire == Wire::SockJs,
+        }),
+        _ => Box::new(StompEncoder { wire, version }),
+    }
+}
+
+const WIRES: [Wire; 9] = [
+    Wire::Raw,
+    Wire::Text,
+    Wire::Binary,
+    Wire::DeflateText,
+    Wire::DeflateBinary,
+    Wire::Events,
+    Wire::BareEvents,
+    Wire::SockJs,
+    Wire::SockJsLines,
+];
 
 #[derive(Debug, Clone, Copy)]
-struct StompEncoder {
+pub(super) struct StompEncoder {
     wire: Wire,
     version: Version,
 }
@@ -155,7 +188,7 @@ impl StompEncoder {
         }
     }
 
-    fn put_head(self, delivery: &Delivery<'_>, out: &mut Vec<u8>) {
+    pub(super) fn put_head(self, delivery: &Delivery<'_>, out: &mut Vec<u8>) {
         let mut id = Line::default();
         id.message_id(delivery.message.id);
         if let Some(ack) = delivery.ack {
@@ -186,7 +219,7 @@ impl StompEncoder {
         }
     }
 
-    fn put_tail(self, delivery: &Delivery<'_>, out: &mut Vec<u8>) {
+    pub(super) fn put_tail(self, delivery: &Delivery<'_>, out: &mut Vec<u8>) {
         let message = delivery.message;
         let mut timestamp = Line::default();
         timestamp.decimal(message.timestamp_ms);

@@ -13,8 +13,10 @@ use bytes::Bytes;
 use crate::model::CloseReason;
 
 pub mod encode;
+pub mod events;
 pub mod memory;
 pub mod proxy_protocol;
+pub mod sockjs;
 pub mod tcp;
 pub mod websocket;
 
@@ -70,6 +72,9 @@ pub enum FramingError {
     /// The frame is not one of RFC 6455, or came at the wrong time.
     #[error("WebSocket framing: {0}")]
     Malformed(Box<str>),
+    /// A message that is no array of strings.
+    #[error("SockJS framing: a message is not an array of strings in JSON")]
+    NotSockJs,
     /// A text message that is not UTF-8.
     #[error("WebSocket framing: a text message is not valid UTF-8")]
     NotUtf8,
@@ -81,6 +86,16 @@ pub enum FramingError {
         /// The limit.
         bytes_max: usize,
     },
+    /// More from a client that has nothing to say.
+    #[error(
+        "{bytes} bytes came behind the request for a stream that only goes out; at most {bytes_max} are thrown away"
+    )]
+    Unasked {
+        /// What came.
+        bytes: usize,
+        /// The limit.
+        bytes_max: usize,
+    },
 }
 
 impl FramingError {
@@ -88,16 +103,16 @@ impl FramingError {
     pub fn close_code(&self) -> u16 {
         match self {
             Self::Malformed(_) => 1002,
-            Self::NotUtf8 => 1007,
-            Self::TooLarge { .. } => 1009,
+            Self::NotUtf8 | Self::NotSockJs => 1007,
+            Self::TooLarge { .. } | Self::Unasked { .. } => 1009,
         }
     }
 
     /// Its row in the table of reasons.
     pub fn reason(&self) -> CloseReason {
         match self {
-            Self::Malformed(_) | Self::NotUtf8 => CloseReason::BadFrame,
-            Self::TooLarge { .. } => CloseReason::TooLarge,
+            Self::Malformed(_) | Self::NotUtf8 | Self::NotSockJs => CloseReason::BadFrame,
+            Self::TooLarge { .. } | Self::Unasked { .. } => CloseReason::TooLarge,
         }
     }
 }

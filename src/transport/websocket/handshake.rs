@@ -26,9 +26,17 @@ pub enum Refused {
     /// A request of HTTP/1.0 or before.
     #[error("A WebSocket belongs here: the handshake needs HTTP/1.1.")]
     OldHttp,
-    /// An ordinary request: the header `Upgrade` or `Connection` does not ask for WebSocket.
+    /// An ordinary request, without `Upgrade`.
     #[error("A WebSocket belongs here: connect with a WebSocket client, ws:// or wss://, to this address.")]
     NoUpgrade,
+    /// It asks for another protocol.
+    #[error("Can \"Upgrade\" only to \"WebSocket\".")]
+    OtherUpgrade,
+    /// The header `Connection` does not name `Upgrade`, as that of a proxy that was not told to pass it on.
+    #[error(
+        "\"Connection\" must be \"upgrade\" for a WebSocket: a proxy on the way has to pass both headers on."
+    )]
+    NoConnection,
     /// Another version of WebSocket than 13.
     #[error("Only WebSocket version 13 (RFC 6455) is spoken here.")]
     BadVersion,
@@ -42,12 +50,17 @@ pub enum Refused {
 /// # Errors
 /// The first thing that is wrong.
 pub fn check(method: &Method, version: Version, headers: &HeaderMap) -> Result<Upgrade, Refused> {
-    if !has_token(headers, header::UPGRADE, "websocket") || !has_token(headers, header::CONNECTION, "upgrade")
-    {
-        return Err(Refused::NoUpgrade);
-    }
     if method != Method::GET {
         return Err(Refused::NotGet);
+    }
+    if !headers.contains_key(header::UPGRADE) {
+        return Err(Refused::NoUpgrade);
+    }
+    if !has_token(headers, header::UPGRADE, "websocket") {
+        return Err(Refused::OtherUpgrade);
+    }
+    if !has_token(headers, header::CONNECTION, "upgrade") {
+        return Err(Refused::NoConnection);
     }
     if version < Version::HTTP_11 {
         return Err(Refused::OldHttp);
@@ -103,7 +116,7 @@ impl Refused {
         *response.status_mut() = match self {
             Self::NotGet => StatusCode::METHOD_NOT_ALLOWED,
             Self::NoUpgrade | Self::BadVersion => StatusCode::UPGRADE_REQUIRED,
-            Self::OldHttp | Self::BadKey => StatusCode::BAD_REQUEST,
+            Self::OtherUpgrade | Self::NoConnection | Self::OldHttp | Self::BadKey => StatusCode::BAD_REQUEST,
         };
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
@@ -114,7 +127,7 @@ impl Refused {
                 headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
                 headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
             }
-            Self::OldHttp | Self::BadKey => {}
+            Self::OtherUpgrade | Self::NoConnection | Self::OldHttp | Self::BadKey => {}
         }
         response
     }
@@ -192,13 +205,16 @@ mod tests {
     fn each_fault_has_its_own_answer() {
         let cases = [
             (checked(&[("upgrade", None)]), Refused::NoUpgrade, 426),
-            (checked(&[("connection", Some("upgraded"))]), Refused::NoUpgrade, 426),
+            (checked(&[("upgrade", Some("h2c"))]), Refused::OtherUpgrade, 400),
+            (checked(&[("connection", Some("upgraded"))]), Refused::NoConnection, 400),
+            (checked(&[("connection", None)]), Refused::NoConnection, 400),
             (checked(&[("sec-websocket-version", Some("8"))]), Refused::BadVersion, 426),
             (checked(&[("sec-websocket-version", None)]), Refused::BadVersion, 426),
             (checked(&[("sec-websocket-key", None)]), Refused::BadKey, 400),
             (checked(&[("sec-websocket-key", Some("c2hvcnQ="))]), Refused::BadKey, 400),
             (checked(&[("sec-websocket-key", Some("dGhlIHNhbXBsZSBub25jZQ!="))]), Refused::BadKey, 400),
             (check(&Method::POST, Version::HTTP_11, &request(&[])), Refused::NotGet, 405),
+            (check(&Method::POST, Version::HTTP_11, &request(&[("upgrade", None)])), Refused::NotGet, 405),
             (check(&Method::GET, Version::HTTP_10, &request(&[])), Refused::OldHttp, 400),
         ];
         for (result, expected, status) in cases {
