@@ -3,18 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::RootCertStore;
 use stompede_protocol::HeartBeat;
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Handle};
 
-use crate::backend::Backend;
 use crate::backend::disk::{Disk, DiskOptions};
 use crate::backend::memory::embedded;
 use crate::backend::redis::{NodeOptions, Options, Redis, check};
+use crate::backend::{Backend, Claims};
 use crate::broker::{Broker, Parts, Settings};
 use crate::features::Rooms;
 use crate::features::rooms::Events;
+use crate::policy::api_keys::{hash_of_key, key_of};
 use crate::policy::quota::ConnectionLimits;
-use crate::policy::{Connections, Origins, UserRates};
+use crate::policy::{ApiKeyConfig, ApiKeys, Connections, Origins, Scope, Secret, UserRates};
 use crate::routing::directory::WORKERS_MAX;
 use crate::transport::encode::encoders;
 
@@ -22,18 +24,28 @@ use super::callers::{Callers, ProxyHeaders};
 use super::clock::Clock;
 use super::config::{Config, DataSection, Problem, Rooms as RoomsSection};
 use super::courier::Courier;
+use super::fetch::Fetch;
+use super::hooks::Hooks;
+use super::http::client::HttpClient;
+use super::keyring::Keyring;
 use super::storekeeper::Storekeeper;
+use super::trust::{self, roots};
 use super::{ServerError, system};
 
 /// A broker as configured, and the pages that may connect to it.
 pub(super) struct Built {
     pub(super) broker: Arc<Broker>,
     pub(super) origins: Origins,
+    pub(super) api_keys: ApiKeys,
+    /// A key of the HTTP API that is good while the process lives, in development mode.
+    pub(super) trial_key: Option<String>,
     /// Who may speak for others.
     pub(super) callers: Callers,
     pub(super) workers: usize,
     pub(super) clock: Clock,
     pub(super) keeper: Keeper,
+    /// Which instance has which session of requests.
+    pub(super) claims: Arc<dyn Claims>,
 }
 
 /// Who sees to what the broker keeps. Dropped, he ends it in order, whether or not the server ever runs.
@@ -72,6 +84,7 @@ pub(super) fn build(config: &Config) -> Result<Built, ServerError> {
     let headers = ProxyHeaders { http: config.http_proxy_protocol, stomp: config.stomp_proxy_protocol };
     let callers = Callers::new(policy.proxies, headers, Arc::clone(&connections));
     let beat = &config.heart_beat;
+    let clock = Clock::start();
     let parts = Parts {
         settings: Settings {
             heart_beat: HeartBeat { send_ms: beat.send_ms, receive_ms: beat.receive_ms },
@@ -80,6 +93,7 @@ pub(super) fn build(config: &Config) -> Result<Built, ServerError> {
             rules,
             rooms: Rooms::new(&config.rooms.topic_prefix, &config.rooms.app_prefix, config.rooms.events),
             linger_ms: config.rooms.linger_ms,
+            events: config.sse.settings(),
             mark_read_on_subscribe: config.rooms.mark_read_on_subscribe,
             server_name: config.server.name.as_str().into(),
             memory_bytes_max: usize::try_from(config.memory.max.bytes()).unwrap_or(usize::MAX),
@@ -93,33 +107,71 @@ pub(super) fn build(config: &Config) -> Result<Built, ServerError> {
         workers,
         node: random() as u64,
         random: Box::new(random),
+        stopwatch: Box::new(move || clock.nanoseconds()),
     };
-    let clock = Clock::start();
     let (backend, keeper) = match config.redis.options().map_err(|problem| fault(&[problem]))? {
-        Some(options) => share(&options, parts.node, &config.rooms, &parts.settings, clock)?,
+        Some(options) => share(&trusting(options, config)?, &parts, &config.rooms, clock)?,
         None => keep(&config.data, &parts.settings)?,
     };
+    let claims = Arc::clone(&backend.claims);
     let broker = Arc::new(Broker::new(parts, backend));
-    Ok(Built { broker, clock, origins: policy.origins, callers, workers, keeper })
+    let mut api_keys = policy.api_keys;
+    let trial_key = config.is_development().then(|| add_trial_key(&mut api_keys)).transpose()?;
+    Ok(Built {
+        broker,
+        clock,
+        origins: policy.origins,
+        api_keys,
+        trial_key,
+        callers,
+        workers,
+        keeper,
+        claims,
+    })
+}
+
+/// With the certificates that Redis may show, where it is asked for any.
+fn trusting(options: Options, config: &Config) -> Result<Options, ServerError> {
+    if !options.is_encrypted() {
+        return Ok(options);
+    }
+    let wrong = |error: &dyn std::error::Error| ServerError::Config(format!("redis.ca_file: {error}"));
+    let roots = roots(config.redis.ca_file.as_deref()).map_err(|error| wrong(&error))?;
+    let tls = trust::client(roots).map_err(|error| wrong(&error))?;
+    Ok(options.trust(Arc::new(tls)))
+}
+
+/// One more key, for trying the HTTP API out.
+fn add_trial_key(keys: &mut ApiKeys) -> Result<String, ServerError> {
+    let [high, low] = [random(), random()].map(u128::to_ne_bytes);
+    let mut bytes = [0; 32];
+    bytes[..16].copy_from_slice(&high);
+    bytes[16..].copy_from_slice(&low);
+    let key = key_of(bytes);
+    let hash = Secret::new(&hash_of_key(&key));
+    let config = ApiKeyConfig { name: "development".to_owned(), hash, scopes: Scope::ALL.to_vec() };
+    keys.add(&config).map_err(|error| ServerError::Config(error.to_string()))?;
+    Ok(key)
 }
 
 /// Everything in Redis, shared with other instances.
 fn share(
     options: &Options,
-    node: u64,
+    parts: &Parts,
     rooms: &RoomsSection,
-    settings: &Settings,
     clock: Clock,
 ) -> Result<(Backend, Keeper), ServerError> {
+    let settings = &parts.settings;
     let name = settings.server_name.clone();
     let node = NodeOptions {
-        node,
+        node: parts.node,
         topic_prefix: rooms.topic_prefix.as_str().into(),
         events: match rooms.events {
             Events::Topic => Some("".into()),
             Events::Separate => Some("/events".into()),
             Events::Off => None,
         },
+        edges: parts.access.hooks().tells_edges(),
         linger_ms: rooms.linger_ms,
         describe: Arc::new(move || describe(&name)),
         rules: settings.rules.clone(),
@@ -168,7 +220,7 @@ fn open(data: &DataSection, settings: &Settings) -> Result<Option<(Arc<Disk>, Ba
 }
 
 /// An unguessable number.
-fn random() -> u128 {
+pub(super) fn random() -> u128 {
     let mut bytes = [0; 16];
     if let Err(error) = getrandom::fill(&mut bytes) {
         // Guessable session ids and reply addresses would be worse than no broker.
@@ -176,6 +228,44 @@ fn random() -> u128 {
         std::process::abort();
     }
     u128::from_ne_bytes(bytes)
+}
+
+/// Sees to the keys of issuers, if there are any.
+pub(super) fn keyring(config: &Config, broker: &Broker, api: &Handle) -> Result<Arc<Keyring>, ServerError> {
+    let sources = broker.authenticator().key_sources();
+    if sources.is_empty() {
+        return Ok(Arc::default());
+    }
+    let fetch = fetch(config, sources.iter().map(|source| source.url()))?;
+    Ok(Keyring::start(sources, &fetch, Duration::from_secs(config.jwt.jwks_refresh_s), api))
+}
+
+/// Who asks the backends that decide, if there are any, in the name of `broker`.
+pub(super) fn hooks(
+    config: &Config,
+    broker: &Broker,
+    clock: Clock,
+    api: &Handle,
+) -> Result<Arc<Hooks>, ServerError> {
+    let options = config.hook_options().map_err(|problems| fault(&problems))?;
+    let fetch = fetch(config, config.hook.iter().map(|hook| hook.url.as_str()))?;
+    let hooks = Arc::new(Hooks::new(options, &fetch, clock, api));
+    broker.judge_by(Arc::<Hooks>::clone(&hooks));
+    Ok(hooks)
+}
+
+/// Asks servers; certificates are looked for only where one of `urls` needs them.
+fn fetch<'a>(
+    config: &Config,
+    mut urls: impl Iterator<Item = &'a str>,
+) -> Result<Arc<dyn Fetch>, ServerError> {
+    let wrong = |error: &dyn std::error::Error| ServerError::Config(format!("fetch.ca_file: {error}"));
+    let is_encrypted = urls.any(|url| url.starts_with("https:"));
+    let roots =
+        if is_encrypted { roots(config.fetch.ca_file.as_deref()) } else { Ok(RootCertStore::empty()) };
+    let roots = roots.map_err(|error| wrong(&error))?;
+    let client = HttpClient::new(roots, config.fetch.plain()).map_err(|error| wrong(&error))?;
+    Ok(Arc::new(client))
 }
 
 fn fault(problems: &[Problem]) -> ServerError {

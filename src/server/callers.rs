@@ -8,6 +8,7 @@ use crate::policy::quota::{AddressGuard, ConnectionGuard};
 use crate::policy::{Connections, Proxies};
 
 use super::acceptor::Face;
+use super::handshakes::Handshakes;
 use super::proxied::Complaints;
 
 /// The trusted proxies and the counts of connections. A proxy itself counts as nobody: it is told whom it speaks for by a
@@ -20,6 +21,8 @@ pub struct Callers {
     connections: Arc<Connections>,
     /// About proxies that do not send theirs.
     pub(super) complaints: Complaints,
+    /// How many got through what comes before a session.
+    pub(super) handshakes: Handshakes,
 }
 
 /// Where a trusted proxy begins each connection with a header of the PROXY protocol.
@@ -34,7 +37,18 @@ pub struct ProxyHeaders {
 impl Callers {
     /// Believes `proxies`, and counts in `connections`.
     pub fn new(proxies: Proxies, headers: ProxyHeaders, connections: Arc<Connections>) -> Self {
-        Self { proxies, headers, connections, complaints: Complaints::default() }
+        Self {
+            proxies,
+            headers,
+            connections,
+            complaints: Complaints::default(),
+            handshakes: Handshakes::default(),
+        }
+    }
+
+    /// The counts of connections.
+    pub(super) fn connections(&self) -> &Connections {
+        &self.connections
     }
 
     /// A connection from `peer` begins: counts it, and as its address's unless that is a proxy's.

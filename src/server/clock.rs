@@ -23,6 +23,11 @@ impl Clock {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Now { mono: Millis(millis(self.start.elapsed())), wall_ms: millis(wall) }
     }
+
+    /// The monotonic side, finer; for durations.
+    pub(crate) fn nanoseconds(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
 }
 
 fn millis(duration: std::time::Duration) -> u64 {

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::broker::{Link, Now, Shown, Status};
+use crate::broker::{Link, Now, Shown, Status, Transport};
 use crate::model::{CloseReason, Refusal};
 use crate::routing::Outbox;
 use crate::transport::{Framing, FramingError, Incoming};
@@ -23,6 +23,7 @@ use super::worker::Worker;
 #[derive(Debug)]
 pub(crate) struct Visitor {
     pub(crate) link: Link,
+    pub(crate) transport: Transport,
     pub(crate) shown: Shown,
     /// When the connection was accepted.
     pub(crate) accepted: Now,
@@ -79,6 +80,7 @@ struct Line<S, F> {
 struct Seat {
     worker: Rc<Worker>,
     slot: u32,
+    transport: Transport,
 }
 
 impl<S, F> Line<S, F>
@@ -87,14 +89,15 @@ where
     F: Framing + 'static,
 {
     fn open(worker: &Rc<Worker>, stream: S, framing: F, visitor: Visitor) -> Self {
-        let Visitor { link, shown, accepted } = visitor;
+        let Visitor { link, transport, shown, accepted } = visitor;
         let mut shard = worker.shard.borrow_mut();
         let id = shard.open(link, shown, accepted);
+        shard.tally().came(transport);
         if worker.is_draining() {
             shard.end(id.slot, &CloseReason::ShuttingDown.into(), worker.now());
         }
         drop(shard);
-        let seat = Seat { worker: Rc::clone(worker), slot: id.slot };
+        let seat = Seat { worker: Rc::clone(worker), slot: id.slot, transport };
         Self { stream, framing, seat, hung_up: false, connected: false, broken: None }
     }
 
@@ -102,7 +105,7 @@ where
     fn run(self) -> impl Future<Output = ()> + 'static {
         let line = Rc::new(RefCell::new(self));
         let this: Weak<RefCell<Self>> = Rc::downgrade(&line);
-        let Seat { worker, slot } = &line.borrow().seat;
+        let Seat { worker, slot, .. } = &line.borrow().seat;
         worker.flusher.register(*slot, this);
         drive(Rc::clone(&line))
     }
@@ -111,7 +114,7 @@ where
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         for _ in 0..READS_AT_ONCE {
             let blocked = self.poll_flush(context)?.is_pending();
-            let Seat { worker, slot } = &self.seat;
+            let Seat { worker, slot, .. } = &self.seat;
             let status = worker.shard.borrow().status(*slot);
             match status {
                 Status::Dead => return Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
@@ -151,7 +154,7 @@ where
         if let Some(broken) = self.broken {
             return Poll::Ready(Err(broken.into()));
         }
-        let Seat { worker, slot } = &self.seat;
+        let Seat { worker, slot, .. } = &self.seat;
         let mut now = None;
         loop {
             let shard = worker.shard.borrow();
@@ -193,10 +196,11 @@ where
             return;
         }
         self.see_who_it_is();
-        let Seat { worker, slot } = &self.seat;
+        let Seat { worker, slot, .. } = &self.seat;
         let (worker, slot) = (worker, *slot);
         let now = worker.now();
         let mut shard = worker.shard.borrow_mut();
+        shard.tally().bytes_received.count(bytes.len());
         let mut closed = false;
         let taken = self.framing.receive(bytes, &mut |incoming| match incoming {
             Incoming::Payload { bytes, text, .. } => shard.receive(slot, bytes, text, now),
@@ -256,7 +260,10 @@ impl Drop for Seat {
         let now = self.worker.now();
         self.worker.flusher.forget(self.slot);
         match self.worker.shard.try_borrow_mut() {
-            Ok(mut shard) => shard.remove(self.slot, now),
+            Ok(mut shard) => {
+                shard.tally().went(self.transport);
+                shard.remove(self.slot, now);
+            }
             Err(_) => tracing::error!("a connection is gone that its worker cannot forget"),
         }
     }

@@ -40,6 +40,13 @@ impl Courier {
     }
 }
 
+impl Courier {
+    /// What it works for.
+    pub(super) fn redis(&self) -> &Arc<Redis> {
+        &self.redis
+    }
+}
+
 impl Drop for Courier {
     fn drop(&mut self) {
         self.redis.close();

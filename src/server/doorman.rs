@@ -11,7 +11,7 @@ use rustls::ServerConfig;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::broker::{Link, Shown};
+use crate::broker::{Link, Shown, Transport};
 use crate::model::{CloseReason, Refusal};
 use crate::policy::quota::ConnectionGuard;
 use crate::transport::tcp::Plain;
@@ -19,10 +19,11 @@ use crate::transport::tcp::Plain;
 use super::acceptor::{Accepted, Door, Face, Placement};
 use super::callers::Callers;
 use super::connection::{self, Visitor};
-use super::http::{Served, Serving, too_many_connections};
+use super::handshakes::Outcome;
+use super::http::{Served, Serving};
 use super::misdirected;
 use super::pool::Pool;
-use super::proxied::{self, Complaints, HeaderError};
+use super::proxied::{self, HeaderError};
 use super::shutdown::Closing;
 use super::socket::Socket;
 use super::worker::Worker;
@@ -94,7 +95,7 @@ async fn begin(worker: Rc<Worker>, mut stream: TcpStream, visit: Visit) -> Opene
     };
     if callers.sends_header(remote, door.face) {
         let client = tokio::select! {
-            client = expect_header(&worker, &mut stream, remote, &callers.complaints) => client?,
+            client = expect_header(&worker, &mut stream, remote, &callers) => client?,
             () = closing.announced() => return None,
         };
         remote = client.unwrap_or(remote);
@@ -104,7 +105,7 @@ async fn begin(worker: Rc<Worker>, mut stream: TcpStream, visit: Visit) -> Opene
         }
     }
     let socket = tokio::select! {
-        socket = open(stream, certificate, remote, door) => socket?,
+        socket = open(stream, certificate, remote, door, &callers.handshakes.tls) => socket?,
         () = closing.announced() => return None,
     };
     let serving: Serving = match door.face {
@@ -127,21 +128,25 @@ async fn expect_header(
     worker: &Worker,
     stream: &mut TcpStream,
     peer: IpAddr,
-    complaints: &Complaints,
+    callers: &Callers,
 ) -> Option<Option<IpAddr>> {
     let patience = worker.shard.borrow().broker().settings().limits.connect_ms_max;
     let error = match proxied::read(stream, Duration::from_millis(patience)).await {
-        Ok(client) => return Some(client),
+        Ok(client) => {
+            callers.handshakes.proxy.ok.add(1);
+            return Some(client);
+        }
         Err(HeaderError::Silent) => return None,
         Err(error) => error,
     };
+    callers.handshakes.proxy.failed.add(1);
     let reason = if matches!(error, HeaderError::Late { .. }) {
         CloseReason::LoginTimeout
     } else {
         CloseReason::BadFrame
     };
-    worker.shard.borrow().broker().counters().refused(reason);
-    complaints.log(peer, &error);
+    worker.shard.borrow().tally().refused(reason);
+    callers.complaints.log(peer, &error);
     None
 }
 
@@ -151,11 +156,16 @@ async fn open(
     certificate: Option<Arc<ServerConfig>>,
     remote: IpAddr,
     door: Door,
+    handshakes: &Outcome,
 ) -> Option<Socket> {
     match certificate {
         Some(certificate) => match tls::accept(stream, certificate, door.face).await {
-            Ok(socket) => Some(socket),
+            Ok(socket) => {
+                handshakes.ok.add(1);
+                Some(socket)
+            }
             Err(error) => {
+                handshakes.failed.add(1);
                 tracing::debug!(%remote, %error, "no TLS handshake");
                 None
             }
@@ -175,18 +185,22 @@ async fn turn_away(
 ) -> Opened {
     tracing::info!(%remote, %door, reason = refusal.reason.code(), "refused: {}", refusal.message);
     match door {
-        Door { tls: true, .. } => worker.shard.borrow().broker().counters().refused(refusal.reason),
+        Door { tls: true, .. } => worker.shard.borrow().tally().refused(refusal.reason),
         Door { face: Face::Stomp, .. } => {
             let accepted = worker.now();
-            let visitor = Visitor { link: Link::Stream, shown: Shown::Credentials(Box::default()), accepted };
+            let (shown, transport) = (Shown::Credentials(Box::default()), Transport::Tcp);
+            let visitor = Visitor { link: Link::Stream, transport, shown, accepted };
             connection::refuse(&worker, stream, Plain, visitor, &refusal).await;
         }
         Door { face: Face::Http, .. } => {
-            worker.shard.borrow().broker().counters().refused(refusal.reason);
+            worker.shard.borrow().tally().refused(refusal.reason);
             // The answer follows the question: clients take anything before it for a fault.
-            let _ = timeout(FIRST_LOOK, stream.peek(&mut [0])).await;
+            let mut first = vec![0; FIRST_LOOK_BYTES];
+            let looked = timeout(FIRST_LOOK, stream.peek(&mut first)).await;
+            let count = looked.ok().and_then(Result::ok).unwrap_or_default();
+            let answer = worker.front().turn_away(&first[..count], remote, &refusal);
             // Whether it hears the answer or not, the connection has ended.
-            let _ = misdirected::dismiss(stream, &too_many_connections(&refusal)).await;
+            let _ = misdirected::dismiss(stream, &answer).await;
         }
     }
     None
@@ -207,6 +221,9 @@ async fn expect_stomp(stream: TcpStream, remote: IpAddr, door: Door) -> Option<T
     let _ = misdirected::dismiss(stream, &answer).await;
     None
 }
+
+/// What is looked at of a request that is one too many: enough for its first line and whose page it is.
+const FIRST_LOOK_BYTES: usize = 4 << 10;
 
 /// How long the first bytes are waited for before the session begins; less than the time a session has for CONNECT.
 const FIRST_LOOK: Duration = Duration::from_secs(3);

@@ -8,21 +8,37 @@ use std::sync::{Arc, Weak};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-use crate::broker::{Host, Link, Shown};
+use crate::broker::{Host, Link, Shown, Transport};
 use crate::model::{CloseReason, Principal, Refusal};
 use crate::transport::memory::Pipe;
 use crate::transport::tcp::Plain;
 
 use super::connection::{self, Visitor};
+use super::keyring::Keyring;
 use super::pool::Pool;
 
 /// Lets programs in by a pipe to one of the workers.
 pub(super) struct PoolHost {
     /// Weak: the broker, which the workers hold, holds this.
-    pub(super) pool: Weak<Pool>,
-    pub(super) api: Handle,
+    pool: Weak<Pool>,
+    api: Handle,
     /// Bounds the hashes that wait.
-    pub(super) hashes: Arc<Semaphore>,
+    hashes: Arc<Semaphore>,
+    keyring: Arc<Keyring>,
+    /// Bounds who waits for keys.
+    readers: Arc<Semaphore>,
+}
+
+impl PoolHost {
+    pub(super) fn new(pool: &Arc<Pool>, api: &Handle, keyring: Arc<Keyring>) -> Self {
+        Self {
+            pool: Arc::downgrade(pool),
+            api: api.clone(),
+            hashes: Arc::new(Semaphore::new(HASHES_MAX)),
+            keyring,
+            readers: Arc::new(Semaphore::new(READERS_MAX)),
+        }
+    }
 }
 
 impl Host for PoolHost {
@@ -30,7 +46,8 @@ impl Host for PoolHost {
         let pool = self.pool.upgrade().ok_or(CloseReason::ShuttingDown)?;
         let placed = pool.begin(move |worker| {
             let shown = Shown::Vouched(Box::new(principal));
-            let visitor = Visitor { link: Link::Stream, shown, accepted: worker.now() };
+            let transport = Transport::Embedded;
+            let visitor = Visitor { link: Link::Stream, transport, shown, accepted: worker.now() };
             Box::pin(connection::serve(&worker, stream, Plain, visitor, &[]))
         });
         if placed { Ok(()) } else { Err(CloseReason::Unavailable.into()) }
@@ -49,6 +66,15 @@ impl Host for PoolHost {
         }))
     }
 
+    fn look_up(&self, source: usize) -> Result<Pin<Box<dyn Future<Output = ()> + Send>>, Refusal> {
+        let waiting = Arc::clone(&self.readers).try_acquire_owned().map_err(|_| CloseReason::Unavailable)?;
+        let keyring = Arc::clone(&self.keyring);
+        Ok(Box::pin(async move {
+            keyring.look_up(source).await;
+            drop(waiting);
+        }))
+    }
+
     fn spawn(&self, task: Pin<Box<dyn Future<Output = ()> + Send>>) {
         self.api.spawn(task);
     }
@@ -61,4 +87,7 @@ impl fmt::Debug for PoolHost {
 }
 
 /// Hashes for programs that may wait at once.
-pub(super) const HASHES_MAX: usize = 64;
+const HASHES_MAX: usize = 64;
+
+/// Requests of programs that may wait for keys at once.
+const READERS_MAX: usize = 1_024;

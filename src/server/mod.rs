@@ -1,6 +1,7 @@
 //! The process: what is built, plugged together and run.
 
 pub mod acceptor;
+mod admin;
 mod api;
 mod build;
 pub mod callers;
@@ -13,26 +14,37 @@ mod courier;
 mod doorman;
 mod embed;
 mod faces;
+mod fetch;
 mod flusher;
+mod handshakes;
 mod hashing;
+mod hooks;
 pub mod http;
+mod keyring;
+mod metrics;
 pub mod misdirected;
 mod pool;
+mod ports;
 mod proxied;
+mod reach;
 mod running;
 mod shutdown;
 pub mod socket;
+mod sockjs;
+mod sse;
 mod status;
 mod stomp;
 mod storekeeper;
 pub mod telemetry;
 pub mod tls;
+mod trust;
 mod worker;
 
 pub use acceptor::{Accepted, Door, Face, Listener, Placement};
 pub use callers::Callers;
 pub use config::Config;
-pub use running::{Ports, Running, Server};
+pub use ports::Ports;
+pub use running::{Running, Server};
 pub use shutdown::Closing;
 pub use socket::Socket;
 

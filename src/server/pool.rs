@@ -14,10 +14,12 @@ use tokio::task::spawn_local;
 use crate::broker::Broker;
 use crate::model::WorkerId;
 
+use super::calls::Means;
 use super::clock::Clock;
 use super::faces::Faces;
 use super::hashing::Hashing;
 use super::http::Serving;
+use super::keyring::Keyring;
 use super::worker::{Job, Worker, WorkerHandle};
 
 /// The workers.
@@ -38,11 +40,13 @@ impl Pool {
         clock: Clock,
         api: &Handle,
         faces: &Faces,
+        keyring: &Arc<Keyring>,
     ) -> io::Result<Self> {
         let hashing = Hashing::start()?;
         let ids = (0..count).map(|n| WorkerId(u8::try_from(n).unwrap_or(u8::MAX)));
         let start = |id| {
-            WorkerHandle::start(id, Arc::clone(broker), clock, api.clone(), hashing.clone(), faces.clone())
+            let means = Means { hashing: hashing.clone(), keyring: Arc::clone(keyring) };
+            WorkerHandle::start(id, Arc::clone(broker), clock, api.clone(), means, faces.clone())
         };
         let workers = ids.map(start).collect::<io::Result<_>>()?;
         Ok(Self { workers, hashing })

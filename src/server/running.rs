@@ -2,50 +2,41 @@
 
 use std::fmt;
 use std::future::Future;
-use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
 use crate::broker::Broker;
 
-use super::acceptor::{BindError, Door, Face, Listener};
+use super::acceptor::Face;
+use super::admin::{Admin, Watched};
 use super::api::Api;
-use super::build::{Built, Keeper, build};
-use super::config::{Config, Tls};
+use super::build::{Built, Keeper, build, hooks, keyring, random};
+use super::config::Config;
 use super::doorman::Doorman;
-use super::embed::{HASHES_MAX, PoolHost};
-use super::faces::{Extra, Faces};
-use super::http::{BadTemplate, Endpoint, OriginCheck, Router, SharedEndpoint, Status, Template, router};
+use super::embed::PoolHost;
+use super::faces::{Extra, Faces, SockJsExtra, SockJsStomp};
+use super::http::api;
+use super::http::sockjs::{Conversation, Peers, SockJsSettings};
+use super::http::{BadTemplate, Endpoint, OriginCheck, SharedEndpoint, Status, Template, router};
+use super::metrics::Metrics;
 use super::pool::Pool;
+use super::ports::{Ports, bind, certificate, listen, ports_of, write_ports};
 use super::shutdown::{Closing, Signals};
 use super::status::BrokerStatus;
 use super::storekeeper::{PATIENCE, Storekeeper};
-use super::{ServerError, stomp, system, tls};
+use super::{ServerError, reach, stomp, system};
 
 /// A server that is not running yet.
 pub struct Server {
     config: Config,
     built: Built,
     extras: Vec<Extra>,
-}
-
-/// Where a running server listens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-pub struct Ports {
-    /// WebSocket, HTTP API and page; https and wss where there is a certificate.
-    pub http: SocketAddr,
-    /// STOMP over TCP.
-    pub stomp: SocketAddr,
-    /// STOMP over TLS, where there is a certificate.
-    pub stomp_tls: Option<SocketAddr>,
+    sockjs_extras: Vec<SockJsExtra>,
 }
 
 /// A server that runs until it is told to stop. Dropped, it ends at once, without a word to anybody; only what was to be
@@ -57,9 +48,12 @@ pub struct Running {
     broker: Arc<Broker>,
     pool: Arc<Pool>,
     ports: Ports,
+    trial_key: Option<String>,
     /// Becomes true when nothing new is accepted any more.
     closing: watch::Sender<bool>,
     listening: JoinSet<()>,
+    /// Dropped at the very end: operators see it go.
+    _admin: Watched,
     /// The last to go: until then what the others do may be written.
     keeper: Keeper,
 }
@@ -71,7 +65,7 @@ impl Server {
     /// The configuration does not hold together, the data directory cannot be opened, or the system gives no threads for it.
     pub fn new(config: Config) -> Result<Self, ServerError> {
         let built = build(&config)?;
-        Ok(Self { config, built, extras: Vec::new() })
+        Ok(Self { config, built, extras: Vec::new(), sockjs_extras: Vec::new() })
     }
 
     /// The broker, for programs that publish and subscribe themselves once the server runs.
@@ -95,51 +89,103 @@ impl Server {
         Ok(self)
     }
 
+    /// Serves SockJS below `base`: `handler` is called for each session, on the worker that it came to, and must not block.
+    /// Pages of other origins are refused as at `/ws`.
+    ///
+    /// # Errors
+    /// The base is no path.
+    pub fn mount_sockjs<T>(
+        mut self,
+        base: &str,
+        settings: SockJsSettings,
+        handler: impl Fn(Conversation) -> T + Send + Sync + 'static,
+    ) -> Result<Self, BadTemplate>
+    where
+        T: Future<Output = ()> + 'static,
+    {
+        Template::parse(base)?;
+        self.sockjs_extras.push(SockJsExtra {
+            base: base.into(),
+            settings: Arc::new(settings),
+            handler: Arc::new(move |conversation| Box::pin(handler(conversation))),
+            table: Arc::default(),
+        });
+        Ok(self)
+    }
+
     /// Opens the ports and starts the workers.
     ///
     /// # Errors
     /// A port is taken, a certificate is not usable, or the system gives no threads.
     pub fn start(self) -> Result<Running, ServerError> {
-        let Self { config, built, extras } = self;
-        let Built { broker, clock, origins, callers, workers, keeper } = built;
+        let Self { config, built, extras, sockjs_extras } = self;
+        let Built { broker, clock, origins, api_keys, trial_key, callers, workers, keeper, claims } = built;
         let callers = Arc::new(callers);
         let http_tls = certificate(&config.tls, Face::Http)?;
         let stomp_tls = certificate(&config.tls, Face::Stomp)?;
         let listeners = bind(&config, http_tls.is_some())?;
+        let admin = Admin::bind(&config)?;
         let api = Api::start().map_err(system("start the API threads"))?;
         let status = Arc::new(BrokerStatus::new(Arc::clone(&broker), keeper.store()));
         let asked: Arc<dyn Status> = Arc::<BrokerStatus>::clone(&status);
+        let requests = api::Api::new(Arc::clone(&broker), clock, api_keys, config.api.clone());
+        let ports = ports_of(&listeners);
+        let address = reach::told(&config, ports.http);
         let faces = Faces {
+            peers: Peers::new(claims, address.as_deref(), random(), api.handle()),
             stomp: Template::parse(STOMP_PATH).map_err(|error| ServerError::Config(error.to_string()))?,
             compression: config.websocket.compression,
             extras,
             origins: Arc::new(origins),
             callers: Arc::clone(&callers),
-            router: router(asked, Router::new()),
+            router: router(asked, requests.router()),
+            sockjs: config.sockjs.enabled.then(|| SockJsStomp {
+                base: STOMP_PATH,
+                settings: Arc::new(config.sockjs.settings(config.limits.unconnected_bytes_max)),
+                table: Arc::default(),
+            }),
+            sockjs_extras,
+            streams: config.sse.streams().map_err(|problem| ServerError::Config(problem.fault))?,
         };
-        let pool = Pool::start(workers, &broker, clock, api.handle(), &faces);
+        let keyring = keyring(&config, &broker, api.handle())?;
+        let hooks = hooks(&config, &broker, clock, api.handle())?;
+        let pool = Pool::start(workers, &broker, clock, api.handle(), &faces, &keyring);
         let pool = Arc::new(pool.map_err(system("start the workers"))?);
-        let hashes = Arc::new(Semaphore::new(HASHES_MAX));
-        let host = PoolHost { pool: Arc::downgrade(&pool), api: api.handle().clone(), hashes };
-        broker.host_by(Arc::new(host));
+        broker.host_by(Arc::new(PoolHost::new(&pool, api.handle(), keyring)));
+        hooks.tell(&broker);
         let (closing, closed) = watch::channel(false);
         let doorman = Doorman {
             pool: Arc::clone(&pool),
             http_tls,
             stomp_tls,
-            callers,
+            callers: Arc::clone(&callers),
             closing: Closing::new(closed.clone()),
         };
-        let ports = ports_of(&listeners);
+        let ports = Ports { admin: admin.address(), ..ports };
         let listening = listen(api.handle(), listeners, &Arc::new(doorman), &closed);
+        let metrics = Metrics::new(&broker, callers, Arc::clone(&status), hooks, &keeper);
+        let admin = admin.open(api.handle(), Arc::clone(&status), metrics, Arc::downgrade(&requests));
         if let Some(path) = &config.ports_file {
             write_ports(path, &ports).map_err(system("write the ports file"))?;
         }
         let data = config.data.dir.as_deref().map(|dir| tracing::field::display(dir.display()));
         tracing::info!(
-            http = %ports.http, stomp = %ports.stomp, stomp_tls = ?ports.stomp_tls, workers, data, "listening"
+            http = %ports.http, stomp = %ports.stomp, stomp_tls = ?ports.stomp_tls, admin = ?ports.admin,
+            workers, data, "listening"
         );
-        Ok(Running { config, api, status, broker, pool, ports, closing, listening, keeper })
+        Ok(Running {
+            config,
+            api,
+            status,
+            broker,
+            pool,
+            ports,
+            trial_key,
+            closing,
+            listening,
+            _admin: admin,
+            keeper,
+        })
     }
 }
 
@@ -157,6 +203,11 @@ impl Running {
     /// Where it listens.
     pub fn ports(&self) -> Ports {
         self.ports
+    }
+
+    /// In development mode, a key of the HTTP API that is good while the server runs.
+    pub fn trial_key(&self) -> Option<&str> {
+        self.trial_key.as_deref()
     }
 
     /// The broker, for programs that publish and subscribe themselves.
@@ -236,64 +287,6 @@ impl fmt::Debug for Running {
     }
 }
 
-fn certificate(tls: &Tls, face: Face) -> Result<Option<Arc<ServerConfig>>, ServerError> {
-    let settings = match (&tls.cert, &tls.key) {
-        (Some(certificate), Some(key)) => {
-            tls::TlsSettings::Files { certificate: certificate.clone(), key: key.clone() }
-        }
-        _ if tls.self_signed => tls::TlsSettings::SelfSigned,
-        _ => return Ok(None),
-    };
-    Ok(Some(tls::config(&settings, face)?))
-}
-
-fn bind(config: &Config, tls: bool) -> Result<Vec<Listener>, ServerError> {
-    let mut doors = vec![
-        (config.http_port, "--http-port", Door { face: Face::Http, tls }),
-        (config.stomp_port, "--stomp-port", Door { face: Face::Stomp, tls: false }),
-    ];
-    if tls {
-        doors.push((config.stomp_tls_port, "--stomp-tls-port", Door { face: Face::Stomp, tls }));
-    }
-    let bind = |(port, flag, door)| {
-        let bound = Listener::bind(SocketAddr::new(config.listen, port), door);
-        bound.map_err(|BindError { address, source, .. }| ServerError::Bind { address, flag, source })
-    };
-    doors.into_iter().map(bind).collect()
-}
-
-fn ports_of(listeners: &[Listener]) -> Ports {
-    let of = |face, tls: Option<bool>| {
-        let fits = |door: Door| door.face == face && tls.is_none_or(|tls| door.tls == tls);
-        listeners.iter().find(|listener| fits(listener.door())).map(Listener::local_addr)
-    };
-    let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-    Ports {
-        http: of(Face::Http, None).unwrap_or(nowhere),
-        stomp: of(Face::Stomp, Some(false)).unwrap_or(nowhere),
-        stomp_tls: of(Face::Stomp, Some(true)),
-    }
-}
-
-fn listen(
-    api: &Handle,
-    listeners: Vec<Listener>,
-    doorman: &Arc<Doorman>,
-    closed: &watch::Receiver<bool>,
-) -> JoinSet<()> {
-    let mut listening = JoinSet::new();
-    for listener in listeners {
-        let (doorman, closed, address) = (Arc::clone(doorman), closed.clone(), listener.local_addr());
-        let accept = async move {
-            if let Err(error) = listener.accept(doorman, closed).await {
-                tracing::error!(%address, %error, "the port accepts no more connections");
-            }
-        };
-        listening.spawn_on(accept, api);
-    }
-    listening
-}
-
 /// Ends the store. Whoever asks again gets it sooner, but what was taken is not thrown away for it.
 async fn put_away(storekeeper: Storekeeper, patience: Duration, signals: &mut Signals) {
     let mut closed = spawn_blocking(move || storekeeper.close(patience));
@@ -305,13 +298,6 @@ async fn put_away(storekeeper: Storekeeper, patience: Duration, signals: &mut Si
             let _ = timeout(PATIENCE, closed).await;
         }
     }
-}
-
-fn write_ports(path: &Path, ports: &Ports) -> std::io::Result<()> {
-    // Whoever waits for the file must never read half of it.
-    let partial = path.with_extension("partial");
-    std::fs::write(&partial, serde_json::to_vec(ports)?)?;
-    std::fs::rename(partial, path)
 }
 
 /// Where STOMP over WebSocket is served.

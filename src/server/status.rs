@@ -39,7 +39,9 @@ impl Status for BrokerStatus {
 
     fn ready(&self) -> Result<(), String> {
         self.healthy()?;
-        self.broker.health()
+        self.broker.health()?;
+        // Once fetched they are good for those who are known by them, whatever becomes of the issuer.
+        self.broker.authenticator().key_sources().iter().try_for_each(|source| source.health())
     }
 
     fn info(&self) -> serde_json::Value {
@@ -53,10 +55,10 @@ impl Status for BrokerStatus {
             "subscriptions": self.broker.subscriptions(),
             "destinations": self.broker.destinations(),
             "heldBytes": self.broker.held_bytes(),
-            "sessionsOpened": counters.sessions_opened.value(),
-            "messagesAccepted": counters.messages_accepted.value(),
-            "deliveries": counters.deliveries.value(),
-            "deliveriesDropped": counters.deliveries_dropped.value(),
+            "sessionsOpened": counters.sum(|tally| &tally.sessions_opened),
+            "messagesAccepted": counters.sum(|tally| &tally.messages_accepted),
+            "deliveries": counters.sum(|tally| &tally.deliveries),
+            "deliveriesDropped": counters.sum(|tally| &tally.deliveries_dropped),
         })
     }
 }

@@ -6,7 +6,7 @@ use std::rc::{Rc, Weak};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::broker::{Link, Now, Shown};
+use crate::broker::{Link, Now, Shown, Transport};
 use crate::policy::Credentials;
 use crate::transport::tcp::Plain;
 use crate::transport::websocket::handshake::STOMP_SUBPROTOCOLS;
@@ -23,7 +23,9 @@ pub(super) fn serve_stream(
     stream: Socket,
     accepted: Now,
 ) -> impl Future<Output = ()> + 'static {
-    let visitor = Visitor { link: Link::Stream, shown: Shown::Credentials(Box::default()), accepted };
+    let transport = if stream.is_tls() { Transport::Tls } else { Transport::Tcp };
+    let visitor =
+        Visitor { link: Link::Stream, transport, shown: Shown::Credentials(Box::default()), accepted };
     connection::serve(worker, stream, Plain, visitor, &[])
 }
 
@@ -34,7 +36,8 @@ where
 {
     let stranger_bytes_max = worker.shard.borrow().broker().settings().limits.unconnected_bytes_max;
     let (framing, accepted) = (WebSocket::new(stranger_bytes_max), worker.now());
-    let visitor = Visitor { link: Link::WebSocket, shown: Shown::Credentials(Box::default()), accepted };
+    let shown = Shown::Credentials(Box::default());
+    let visitor = Visitor { link: Link::WebSocket, transport: Transport::WebSocket, shown, accepted };
     connection::serve(worker, stream, framing, visitor, &[])
 }
 
@@ -62,7 +65,7 @@ impl Endpoint for StompEndpoint {
         let deflate = upgraded.request.deflate;
         let link = if deflate { Link::DeflateWebSocket } else { Link::WebSocket };
         let shown = Shown::Credentials(Box::new(shown_by(&upgraded.request)));
-        let visitor = Visitor { link, shown, accepted: worker.now() };
+        let visitor = Visitor { link, transport: Transport::WebSocket, shown, accepted: worker.now() };
         let Upgraded { stream, read_ahead, .. } = upgraded;
         // A type each: who does not compress pays nothing for those who do.
         if deflate {
@@ -73,7 +76,7 @@ impl Endpoint for StompEndpoint {
     }
 }
 
-fn shown_by(request: &UpgradeRequest) -> Credentials {
+pub(super) fn shown_by(request: &UpgradeRequest) -> Credentials {
     Credentials {
         handshake_authorization: request.authorization.clone(),
         query_token: request.query_value("token").filter(|token| !token.is_empty()),

@@ -56,6 +56,11 @@ impl Storekeeper {
         Ok(keeper)
     }
 
+    /// The store.
+    pub(super) fn disk(&self) -> &Arc<Disk> {
+        &self.disk
+    }
+
     /// Closes the store: nothing more is taken. Waits for up to `patience` until everything is written.
     pub(super) fn close(mut self, patience: Duration) {
         self.patience = patience;

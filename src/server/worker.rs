@@ -19,11 +19,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use crate::broker::{Broker, Now, Shard};
 use crate::model::{CloseReason, WorkerId};
 
-use super::calls::Calls;
+use super::calls::{Calls, Means};
 use super::clock::Clock;
 use super::faces::Faces;
 use super::flusher::Flusher;
-use super::hashing::Hashing;
 use super::http::Front;
 
 /// Something for a worker to do on its own thread.
@@ -66,7 +65,7 @@ impl WorkerHandle {
         broker: Arc<Broker>,
         clock: Clock,
         api: Handle,
-        hashing: Hashing,
+        means: Means,
         faces: Faces,
     ) -> io::Result<Self> {
         let (jobs, inbox) = mpsc::channel(JOBS_MAX);
@@ -86,7 +85,7 @@ impl WorkerHandle {
                 scratch: RefCell::new(vec![0; SCRATCH_BYTES].into_boxed_slice()),
                 clock,
                 flusher: Flusher::default(),
-                calls: Calls::new(hashing),
+                calls: Calls::new(means),
                 load: shared_load,
                 draining: Cell::new(false),
                 expired: Cell::new(false),
@@ -161,6 +160,12 @@ impl Worker {
         self.draining.get()
     }
 
+    /// Counts a session that has no connection of its own.
+    pub(crate) fn count(&self) -> LoadGuard {
+        self.load.fetch_add(1, Ordering::Relaxed);
+        LoadGuard(Arc::clone(&self.load))
+    }
+
     /// The HTTP face.
     pub(crate) fn front(&self) -> &Front {
         &self.front
@@ -176,6 +181,7 @@ impl Worker {
                 _ = ticks.tick() => {
                     let now = self.now();
                     self.shard.borrow_mut().tick(now);
+                    self.shard.borrow().tally().busy_ns.set(busy_ns());
                     if self.expired.get() || self.draining.get() && self.load.load(Ordering::Relaxed) == 0 {
                         return;
                     }
@@ -222,6 +228,12 @@ impl Worker {
         });
         self.draining.set(true);
     }
+}
+
+/// How long this thread's runtime has been at work, nanoseconds.
+fn busy_ns() -> usize {
+    let busy = Handle::current().metrics().worker_total_busy_duration(0);
+    usize::try_from(busy.as_nanos()).unwrap_or(usize::MAX)
 }
 
 /// How often time is looked at, milliseconds.

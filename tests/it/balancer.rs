@@ -17,6 +17,7 @@ use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
+use crate::listener::Listener;
 use crate::served::{DEADLINE, rest};
 use front::{Balancer, Kind, NAMES, Sight, Trio};
 use guest::{Guest, Way};
@@ -276,7 +277,37 @@ async fn a_session_outlives_the_time_that_a_request_has() {
     }
 }
 
-/// The broker has no such stream yet; the balancers are ready for it.
+#[tokio::test]
+async fn a_page_hears_by_a_balancer_and_outlives_the_time_that_a_request_has() {
+    for kind in Kind::ALL {
+        let more = "[sse]\nheart_beat_ms = 2500\n[[sse.path]]\npath = \"/own/{name}\"\ndestination = \"/topic/{name}\"\n\
+            [access]\nallow_anonymous = true\n[[access.rule]]\npattern = \"/topic/*\"\nactions = [\"subscribe\"]\n\
+            who = [\"anyone\"]";
+        let trio = Trio::start(more);
+        let alone = [[&*trio.brokers[0].http, &*trio.brokers[0].stomp]; 3];
+        let balancer = Balancer::start_with(kind, alone, hasty(kind));
+        let mut page = Listener::open(balancer.http, "/sse?destination=/topic/echo", &[]).await;
+        // At a path that the balancer does not know it is bound to the time of a request, which beats fall short of.
+        let usual = Balancer::start(kind, alone);
+        let mut own = Listener::open(usual.http, "/own/echo", &[]).await;
+        for page in [&mut page, &mut own] {
+            assert_eq!(page.hear("heartbeat").await, "ping", "{kind:?}");
+        }
+        let mut backend = Guest::come(Way::WebSocket, &usual, ALICE).await.unwrap();
+        backend.hears_itself("hello").await;
+        for page in [&mut page, &mut own] {
+            let heard = loop {
+                let heard = page.next().await.expect("the stream goes on");
+                if heard.name != "heartbeat" {
+                    break heard;
+                }
+            };
+            assert_eq!((&*heard.name, &*heard.data), ("message", "hello"), "{kind:?}");
+        }
+    }
+}
+
+/// What the balancers are shipped with, by a stream of which the test knows each byte.
 #[tokio::test]
 async fn an_event_stream_is_neither_held_back_nor_cut() {
     for kind in Kind::ALL {

@@ -57,6 +57,7 @@ fn version_and_help_succeed_and_every_command_shows_an_example() {
         &["hash", "--help"],
         &["pub", "--help"],
         &["sub", "--help"],
+        &["smoke", "--help"],
     ] {
         let help = stompede(command);
         assert_eq!(code(&help), 0, "{command:?}");

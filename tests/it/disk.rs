@@ -26,7 +26,8 @@ fn start(directory: &Path, config: &str) -> Broker {
 /// What a broker on `data` says that cannot start.
 fn refused(data: &Path) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_stompede"));
-    command.args(["serve", "--http-port", "0", "--stomp-port", "0", "--data"]).arg(data).env_clear();
+    command.args(["serve", "--http-port", "0", "--stomp-port", "0", "--admin-port", "0", "--data"]);
+    command.arg(data).env_clear();
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let begin = Instant::now();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use stompede::broker::{Broker, Messages};
 use stompede::model::{CloseReason, Principal};
+use stompede::server::config::{AdminPort, AdminSection};
 use stompede::server::{Config, Running, Server};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -18,7 +19,8 @@ struct Embedded {
 
 impl Embedded {
     fn start() -> Self {
-        let config = Config { http_port: 0, stomp_port: 0, workers: 2, ..Config::default() };
+        let admin = AdminSection { port: AdminPort::Off, ..AdminSection::default() };
+        let config = Config { http_port: 0, stomp_port: 0, admin, workers: 2, ..Config::default() };
         let running: Running = Server::new(config).unwrap().start().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let broker = running.broker();

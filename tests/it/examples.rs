@@ -183,4 +183,37 @@ async fn the_echo_gives_back_text_and_binary_up_to_its_limit() {
     socket.close(None).await.unwrap();
 }
 
+#[tokio::test]
+async fn the_sockjs_echo_has_the_services_that_a_protocol_suite_asks_for() {
+    let mut child = Command::new(binary("sockjs_echo"))
+        .args(["--port", "0"])
+        .env_clear()
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line)
+        .unwrap();
+    let address = line.split("http://").nth(1).unwrap().trim().trim_end_matches("/echo").to_owned();
+    let example = Example { child, address };
+    let info = |service: &str| {
+        let (head, body) = crate::metrics::get(&example.address, &format!("/{service}/info"));
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        serde_json::from_str::<Value>(&body).unwrap()
+    };
+    for service in ["echo", "close"] {
+        let info = info(service);
+        assert_eq!((&info["websocket"], &info["cookie_needed"]), (&json!(true), &json!(false)), "{service}");
+    }
+    assert_eq!(info("disabled_websocket_echo")["websocket"], false);
+    assert_eq!(info("cookie_needed_echo")["cookie_needed"], true);
+    let (mut socket, _) =
+        connect_async(format!("ws://{}/echo/0/0/websocket", example.address)).await.unwrap();
+    socket.send(Message::text("[\"grüße\"]")).await.unwrap();
+    for expected in ["o", "a[\"grüße\"]"] {
+        let heard = timeout(DEADLINE, socket.next()).await.unwrap().unwrap().unwrap();
+        assert_eq!(heard, Message::text(expected));
+    }
+}
+
 const DEADLINE: Duration = Duration::from_secs(30);

@@ -13,6 +13,8 @@ pub(crate) struct Broker {
     pub(crate) stomp: String,
     /// Empty without a certificate.
     pub(crate) stomp_tls: String,
+    /// Empty where it is off.
+    pub(crate) admin: String,
 }
 
 impl Broker {
@@ -22,13 +24,16 @@ impl Broker {
         let _ = std::fs::remove_file(&ports);
         let mut command = Command::new(env!("CARGO_BIN_EXE_stompede"));
         command.args(["serve", "--http-port", "0", "--stomp-port", "0", "--workers", "2", "--ports-file"]);
-        command.arg(&ports).args(arguments).env_clear().stdin(Stdio::null()).stdout(Stdio::null());
+        let admin: &[&str] = if arguments.contains(&"--admin-port") { &[] } else { &["--admin-port", "0"] };
+        command.arg(&ports).args(admin).args(arguments);
+        command.env_clear().stdin(Stdio::null()).stdout(Stdio::null());
         let child = command.stderr(std::fs::File::create(directory.join("log")).unwrap()).spawn().unwrap();
-        let mut broker = Self { child, http: String::new(), stomp: String::new(), stomp_tls: String::new() };
+        let [http, stomp, stomp_tls, admin] = [(); 4].map(|()| String::new());
+        let mut broker = Self { child, http, stomp, stomp_tls, admin };
         let listening: Value = serde_json::from_slice(&broker.wait_for(&ports)).unwrap();
         let address = |name: &str| listening[name].as_str().unwrap_or_default().to_owned();
-        (broker.http, broker.stomp, broker.stomp_tls) =
-            (address("http"), address("stomp"), address("stomp_tls"));
+        (broker.http, broker.stomp, broker.stomp_tls, broker.admin) =
+            (address("http"), address("stomp"), address("stomp_tls"), address("admin"));
         broker
     }
 

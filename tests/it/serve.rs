@@ -111,7 +111,11 @@ fn a_taken_port_is_told_with_port_flag_and_holder() {
     let broker = Broker::start(directory.path(), &[]);
     let port = broker.stomp.rsplit_once(':').unwrap().1;
     let mut second = Command::new(env!("CARGO_BIN_EXE_stompede"));
-    let second = second.args(["--http-port", "0", "--stomp-port", port]).env_clear().output().unwrap();
+    let second = second
+        .args(["--http-port", "0", "--stomp-port", port, "--admin-port", "0"])
+        .env_clear()
+        .output()
+        .unwrap();
     assert_eq!(second.status.code(), Some(1));
     for part in [port, "--stomp-port", &format!("process {}", broker.child.id())] {
         assert!(err(&second).contains(part), "{}", err(&second));

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use stompede::broker::Broker;
+use stompede::server::config::{AdminPort, AdminSection};
 use stompede::server::{Config, Ports, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -21,7 +22,8 @@ pub(crate) struct Served {
 
 impl Served {
     pub(crate) fn start(config: Config) -> Self {
-        Self::run(Server::new(Config { http_port: 0, stomp_port: 0, ..config }).unwrap())
+        let admin = AdminSection { port: AdminPort::On(0), ..config.admin };
+        Self::run(Server::new(Config { http_port: 0, stomp_port: 0, admin, ..config }).unwrap())
     }
 
     /// With `server`'s mounts; its ports should be 0.

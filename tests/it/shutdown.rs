@@ -17,8 +17,9 @@ use crate::websocket::echo;
 
 fn config(grace_ms: u64, window_ms: u64) -> Config {
     let shutdown = json!({"grace_ms": grace_ms, "window_ms": window_ms, "deadline_ms": 10_000});
-    serde_json::from_value(json!({"workers": 2, "http_port": 0, "stomp_port": 0, "shutdown": shutdown}))
-        .unwrap()
+    let admin = json!({"port": 0});
+    let config = json!({"workers": 2, "http_port": 0, "stomp_port": 0, "admin": admin, "shutdown": shutdown});
+    serde_json::from_value(config).unwrap()
 }
 
 /// A session of `alice`.
@@ -101,7 +102,9 @@ fn a_second_signal_ends_at_once() {
     std::fs::write(&config, "[shutdown]\ngrace_ms = 600000\n").unwrap();
     let log = directory.path().join("log");
     let mut command = Command::new(env!("CARGO_BIN_EXE_stompede"));
-    command.args(["serve", "--http-port", "0", "--stomp-port", "0", "--ports-file"]).arg(&ports);
+    command
+        .args(["serve", "--http-port", "0", "--stomp-port", "0", "--admin-port", "0", "--ports-file"])
+        .arg(&ports);
     command.arg("--config").arg(&config).env_clear().stdin(Stdio::null()).stdout(Stdio::null());
     let mut child = command.stderr(std::fs::File::create(&log).unwrap()).spawn().unwrap();
     let terminate = || {

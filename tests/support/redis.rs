@@ -41,16 +41,48 @@ impl RedisServer {
         })
     }
 
-    /// A server that speaks nothing but TLS, with certificates in PEM files.
-    pub(crate) fn start_tls(certificate: &Path, key: &Path) -> Self {
+    /// A server that speaks nothing but TLS, with a certificate that vouches for itself and its key in PEM files, and
+    /// further arguments.
+    pub(crate) fn start_tls(certificate: &Path, key: &Path, more: &[&str]) -> Self {
         let (certificate, key) = (certificate.display().to_string(), key.display().to_string());
         let mut server = Self::start_at(|port| {
             let port = port.to_string();
             let usual = ["--port", "0", "--tls-port", &port, "--bind", "127.0.0.1", "--save", ""];
-            let tls = ["--tls-cert-file", &certificate, "--tls-key-file", &key, "--tls-auth-clients", "no"];
-            usual.iter().chain(&tls).map(|&argument| argument.to_owned()).collect()
+            let own = ["--tls-cert-file", &certificate, "--tls-key-file", &key];
+            let others = ["--tls-ca-cert-file", &certificate, "--tls-auth-clients", "no"];
+            let all = usual.iter().chain(&own).chain(&others).chain(more);
+            all.map(|&argument| argument.to_owned()).collect()
         });
         server.login = ["--tls", "--insecure"].map(str::to_owned).into();
+        server
+    }
+
+    /// One server that is a whole cluster, over TLS alone.
+    pub(crate) fn start_tls_cluster(certificate: &Path, key: &Path) -> Self {
+        let bus = free_port().to_string();
+        let mode = ["--cluster-enabled", "yes", "--tls-cluster", "yes", "--cluster-port", &bus];
+        let server = Self::start_tls(certificate, key, &mode);
+        ok(&server.cli(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]));
+        server.wait_for(&["CLUSTER", "INFO"], "cluster_state:ok");
+        server
+    }
+
+    /// A sentinel that watches a primary by the name `main`, both over TLS alone.
+    pub(crate) fn sentinel_tls_of(primary: &Self, certificate: &Path, key: &Path) -> Self {
+        let (certificate, key) = (certificate.display(), key.display());
+        let file = tempfile::NamedTempFile::new().expect("a file for the configuration");
+        let path = file.path().display().to_string();
+        let mut server = Self::start_at(|port| {
+            let config = format!(
+                "port 0\ntls-port {port}\nbind 127.0.0.1\ntls-cert-file {certificate}\ntls-key-file {key}\n\
+                 tls-ca-cert-file {certificate}\ntls-auth-clients no\ntls-replication yes\n\
+                 sentinel monitor main 127.0.0.1 {} 1\n",
+                primary.port
+            );
+            std::fs::write(&path, &config).expect("the configuration is written");
+            [&path, "--sentinel", "--tls-port", &port.to_string()].map(str::to_owned).into()
+        });
+        server.login.clone_from(&primary.login);
         server
     }
 

@@ -76,9 +76,10 @@ pub(crate) fn hasty(files: &[Source]) -> Vec<Violation> {
 pub(crate) fn misnamed(files: &[Source]) -> Vec<Violation> {
     let mut found = Vec::new();
     for file in files.iter().filter(|file| file.is_production()) {
-        for three in file.tokens.windows(3) {
-            let [word, equals, name] = three else { continue };
-            if word.text != "path" || equals.text != "=" || name.kind != Kind::Text {
+        for four in file.tokens.windows(4) {
+            let [bracket, word, equals, name] = four else { continue };
+            // Other attributes may have a path among their arguments.
+            if bracket.text != "[" || word.text != "path" || equals.text != "=" || name.kind != Kind::Text {
                 continue;
             }
             let name = name.text.trim_matches('"');

@@ -7,7 +7,7 @@ const PAIRS = [
   ['ink', 'ground'], ['ink', 'surface'], ['ink', 'raised'], ['ink', 'accent-soft'], ['ink', 'bad-soft'],
   ['muted', 'ground'], ['muted', 'surface'], ['muted', 'raised'],
   ['accent', 'accent-soft'], ['on-accent', 'accent'],
-  ['warn', 'warn-soft'], ['warn', 'surface'], ['bad', 'bad-soft'], ['bad', 'surface'], ['bad', 'ground'],
+  ['warn', 'warn-soft'], ['warn', 'surface'], ['bad', 'bad-soft'], ['bad', 'surface'], ['bad', 'raised'], ['bad', 'ground'],
   ['code-ink', 'code-ground'],
 ] as const;
 

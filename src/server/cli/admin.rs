@@ -11,7 +11,9 @@ use super::{CliError, print};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  stompede admin nodes\n  stompede admin sessions --user bob\n  \
     stompede admin kick --user bob\n  \
-    stompede admin unsubscribe --user bob --from /topic/chat/42\n\n\
+    stompede admin unsubscribe --user bob --from /topic/chat/42\n  \
+    stompede admin revoke --jti 8f14e45f\n  \
+    stompede admin revoke --user bob --issued-before \"$(date +%s)\"\n\n\
     Any instance answers for all. Who asks must have the service role.")]
 pub(super) struct AdminArguments {
     #[command(subcommand)]
@@ -59,6 +61,51 @@ enum What {
         #[arg(long, value_name = "DESTINATION")]
         from: String,
     },
+    /// Make tokens good no more, and end the sessions that they opened
+    Revoke {
+        #[command(flatten)]
+        tokens: Tokens,
+        #[command(flatten)]
+        how: How,
+    },
+}
+
+/// Times are seconds since 1970, as `date +%s` prints them.
+#[derive(Debug, Args)]
+struct Tokens {
+    /// The token with this `jti`
+    #[arg(long, value_name = "ID", conflicts_with_all = ["user", "issued_before"])]
+    jti: Option<String>,
+    /// All tokens of this user, issued until now if no time is given
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+    /// Those issued before this time; without --user everybody's
+    #[arg(long, value_name = "SECONDS", required_unless_present_any = ["jti", "user"])]
+    issued_before: Option<u64>,
+    /// When the last of them expires, if that is known: then it is forgotten; else after 400 days
+    #[arg(long, value_name = "SECONDS")]
+    until: Option<u64>,
+}
+
+impl Tokens {
+    fn headers(&self) -> Vec<(&'static str, String)> {
+        let text = |name, value: &Option<String>| Some((name, value.clone()?));
+        let number = |name, value: Option<u64>| Some((name, value?.to_string()));
+        let all = [
+            text("jti", &self.jti),
+            text("user", &self.user),
+            number("issued-before", self.issued_before),
+            number("until", self.until),
+        ];
+        all.into_iter().flatten().collect()
+    }
+}
+
+impl Whom {
+    fn headers(&self) -> Vec<(&'static str, String)> {
+        let text = |name, value: &Option<String>| Some((name, value.clone()?));
+        [text("user", &self.user), text("session", &self.session)].into_iter().flatten().collect()
+    }
 }
 
 #[derive(Debug, Args)]
@@ -73,21 +120,21 @@ struct Whom {
 
 /// Asks, and prints what all instances say.
 pub(super) fn admin(arguments: &AdminArguments) -> Result<(), CliError> {
-    let (name, whom, from, how) = match &arguments.what {
-        What::Nodes { how } => ("nodes", None, None, how),
-        What::Sessions { whom, how } => ("sessions", Some(whom), None, how),
-        What::Kick { whom, how } => ("kick", Some(whom), None, how),
-        What::Unsubscribe { whom, from, how } => ("unsubscribe", Some(whom), Some(&**from), how),
+    let (name, mut asked, how) = match &arguments.what {
+        What::Nodes { how } => ("nodes", Vec::new(), how),
+        What::Sessions { whom, how } => ("sessions", whom.headers(), how),
+        What::Kick { whom, how } => ("kick", whom.headers(), how),
+        What::Unsubscribe { whom, how, .. } => ("unsubscribe", whom.headers(), how),
+        What::Revoke { tokens, how } => ("revoke", tokens.headers(), how),
     };
-    if let (Some(Whom { user: None, session: None }), "kick" | "unsubscribe") = (whom, name) {
+    if asked.is_empty() && matches!(name, "kick" | "unsubscribe") {
         return Err(CliError::Usage("say whom: --user USER or --session SESSION".to_owned()));
     }
-    let user = whom.and_then(|whom| whom.user.as_deref()).map(|user| ("user", user));
-    let session = whom.and_then(|whom| whom.session.as_deref()).map(|session| ("session", session));
-    let headers: Vec<_> = [user, session, from.map(|from| ("from", from)), Some(("receipt", "asked"))]
-        .into_iter()
-        .flatten()
-        .collect();
+    if let What::Unsubscribe { from, .. } = &arguments.what {
+        asked.push(("from", from.clone()));
+    }
+    asked.push(("receipt", "asked".to_owned()));
+    let headers: Vec<_> = asked.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let mut link = Link::open(&how.connect)?;
     link.client().subscribe("admin", &format!("/app/stompede/{name}"), AckMode::Auto, &headers);
     let mut answer = None;
@@ -114,6 +161,9 @@ pub(super) fn admin(arguments: &AdminArguments) -> Result<(), CliError> {
 fn lines(name: &str, answer: &Value, json: bool) -> Vec<String> {
     if json {
         return vec![answer.to_string()];
+    }
+    if name == "revoke" {
+        return vec![format!("revoked until {}", answer["until"])];
     }
     let text = |value: &Value| value.as_str().unwrap_or("-").escape_default().to_string();
     let nodes = answer["nodes"].as_array().map_or(&[][..], Vec::as_slice);

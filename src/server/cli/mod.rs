@@ -7,12 +7,14 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod admin;
+mod api_key;
 mod check;
 mod client;
 mod hash;
 mod holder;
 mod publish;
 mod serve;
+mod smoke;
 mod subscribe;
 mod token;
 
@@ -47,10 +49,14 @@ enum Command {
     Check(check::CheckArguments),
     /// Read a passcode from standard input and print its hash for an account
     Hash(hash::HashArguments),
+    /// Make a key for the HTTP API
+    ApiKey(api_key::ApiKeyArguments),
     /// Publish one message
     Pub(publish::PublishArguments),
     /// Who is there, on all instances, and that somebody goes
     Admin(admin::AdminArguments),
+    /// Try a deployment from outside: health, login, a room, history, presence
+    Smoke(smoke::SmokeArguments),
     /// Print the messages of a destination
     Sub(subscribe::SubscribeArguments),
 }
@@ -84,8 +90,10 @@ pub fn main() -> ExitCode {
         Command::Token(arguments) => token::token(arguments),
         Command::Check(arguments) => check::check(&arguments),
         Command::Hash(arguments) => hash::hash(&arguments),
+        Command::ApiKey(arguments) => api_key::api_key(&arguments),
         Command::Pub(arguments) => publish::publish(arguments),
         Command::Admin(arguments) => admin::admin(&arguments),
+        Command::Smoke(arguments) => smoke::smoke(&arguments),
         Command::Sub(arguments) => subscribe::subscribe(&arguments),
     };
     match done {

@@ -8,8 +8,9 @@ use clap::Args;
 
 use super::{CliError, holder, now_s};
 use crate::policy::{JwtConfig, JwtSigner, PolicyError, Secret, TokenOrder};
-use crate::server::config::{Config, Loaded, LogFormat, LogLevel, parse_address};
-use crate::server::{Ports, Server, ServerError, telemetry};
+use crate::server::admin::ADMIN_FLAG;
+use crate::server::config::{AdminPort, Config, Loaded, LogFormat, LogLevel, parse_address};
+use crate::server::{Ports, Running, Server, ServerError, telemetry};
 
 /// What can be set by flags; they win over file and environment.
 #[derive(Debug, Default, Args)]
@@ -32,6 +33,9 @@ pub(super) struct ServeArguments {
     /// Port for STOMP over TLS; 0 takes any free one
     #[arg(long, value_name = "PORT")]
     stomp_tls_port: Option<u16>,
+    /// Port for metrics, health and readiness, on this machine alone; 0 takes any free one, off opens none
+    #[arg(long, value_name = "PORT|off")]
+    admin_port: Option<AdminPort>,
     /// Worker threads; 0 takes one for each core
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
@@ -73,6 +77,7 @@ impl ServeArguments {
         replace(&mut config.http_port, self.http_port);
         replace(&mut config.stomp_port, self.stomp_port);
         replace(&mut config.stomp_tls_port, self.stomp_tls_port);
+        replace(&mut config.admin.port, self.admin_port);
         replace(&mut config.workers, self.workers);
         replace(&mut config.log.format, self.log_format);
         replace(&mut config.log.level, self.log_level);
@@ -100,14 +105,19 @@ pub(super) fn serve(mut arguments: ServeArguments) -> Result<(), CliError> {
     let (secure, data) = (config.tls.is_on(), config.data.dir.clone());
     let running = Server::new(config).and_then(Server::start).map_err(failed)?;
     if let Some(signing) = development {
-        let welcomed = welcome(&signing, running.ports(), secure, data.as_deref());
+        let welcomed = welcome(&signing, &running, secure, data.as_deref());
         welcomed.map_err(|error| CliError::Failed(error.to_string()))?;
     }
     running.wait(std::future::pending()).map_err(failed)
 }
 
 /// Development mode says so, and how to try it.
-fn welcome(signing: &JwtConfig, ports: Ports, secure: bool, data: Option<&Path>) -> Result<(), PolicyError> {
+fn welcome(
+    signing: &JwtConfig,
+    running: &Running,
+    secure: bool,
+    data: Option<&Path>,
+) -> Result<(), PolicyError> {
     tracing::warn!("development mode: no key and no account is configured, so anybody may be anybody");
     let signer = JwtSigner::new(signing)?;
     let token = |user: &str, service: bool| {
@@ -115,7 +125,9 @@ fn welcome(signing: &JwtConfig, ports: Ports, secure: bool, data: Option<&Path>)
         signer.sign(&TokenOrder { user: user.to_owned(), service, claims, ttl_s: TRIAL_TOKEN_S }, now_s())
     };
     let (http, ws) = if secure { ("https", "wss") } else { ("http", "ws") };
-    let Ports { http: web, stomp, .. } = ports;
+    let Ports { http: web, stomp, admin, .. } = running.ports();
+    let metrics =
+        admin.map_or_else(String::new, |admin| format!("\n  metrics          http://{admin}/metrics"));
     let data = data.map_or_else(String::new, |dir| format!("\n  messages kept in {}", dir.display()));
     // Whoever started it without a terminal does not need to read this.
     let _ = writeln!(
@@ -123,12 +135,15 @@ fn welcome(signing: &JwtConfig, ports: Ports, secure: bool, data: Option<&Path>)
         "\nstompede runs in DEVELOPMENT MODE: any login with the passcode guest is that user.\n\n  \
            page to try it   {http}://{web}/\n  \
            WebSocket        {ws}://{web}/ws\n  \
-           STOMP over TCP   {stomp}{data}\n\n\
+           STOMP over TCP   {stomp}{metrics}{data}\n\n\
          Tokens for an hour:\n  \
            alice, room 42   {}\n  \
-           a service        {}\n",
+           a service        {}\n\n\
+         A key of the HTTP API, good until this process ends:\n  \
+           {}\n",
         token("alice", false)?,
         token("backend", true)?,
+        running.trial_key().unwrap_or_default(),
     );
     Ok(())
 }
@@ -144,7 +159,11 @@ fn told(error: &ServerError) -> String {
         ServerError::Bind { address, flag, source } if source.kind() == std::io::ErrorKind::AddrInUse => {
             let holder = holder::of_port(address.port()).map_or(String::new(), |who| format!(" by {who}"));
             let port = address.port();
-            format!("port {port} is taken{holder}: choose another with {flag} PORT, or end what holds it")
+            let without =
+                if *flag == ADMIN_FLAG { format!(", do without by {flag} off,") } else { ",".to_owned() };
+            format!(
+                "port {port} is taken{holder}: choose another with {flag} PORT{without} or end what holds it"
+            )
         }
         _ => error.to_string(),
     }

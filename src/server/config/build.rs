@@ -6,13 +6,15 @@ use super::{AccessSection, Config};
 use crate::model::{DestinationRule, DestinationRules, Pattern};
 use crate::policy::access::default_rules;
 use crate::policy::authenticator::Mode;
-use crate::policy::{Access, Accounts, Authenticator, JwtConfig, JwtVerifier, Origins, Proxies};
+use crate::policy::{Access, Accounts, ApiKeys, Authenticator, JwtConfig, JwtVerifier, Origins, Proxies};
 
 /// Who is it, what may he, and which pages may ask.
 #[derive(Debug)]
 pub struct Policy {
     /// From credentials to principals.
     pub authenticator: Authenticator,
+    /// Keys of the HTTP API.
+    pub api_keys: ApiKeys,
     /// The access rules.
     pub access: Access,
     /// The accepted origins.
@@ -28,6 +30,8 @@ impl Config {
         let access = kept(self.build_access(), &mut problems).unwrap_or_default();
         let jwt = kept(self.build_verifier(&access), &mut problems).flatten();
         let accounts = kept(self.build_accounts(), &mut problems).unwrap_or_default();
+        let api_keys = ApiKeys::new(&self.api.key).map_err(|e| vec![problem("api.key", &e)]);
+        let api_keys = kept(api_keys, &mut problems).unwrap_or_default();
         let origins = Origins::new(&self.origins.allow, self.is_development());
         let origins =
             kept(origins.map_err(|e| vec![problem("origins.allow", &e)]), &mut problems).unwrap_or_default();
@@ -36,7 +40,8 @@ impl Config {
         if !problems.is_empty() {
             return Err(problems);
         }
-        Ok(Policy { authenticator: Authenticator::new(jwt, accounts, self.mode()), access, origins, proxies })
+        let authenticator = Authenticator::new(jwt, accounts, self.mode());
+        Ok(Policy { authenticator, api_keys, access, origins, proxies })
     }
 
     /// The settings of destinations.
@@ -110,7 +115,8 @@ impl Config {
         } else if *defaults {
             rules.extend(default_rules(&self.rooms.topic_prefix, &self.rooms.app_prefix));
         }
-        if problems.is_empty() { Ok(Access::new(rules)) } else { Err(problems) }
+        let hooks = kept(self.hook_rules(), &mut problems).unwrap_or_default();
+        if problems.is_empty() { Ok(Access::new(rules).with_hooks(hooks)) } else { Err(problems) }
     }
 
     fn build_verifier(&self, access: &Access) -> Result<Option<JwtVerifier>, Vec<Problem>> {
@@ -158,6 +164,6 @@ fn problem(key: &str, error: &dyn std::error::Error) -> Problem {
     Problem::new(key, error.to_string())
 }
 
-fn kept<T>(result: Result<T, Vec<Problem>>, problems: &mut Vec<Problem>) -> Option<T> {
+pub(super) fn kept<T>(result: Result<T, Vec<Problem>>, problems: &mut Vec<Problem>) -> Option<T> {
     result.map_err(|found| problems.extend(found)).ok()
 }

@@ -1,9 +1,11 @@
 //! What can be read but must not be run.
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 
-use super::{Config, Problem, Size};
+use super::{AdminPort, Config, Problem, Size};
 use crate::model::limits::BODY_BYTES_CEILING;
+use crate::server::http::client::check_url;
 
 impl Config {
     /// Everything that forbids starting with this configuration, each under its key; nothing when it can be used.
@@ -16,7 +18,12 @@ impl Config {
         self.check_limits(&mut problems);
         self.check_times(&mut problems);
         self.check_data(&mut problems);
+        self.check_fetch(&mut problems);
         self.check_redis(&mut problems);
+        self.sse.check(&mut problems);
+        self.sockjs.check(&mut problems);
+        self.check_api(&mut problems);
+        self.check_hooks(&mut problems);
         problems.extend(self.policy().err().unwrap_or_default());
         problems.extend(self.destination_rules().err().unwrap_or_default());
         problems
@@ -26,7 +33,7 @@ impl Config {
         if self.is_development() && !self.listen.is_loopback() && !self.allow_insecure {
             let fault = format!(
                 "{} is open to the network, but no key is configured, so anybody could be anybody: set jwt.secret, \
-                 jwt.public_key_file or an account, or accept it with allow_insecure = true (--allow-insecure)",
+                 jwt.public_key_file, jwt.jwks_url, an account or an API key, or accept it with allow_insecure = true (--allow-insecure)",
                 self.listen
             );
             problems.push(Problem::new("listen", fault));
@@ -41,6 +48,7 @@ impl Config {
             ("http_port", self.http_port),
             ("stomp_port", self.stomp_port),
             ("stomp_tls_port", self.stomp_tls_port),
+            ("admin.port", if let AdminPort::On(port) = self.admin.port { port } else { 0 }),
         ];
         for (i, (key, port)) in ports.iter().enumerate() {
             let same = ports[..i].iter().find(|(_, other)| *port != 0 && port == other);
@@ -155,6 +163,18 @@ impl Config {
 }
 
 impl Config {
+    fn check_fetch(&self, problems: &mut Vec<Problem>) {
+        for (key, url) in self.jwt.jwks_urls() {
+            let fault = check_url(url, self.fetch.plain()).err();
+            problems.extend(fault.map(|fault| Problem::new(&key, fault)));
+        }
+        if !JWKS_REFRESH_S.contains(&self.jwt.jwks_refresh_s) {
+            let fault = format!("{} must be 10 to 86400 seconds", self.jwt.jwks_refresh_s);
+            problems.push(Problem::new("jwt.jwks_refresh_s", fault));
+        }
+        problems.extend(self.fetch.ca_file.as_deref().and_then(|path| unreadable("fetch.ca_file", path)));
+    }
+
     fn check_redis(&self, problems: &mut Vec<Problem>) {
         problems.extend(self.redis.options().err());
         if self.redis.url.is_some() && self.data.dir.is_some() {
@@ -169,6 +189,9 @@ fn unreadable(key: &str, path: &Path) -> Option<Problem> {
     let error = std::fs::File::open(path).err()?;
     Some(Problem::new(key, format!("cannot read {}: {error}", path.display())))
 }
+
+/// More often would be a burden to issuers; a key that is withdrawn should be gone within the day.
+const JWKS_REFRESH_S: RangeInclusive<u64> = 10..=86_400;
 
 /// As in the protocol: shorter intervals cost more than they tell.
 const HEART_BEAT_MS_MIN: u32 = 1_000;

@@ -10,26 +10,36 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::model::Limits;
 use crate::policy::{AccountConfig, JwtConfig};
 
+mod admin;
+mod api_section;
 mod build;
 mod check;
 mod error;
+mod hook_section;
 mod load;
 mod memory;
 mod redis_section;
 mod sections;
 mod size;
+mod sockjs_section;
 mod source;
+mod sse_section;
 
+pub use admin::{AdminPort, AdminSection};
+pub use api_section::ApiSection;
 pub use build::Policy;
 pub use error::{ConfigError, Problem};
+pub use hook_section::HookSection;
 pub use load::Loaded;
 pub use memory::MemoryMax;
 pub use redis_section::RedisSection;
 pub use sections::{
-    AccessSection, DataSection, DestinationSection, HeartBeat, Log, LogFormat, LogLevel, Memory,
-    OriginsSection, Rooms, Server, Shutdown, Tls, WebSocketSection,
+    AccessSection, DataSection, DestinationSection, FetchSection, HeartBeat, Log, LogFormat, LogLevel,
+    Memory, OriginsSection, Rooms, Server, Shutdown, Tls, WebSocketSection,
 };
 pub use size::Size;
+pub use sockjs_section::SockJsSection;
+pub use sse_section::{SsePath, SseSection};
 
 /// Everything that can be set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,22 +66,34 @@ pub struct Config {
     pub ports_file: Option<PathBuf>,
     /// Lets a broker without keys listen beyond loopback.
     pub allow_insecure: bool,
+    /// `[admin]`
+    pub admin: AdminSection,
     /// `[server]`
     pub server: Server,
     /// `[tls]`
     pub tls: Tls,
     /// `[jwt]`
     pub jwt: JwtConfig,
+    /// `[fetch]`
+    pub fetch: FetchSection,
     /// `[[account]]`
     pub account: Vec<AccountConfig>,
+    /// `[api]`
+    pub api: ApiSection,
     /// `[access]`
     pub access: AccessSection,
+    /// `[[hook]]`
+    pub hook: Vec<HookSection>,
     /// `[origins]`
     pub origins: OriginsSection,
     /// `[limits]`
     pub limits: Limits,
     /// `[websocket]`
     pub websocket: WebSocketSection,
+    /// `[sse]`
+    pub sse: SseSection,
+    /// `[sockjs]`
+    pub sockjs: SockJsSection,
     /// `[memory]`
     pub memory: Memory,
     /// `[data]`
@@ -103,14 +125,20 @@ impl Default for Config {
             workers: 0,
             ports_file: None,
             allow_insecure: false,
+            admin: AdminSection::default(),
             server: Server::default(),
             tls: Tls::default(),
             jwt: JwtConfig::default(),
+            fetch: FetchSection::default(),
             account: Vec::new(),
+            api: ApiSection::default(),
             access: AccessSection::default(),
+            hook: Vec::new(),
             origins: OriginsSection::default(),
             limits: Limits::default(),
             websocket: WebSocketSection::default(),
+            sse: SseSection::default(),
+            sockjs: SockJsSection::default(),
             memory: Memory::default(),
             data: DataSection::default(),
             redis: RedisSection::default(),
@@ -124,9 +152,9 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Without any key or account the broker is for trying out: anybody may be anybody.
+    /// Without any key, account or API key the broker is for trying out: anybody may be anybody.
     pub fn is_development(&self) -> bool {
-        !self.jwt.has_key() && self.account.is_empty()
+        !self.jwt.has_key() && self.account.is_empty() && self.api.key.is_empty()
     }
 
     /// The limits in force: development mode has no rates and no connection limits per user and address.

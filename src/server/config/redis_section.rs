@@ -26,6 +26,8 @@ pub struct RedisSection {
     pub ca_file: Option<PathBuf>,
     /// What all keys and channels begin with.
     pub prefix: String,
+    /// Where other instances ask this one over HTTP, `host:port`; found out without it.
+    pub node_address: Option<String>,
     /// So many replicas must have a message before its RECEIPT.
     pub wait_replicas: u32,
     /// Takes a Redis that may throw away keys when its memory is full.
@@ -42,6 +44,7 @@ impl Default for RedisSection {
             sentinel_password: None,
             ca_file: None,
             prefix: "websocket:".to_owned(),
+            node_address: None,
             wait_replicas: 0,
             accept_eviction: false,
         }
@@ -62,9 +65,6 @@ impl RedisSection {
         if self.sentinel_username.is_some() || self.sentinel_password.is_some() {
             options =
                 options.sentinel_login(self.sentinel_username.clone(), exposed(&self.sentinel_password));
-        }
-        if let Some(path) = &self.ca_file {
-            options = options.ca_file(path.clone());
         }
         if self.accept_eviction {
             options = options.accept_eviction();

@@ -9,6 +9,7 @@ use crate::backend::disk::Fsync;
 use crate::features::rooms::Events;
 use crate::model::{Overflow, Retention};
 use crate::policy::access::AccessRuleConfig;
+use crate::server::http::client::Plain;
 
 /// What the broker says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,6 +144,22 @@ pub struct HeartBeat {
 impl Default for HeartBeat {
     fn default() -> Self {
         Self { send_ms: 10_000, receive_ms: 10_000, websocket_ping_ms: 25_000, pong_ms: 10_000 }
+    }
+}
+
+/// Requests of our own, such as for the keys of issuers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FetchSection {
+    /// Certificates that are trusted, PEM; those of the system without it.
+    pub ca_file: Option<PathBuf>,
+    /// Whether http without TLS may be spoken to other machines.
+    pub allow_http: bool,
+}
+
+impl FetchSection {
+    pub(in crate::server) fn plain(&self) -> Plain {
+        if self.allow_http { Plain::Anywhere } else { Plain::Loopback }
     }
 }
 

@@ -79,6 +79,18 @@ fn insecure_or_impossible_combinations_are_refused_by_name() {
     let cases = [
         ("listen = \"0.0.0.0\"", "s.toml:1:1: listen: ", "allow_insecure"),
         ("[jwt]\nsecret = \"short\"", "s.toml:1:1: jwt: ", "jwt.allow_short_secret"),
+        ("[jwt]\njwks_url = \"https://a.example/k\"", "s.toml:1:1: jwt: ", "audience or required_claims"),
+        (
+            "[jwt]\nissuer = \"a\"\naudience = \"b\"\njwks_url = \"http://a.example/k\"",
+            "s.toml:4:1: jwt.jwks_url: ",
+            "fetch.allow_http",
+        ),
+        (
+            "[[jwt.provider]]\nissuer = \"a\"\naudience = [\"b\"]\njwks_url = \"file:///k\"",
+            "s.toml:4:1: jwt.provider[0].jwks_url: ",
+            "https://",
+        ),
+        ("[jwt]\njwks_refresh_s = 1", "s.toml:2:1: jwt.jwks_refresh_s: ", "10 to 86400"),
         ("[tls]\ncert = \"/none.pem\"", "s.toml:2:1: tls.cert: ", "tls.key"),
         ("[tls]\nkey = \"/none.pem\"", "s.toml:2:1: tls.key: ", "tls.cert"),
         ("http_port = 5\nstomp_port = 5", "s.toml:2:1: stomp_port: ", "http_port"),

@@ -10,11 +10,14 @@ use super::super::clock::Clock;
 use super::super::config::Config;
 use super::super::doorman::{self, Visit};
 use super::super::faces::Faces;
+use super::super::http::sockjs::Peers;
 use super::super::http::{Router, Template};
 use super::super::pool::Pool;
 use super::super::shutdown::Closing;
 use super::super::socket::Socket;
 use super::*;
+use crate::backend::Unshared;
+use crate::broker::Transport;
 use crate::policy::Connections;
 use crate::policy::quota::ConnectionLimits;
 use crate::transport::memory::pipe;
@@ -42,8 +45,22 @@ fn one_worker() -> (Api, Pool) {
     let api = Api::start().unwrap();
     let stomp = Template::parse("/ws").unwrap();
     let (origins, callers, router) = (Arc::default(), Arc::default(), Router::new());
-    let faces = Faces { stomp, compression: false, extras: Vec::new(), origins, callers, router };
-    let pool = Pool::start(1, &built.broker, Clock::start(), api.handle(), &faces).unwrap();
+    let (extras, streams) = (Vec::new(), Vec::new());
+    let peers = Peers::new(Arc::new(Unshared), None, 0, api.handle());
+    let (sockjs, sockjs_extras) = (None, Vec::new());
+    let faces = Faces {
+        stomp,
+        compression: false,
+        extras,
+        origins,
+        callers,
+        router,
+        streams,
+        sockjs,
+        sockjs_extras,
+        peers,
+    };
+    let pool = Pool::start(1, &built.broker, Clock::start(), api.handle(), &faces, &Arc::default()).unwrap();
     (api, pool)
 }
 
@@ -85,7 +102,8 @@ fn a_fault_in_the_framing_leaves_nothing_in_the_shard() {
     let placed = pool.begin(move |worker| {
         Box::pin(async move {
             let shown = Shown::Credentials(Box::default());
-            let visitor = Visitor { link: Link::Stream, shown, accepted: worker.now() };
+            let transport = Transport::Embedded;
+            let visitor = Visitor { link: Link::Stream, transport, shown, accepted: worker.now() };
             let mut line = Line::open(&worker, theirs, Faulty, visitor);
             let _ = begun.send(worker.shard.borrow().connections());
             line.take(b"x");

@@ -4,9 +4,17 @@
 //! to an [`Endpoint`]. Every other request is answered on the API runtime by an axum router, which never touches what
 //! workers own.
 
+mod admin;
+pub(in crate::server) mod api;
+mod aside;
+pub(in crate::server) mod client;
+mod console;
 mod mount;
 mod page;
 mod router;
+pub mod sockjs;
+mod sse;
+mod takeover;
 mod template;
 
 use std::cell::RefCell;
@@ -22,13 +30,12 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{HeaderName, ORIGIN};
+use hyper::header::{HeaderName, ORIGIN, UPGRADE};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tower::ServiceExt;
+use hyper_util::rt::TokioTimer;
 
 use super::acceptor::{Door, Face};
 use super::callers::Callers;
@@ -40,11 +47,15 @@ use crate::policy::Origins;
 use crate::policy::quota::AddressGuard;
 use crate::transport::websocket::{deflate, handshake};
 
+pub(in crate::server) use admin::admin_router;
+pub use admin::{AdminDoor, Scrape};
 pub use axum::Router;
 pub use mount::{Endpoint, Mount, OriginCheck, SharedEndpoint, UpgradeRequest, Upgraded};
-pub(super) use router::too_many_connections;
-use router::too_many_requests;
 pub use router::{Status, problem, router};
+use router::{too_many_connections, too_many_requests};
+use sockjs::{Around, Cut, Place, SockJsMount};
+pub use sse::{DESTINATIONS_MAX, Opening, StreamEndpoint, StreamPath, StreamRequest, Streams};
+use takeover::Watched;
 pub use template::{BadTemplate, Params, Template};
 
 /// Bounds of the HTTP face.
@@ -88,6 +99,8 @@ pub struct Front {
     callers: Arc<Callers>,
     router: Router,
     api: tokio::runtime::Handle,
+    streams: Option<Streams>,
+    sockjs: Vec<SockJsMount>,
 }
 
 /// What an upgrade leaves.
@@ -98,12 +111,18 @@ pub struct Served {
     pub share: Option<AddressGuard>,
 }
 
-/// A stream on its way from hyper to an endpoint.
+/// A stream on its way from hyper to what goes on with it.
 struct Handover {
-    endpoint: Rc<dyn Endpoint>,
-    request: UpgradeRequest,
-    stream: OnUpgrade,
+    to: Heir,
     share: Option<AddressGuard>,
+}
+
+/// What goes on with a stream.
+enum Heir {
+    /// A WebSocket endpoint, after the handshake was answered.
+    Endpoint(Rc<dyn Endpoint>, Box<UpgradeRequest>, OnUpgrade),
+    /// A stream of events, which begins in place of an answer.
+    Events(sse::Begun),
 }
 
 /// What goes on with a connection, in little memory.
@@ -119,7 +138,19 @@ impl Front {
         router: Router,
         api: tokio::runtime::Handle,
     ) -> Self {
-        Self { settings, mounts, origins, callers, router, api }
+        Self { settings, mounts, origins, callers, router, api, streams: None, sockjs: Vec::new() }
+    }
+
+    /// Serves streams of events, too.
+    #[must_use]
+    pub fn with_streams(self, streams: Streams) -> Self {
+        Self { streams: Some(streams), ..self }
+    }
+
+    /// Serves SockJS, too.
+    #[must_use]
+    pub(in crate::server) fn with_sockjs(self, sockjs: Vec<SockJsMount>) -> Self {
+        Self { sockjs, ..self }
     }
 
     /// Answers requests to the end of the connection, or to the upgrade: then it gives what goes on with the stream. When
@@ -134,49 +165,60 @@ impl Front {
         remote: IpAddr,
         closing: Closing,
     ) -> io::Result<Option<Served>> {
-        let handover = self.converse(socket, remote, closing.announced()).await?;
-        let Some(Handover { endpoint, request, stream, share }) = handover else { return Ok(None) };
-        let upgraded = stream.await.map_err(io::Error::other)?;
-        let Ok(parts) = upgraded.downcast::<TokioIo<Socket>>() else {
-            return Err(io::Error::other("the upgraded stream is not the accepted one"));
+        let Some((handover, taken)) = self.converse(socket, remote, &closing).await? else {
+            return Ok(None);
         };
-        // A copy of what little it is: hyper's buffer of many kilobytes would live as long as the connection.
-        let (stream, read_ahead) = (parts.io.into_inner(), Bytes::copy_from_slice(&parts.read_buf));
-        let upgraded = Upgraded { stream, read_ahead, request, closing };
-        Ok(Some(Served { serving: endpoint.serve(upgraded), share }))
+        let Handover { to, share } = handover;
+        let serving = match (to, taken) {
+            (Heir::Endpoint(endpoint, request, upgrading), _) => {
+                let upgraded = upgrading.await.map_err(io::Error::other)?;
+                let Ok(parts) = upgraded.downcast::<Watched>() else {
+                    return Err(io::Error::other("the upgraded stream is not the accepted one"));
+                };
+                // A copy of what little it is: hyper's buffer of many kilobytes would live as long as the connection.
+                let (stream, read_ahead) = (parts.io.into_inner(), Bytes::copy_from_slice(&parts.read_buf));
+                endpoint.serve(Upgraded { stream, read_ahead, request: *request, closing })
+            }
+            (Heir::Events(begun), Some(stream)) => begun.serve(stream),
+            // It ended before its stream could begin.
+            (Heir::Events(_), None) => return Ok(None),
+        };
+        Ok(Some(Served { serving, share }))
+    }
+
+    /// The whole answer to a connection that is one too many, of which `first` was looked at.
+    pub(super) fn turn_away(&self, first: &[u8], remote: IpAddr, refusal: &Refusal) -> Bytes {
+        let peer = Peer { remote, tls: false };
+        let streams = self.streams.as_ref();
+        let answer = streams.and_then(|streams| streams.turn_away(first, peer, &self.origins, refusal));
+        answer.unwrap_or_else(|| too_many_connections(refusal))
     }
 
     async fn converse(
         &self,
         socket: Socket,
         remote: IpAddr,
-        closing: impl Future<Output = ()>,
-    ) -> io::Result<Option<Handover>> {
+        announced: &Closing,
+    ) -> io::Result<Option<(Handover, Option<Socket>)>> {
         let peer = Peer { remote, tls: socket.is_tls() };
         let door = Door { face: Face::Http, tls: peer.tls };
-        let mut closing = pin!(closing);
+        let mut closing = pin!(announced.announced());
         let admitted = tokio::select! {
             admitted = tokio::time::timeout(self.settings.head_max, misdirected::admit(socket, door, remote)) => admitted??,
             () = &mut closing => None,
         };
         let Some(socket) = admitted else { return Ok(None) };
-        let handover = RefCell::new(None);
-        let service = service_fn(|request| self.answer(request, peer, &handover));
+        let (handover, cut) = (RefCell::new(None), Cut::default());
+        let service = service_fn(|request| self.answer(request, peer, &handover, (announced, &cut)));
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(self.settings.head_max)
             .max_headers(self.settings.headers_max)
             .max_header_size(self.settings.head_bytes_max);
-        let mut connection = pin!(http.serve_connection(TokioIo::new(socket), service).with_upgrades());
-        let result = tokio::select! {
-            result = &mut connection => result,
-            () = closing => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        };
-        result.map_err(io::Error::other)?;
-        Ok(handover.take())
+        let is_wanted = || matches!(&*handover.borrow(), Some(Handover { to: Heir::Events(_), .. }));
+        let taken =
+            takeover::serve(&http, socket, service, closing, is_wanted, |context| cut.poll(context)).await?;
+        Ok(handover.take().map(|handover| (handover, taken)))
     }
 
     async fn answer(
@@ -184,24 +226,66 @@ impl Front {
         request: Request<Incoming>,
         peer: Peer,
         handover: &RefCell<Option<Handover>>,
+        (closing, cut): (&Closing, &Cut),
     ) -> Result<Response<Body>, Infallible> {
-        let (peer, share) = match self.identify(&request, peer) {
-            Ok(identified) => identified,
-            Err(refusal) => return Ok(too_many_requests(&refusal)),
+        let streams = self.streams.as_ref();
+        let stream = streams.and_then(|streams| Some((streams, streams.find(request.uri())?)));
+        let (peer, share) = match (self.identify(&request, peer), &stream) {
+            (Ok(identified), _) => identified,
+            (Err(refusal), Some((streams, _))) => {
+                return Ok(streams.put_off(request.headers(), peer, &self.origins, &refusal));
+            }
+            (Err(refusal), None) => return Ok(too_many_requests(&refusal)),
         };
+        if let Some((streams, (path, params))) = stream {
+            let (parts, _) = request.into_parts();
+            return match streams.begin((path, &params), &parts, peer, &self.origins) {
+                Ok(begun) => {
+                    handover.replace(Some(Handover { to: Heir::Events(begun), share }));
+                    // The connection is about to be taken, and this with it.
+                    std::future::pending().await
+                }
+                Err(refused) => Ok(*refused),
+            };
+        }
         let path = request.uri().path();
-        let found = self.mounts.iter().find_map(|mount| Some((mount, mount.path.matches(path)?)));
+        let mut found = self.mounts.iter().find_map(|mount| Some((mount, mount.path.matches(path)?)));
+        let below = self.sockjs.iter().find_map(|mount| Some((mount, mount.place(path)?)));
+        // A WebSocket at the base itself is another endpoint's.
+        let below = below.filter(|_| found.is_none() || !request.headers().contains_key(UPGRADE));
+        if let Some((mount, place)) = below {
+            match mount.upgrade(place, &request) {
+                Some(Ok(mount)) => found = Some((mount, Params::default())),
+                Some(Err(refused)) => {
+                    self.callers.handshakes.websocket.failed.add(1);
+                    return Ok(refused);
+                }
+                None => {
+                    let (parts, body) = request.into_parts();
+                    let place = mount.place(parts.uri.path()).unwrap_or(Place::Nowhere);
+                    let (origins, callers, answer_max) =
+                        (&self.origins, &self.callers, self.settings.answer_max);
+                    let around = Around { peer, share, origins, callers, closing, cut, answer_max };
+                    return Ok(mount.answer(place, &parts, body, around).await);
+                }
+            }
+        }
         let Some((mount, params)) = found else {
-            let answer = self.forward(request, peer).await;
+            let answer_max = self.settings.answer_max;
+            let answer = aside::answer(&self.api, self.router.clone(), request, peer, answer_max).await;
             drop(share);
             return Ok(answer);
         };
         Ok(match self.upgrade(mount, params, request, peer) {
-            Ok((response, accepted)) => {
-                handover.replace(Some(Handover { share, ..accepted }));
+            Ok((response, to)) => {
+                self.callers.handshakes.websocket.ok.add(1);
+                handover.replace(Some(Handover { to, share }));
                 response
             }
-            Err(refused) => *refused,
+            Err(refused) => {
+                self.callers.handshakes.websocket.failed.add(1);
+                *refused
+            }
         })
     }
 
@@ -212,6 +296,10 @@ impl Front {
         request: &Request<Incoming>,
         peer: Peer,
     ) -> Result<(Peer, Option<AddressGuard>), Refusal> {
+        let relayed = self.sockjs.first().and_then(|mount| mount.recognise(request.headers()));
+        if let Some(peer) = relayed {
+            return Ok((peer, self.callers.share(peer.remote)?));
+        }
         let values = request.headers().get_all(FORWARDED_FOR).iter();
         let forwarded = values.map(|value| value.to_str().unwrap_or(NO_ADDRESS));
         match self.callers.identify(peer.remote, forwarded) {
@@ -230,7 +318,7 @@ impl Front {
         params: Params,
         mut request: Request<Incoming>,
         peer: Peer,
-    ) -> Result<(Response<Body>, Handover), Box<Response<Body>>> {
+    ) -> Result<(Response<Body>, Heir), Box<Response<Body>>> {
         let stream = hyper::upgrade::on(&mut request);
         let (parts, _) = request.into_parts();
         let upgrade = handshake::check(&parts.method, parts.version, &parts.headers)
@@ -248,24 +336,7 @@ impl Front {
             })?;
         }
         let response = upgrade.with_deflate(deflate).answer(subprotocol);
-        Ok((response, Handover { endpoint: Rc::clone(&mount.endpoint), request, stream, share: None }))
-    }
-
-    /// Answers on the API runtime; a client that leaves ends the work done for it.
-    async fn forward(&self, mut request: Request<Incoming>, peer: Peer) -> Response<Body> {
-        request.extensions_mut().insert(peer);
-        let answer = tokio::time::timeout(self.settings.answer_max, self.router.clone().oneshot(request));
-        let mut task = AbortOnDrop(self.api.spawn(answer));
-        match (&mut task.0).await {
-            Ok(Ok(Ok(response))) => response,
-            Ok(Err(_elapsed)) => problem(StatusCode::SERVICE_UNAVAILABLE, "The answer took too long."),
-            Err(failed) => {
-                if failed.is_panic() {
-                    tracing::error!(%failed, "a request failed");
-                }
-                problem(StatusCode::INTERNAL_SERVER_ERROR, "The broker failed.")
-            }
-        }
+        Ok((response, Heir::Endpoint(Rc::clone(&mount.endpoint), Box::new(request), stream)))
     }
 }
 
@@ -274,11 +345,3 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// In place of a value that is no text.
 const NO_ADDRESS: &str = "?";
-
-struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
-
-impl<T> Drop for AbortOnDrop<T> {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}

@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use rust_embed::RustEmbed;
 
-use super::router::problem;
+use super::api;
 
 /// Whatever has been built; a binary without it still serves everything else.
 #[derive(RustEmbed)]
@@ -24,8 +24,24 @@ struct File {
 /// Answers a request that no route took.
 pub(super) async fn answer(method: Method, uri: Uri, headers: HeaderMap) -> Response {
     respond(&method, uri.path(), headers.get(header::IF_NONE_MATCH), |name| {
-        Built::get(name).map(|file| File { sha256: file.metadata.sha256_hash(), bytes: file.data })
+        find(name).filter(|_| !name.starts_with(CONSOLE))
     })
+}
+
+/// The page of the console, or one of its files.
+pub(super) fn console(path: &str, known: Option<&HeaderValue>) -> Response {
+    let page = Some("index.html").filter(|_| path == "/");
+    respond(&Method::GET, path, known, |name| {
+        find(&page.map_or(name.into(), |page| format!("{CONSOLE}{page}")))
+    })
+}
+
+fn find(name: &str) -> Option<File> {
+    // No file has one in its name, and to some systems it leads into another directory.
+    if name.contains('\\') {
+        return None;
+    }
+    Built::get(name).map(|file| File { sha256: file.metadata.sha256_hash(), bytes: file.data })
 }
 
 fn respond(
@@ -39,12 +55,12 @@ fn respond(
         path => path.trim_start_matches('/'),
     };
     if !matches!(*method, Method::GET | Method::HEAD) {
-        return problem(StatusCode::NOT_FOUND, "Nothing is here for this method.");
+        return api::unknown_path();
     }
     match find(name) {
         Some(file) => serve(name, file, known),
         None if path == "/" => (StatusCode::NOT_FOUND, UNBUILT).into_response(),
-        None => problem(StatusCode::NOT_FOUND, "Nothing is here."),
+        None => api::unknown_path(),
     }
 }
 
@@ -94,6 +110,9 @@ fn content_type(name: &str) -> &'static str {
         _ => "application/octet-stream",
     }
 }
+
+/// Where the console's files are; the public port has none of them.
+const CONSOLE: &str = "console/";
 
 const UNBUILT: &str = "The page was not built into this binary.\n\n\
     Build it with `make page` (or `npm ci && npm run build` in web/), then build the broker again.\n\

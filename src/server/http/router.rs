@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::model::Refusal;
 
-use super::page;
+use super::{api, page};
 
 /// What the process says about itself. Asked on the API runtime; must not block.
 pub trait Status: Send + Sync {
@@ -38,17 +38,19 @@ pub trait Status: Send + Sync {
 /// all of them.
 pub fn router(status: Arc<dyn Status>, more: Router) -> Router {
     Router::new()
-        .route("/healthz", get(health))
-        .route("/readyz", get(ready))
         .route("/api/v1/info", get(info))
-        .with_state(status)
+        .with_state(Arc::clone(&status))
+        .merge(health_routes(status))
         .merge(more)
         .fallback(page::answer)
-        .method_not_allowed_fallback(async || {
-            problem(StatusCode::METHOD_NOT_ALLOWED, "The method does not fit this address.")
-        })
+        .method_not_allowed_fallback(async || api::unknown_method())
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(map_response(with_strict_headers))
+}
+
+/// What load balancers and supervisors ask, on every port that speaks HTTP.
+pub(super) fn health_routes(status: Arc<dyn Status>) -> Router {
+    Router::new().route("/healthz", get(health)).route("/readyz", get(ready)).with_state(status)
 }
 
 /// An error answer as RFC 9457 has it.
@@ -60,7 +62,7 @@ pub fn problem(status: StatusCode, detail: &str) -> Response<Body> {
 }
 
 /// The whole answer to one connection too many, which nobody will read a request of.
-pub(in crate::server) fn too_many_connections(refusal: &Refusal) -> Bytes {
+pub(super) fn too_many_connections(refusal: &Refusal) -> Bytes {
     let status = StatusCode::TOO_MANY_REQUESTS;
     let title = status.canonical_reason().unwrap_or("Error");
     let problem =
@@ -104,9 +106,10 @@ async fn info(State(status): State<Arc<dyn Status>>) -> Json<serde_json::Value> 
 }
 
 /// A page of another origin can neither frame ours nor bring scripts into it.
-async fn with_strict_headers(mut response: Response) -> Response {
+pub(super) async fn with_strict_headers(mut response: Response) -> Response {
     for (name, value) in STRICT_HEADERS {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
+        // What is stricter for one page stays.
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
     if !response.headers().contains_key(header::CACHE_CONTROL) {
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -56,6 +56,28 @@ impl Template {
         Ok(Self(segments.into()))
     }
 
+    /// The names of the parameters.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|segment| match segment {
+            Segment::Parameter(name) => Some(&**name),
+            Segment::Text(_) => None,
+        })
+    }
+
+    /// The text with `params` in place of its parameters. `None` where one is missing, or is no segment by itself: then
+    /// what is written could be another text than was meant.
+    pub fn fill(&self, params: &Params) -> Option<String> {
+        let mut filled = String::new();
+        for segment in &self.0 {
+            filled.push('/');
+            filled.push_str(match segment {
+                Segment::Text(text) => text,
+                Segment::Parameter(name) => params.get(name).filter(|value| is_plain_segment(value))?,
+            });
+        }
+        Some(filled)
+    }
+
     /// The parameters, if `path` (still percent-encoded, without query) fits. No parameter is empty.
     pub fn matches(&self, path: &str) -> Option<Params> {
         let mut params = Params::default();
@@ -71,6 +93,11 @@ impl Template {
         }
         pieces.next().is_none().then_some(params)
     }
+}
+
+/// Whether it stands for itself wherever it is put: nothing in it ends a segment or is a wildcard.
+fn is_plain_segment(value: &str) -> bool {
+    !value.is_empty() && !value.contains(['/', '*', '#', '>']) && !value.chars().any(char::is_control)
 }
 
 /// `None` for a broken escape or bytes that are no UTF-8.

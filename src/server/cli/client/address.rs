@@ -46,7 +46,12 @@ impl Address {
         format!("{scheme}://{}{}", self.authority(), self.path)
     }
 
-    fn authority(&self) -> String {
+    /// Whether HTTP is spoken there, too.
+    pub(crate) fn speaks_http(&self) -> bool {
+        self.websocket
+    }
+
+    pub(super) fn authority(&self) -> String {
         if self.host.contains(':') {
             format!("[{}]:{}", self.host, self.port)
         } else {

@@ -9,10 +9,12 @@ use clap::Args;
 use stompede_protocol::{Client, ClientEvent, Frame, HeartBeat, Introduction, Limits, Millis};
 
 mod address;
+mod http;
 mod tls;
 mod wire;
 
 pub(super) use address::Address;
+pub(super) use http::get;
 use wire::{Read, Wire};
 
 use super::CliError;
@@ -44,9 +46,20 @@ pub(super) struct ConnectArguments {
     timeout: u64,
 }
 
+impl ConnectArguments {
+    fn trust(&self) -> tls::Trust {
+        tls::Trust::of(self.insecure, self.ca.as_deref())
+    }
+
+    fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout)
+    }
+}
+
 /// An open session.
 pub(super) struct Link {
     client: Client,
+    user: Option<String>,
     wire: Wire,
     started: Instant,
     read: Vec<u8>,
@@ -57,9 +70,8 @@ pub(super) struct Link {
 impl Link {
     /// Connects and waits for CONNECTED.
     pub(super) fn open(arguments: &ConnectArguments) -> Result<Self, CliError> {
-        let timeout = Duration::from_secs(arguments.timeout);
-        let trust = tls::Trust::of(arguments.insecure, arguments.ca.as_deref());
-        let wire = Wire::open(&arguments.url, &trust, timeout)?;
+        let timeout = arguments.timeout();
+        let wire = Wire::open(&arguments.url, &arguments.trust(), timeout)?;
         // The broker's operator may have raised its limits.
         let limits = Limits {
             body_bytes_max: BODY_BYTES_CEILING,
@@ -68,10 +80,14 @@ impl Link {
             ..Limits::default()
         };
         let client = Client::new(limits);
-        let mut link = Self { client, wire, started: Instant::now(), read: Vec::new(), used: 0, timeout };
+        let (started, read) = (Instant::now(), Vec::new());
+        let mut link = Self { client, user: None, wire, started, read, used: 0, timeout };
         link.introduce(arguments)?;
         match link.answer()? {
-            ClientEvent::Connected(_) => Ok(link),
+            ClientEvent::Connected(connected) => {
+                link.user = connected.headers.get("user-name").map(str::to_owned);
+                Ok(link)
+            }
             other => Err(CliError::Failed(format!("expected CONNECTED, got {other:?}"))),
         }
     }
@@ -88,6 +104,26 @@ impl Link {
                 return Ok(event);
             }
         }
+    }
+
+    /// Who the broker says we are, if it does.
+    pub(super) fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
+    /// Waits for what `pick` takes of what comes; `what` is how it is called where it does not come in time.
+    pub(super) fn expect<T>(
+        &mut self,
+        what: &str,
+        mut pick: impl FnMut(ClientEvent) -> Option<T>,
+    ) -> Result<T, CliError> {
+        let deadline = Instant::now() + self.timeout;
+        while let Some(event) = self.event_until(Some(deadline))? {
+            if let Some(picked) = pick(event) {
+                return Ok(picked);
+            }
+        }
+        Err(CliError::Failed(format!("no {what} within {} s", self.timeout.as_secs())))
     }
 
     /// Waits for the RECEIPT with this id; what else comes is handed to `other`.

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
 use crate::server::cli::CliError;
+use crate::server::trust::{self, TrustError};
 
 /// Which certificates are good.
 #[derive(Debug)]
@@ -33,17 +33,16 @@ impl Trust {
 
     /// What rustls needs for a connection.
     pub(super) fn config(&self) -> Result<Arc<ClientConfig>, CliError> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
-        let builder = builder.with_safe_default_protocol_versions().map_err(CliError::failed)?;
-        let config = match self {
-            Self::Everybody => {
-                let verifier = Arc::new(AnyCertificate { provider });
-                builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
-            }
-            Self::Authorities(path) => builder.with_root_certificates(roots(path)?).with_no_client_auth(),
-            Self::System => builder.with_root_certificates(roots(&system_roots()?)?).with_no_client_auth(),
+        let roots = match self {
+            Self::Everybody => RootCertStore::empty(),
+            Self::Authorities(path) => roots(Some(path))?,
+            Self::System => roots(None)?,
         };
+        let mut config = trust::client(roots).map_err(CliError::failed)?;
+        if matches!(self, Self::Everybody) {
+            let provider = Arc::clone(config.crypto_provider());
+            config.dangerous().set_certificate_verifier(Arc::new(AnyCertificate { provider }));
+        }
         Ok(Arc::new(config))
     }
 }
@@ -99,27 +98,11 @@ impl ServerCertVerifier for AnyCertificate {
     }
 }
 
-fn roots(path: &Path) -> Result<RootCertStore, CliError> {
-    let wrong = |why: String| CliError::Usage(format!("certificates in {}: {why}", path.display()));
-    let certificates = CertificateDer::pem_file_iter(path).map_err(|error| wrong(error.to_string()))?;
-    let mut store = RootCertStore::empty();
-    store.add_parsable_certificates(certificates.filter_map(Result::ok));
-    if store.is_empty() { Err(wrong("none can be used".to_owned())) } else { Ok(store) }
-}
-
-fn system_roots() -> Result<PathBuf, CliError> {
-    let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
-    let usual = SYSTEM_ROOTS.iter().map(PathBuf::from);
-    let found = named.into_iter().chain(usual).find(|path| path.is_file());
-    found.ok_or_else(|| {
-        CliError::Usage("the system has no list of certificates: give one with --ca FILE".to_owned())
+fn roots(file: Option<&Path>) -> Result<RootCertStore, CliError> {
+    trust::roots(file).map_err(|error| {
+        CliError::Usage(match error {
+            TrustError::NoSystemRoots => format!("{error}: give one with --ca FILE"),
+            TrustError::Unusable { .. } => error.to_string(),
+        })
     })
 }
-
-/// Debian, Fedora, openSUSE, Alpine and macOS.
-const SYSTEM_ROOTS: [&str; 4] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];

@@ -40,26 +40,16 @@ pub(super) enum Read {
     End,
 }
 
-trait Stream: io::Read + Write {}
+pub(super) trait Stream: io::Read + Write {}
 
 impl<T: io::Read + Write> Stream for T {}
 
 impl Wire {
     /// Connects, within `timeout` for each step.
     pub(super) fn open(address: &Address, trust: &Trust, timeout: Duration) -> Result<Self, CliError> {
-        let cannot =
-            |why: &dyn std::fmt::Display| CliError::Failed(format!("cannot connect to {address}: {why}"));
-        let socket = connect(address, timeout).map_err(|error| cannot(&error))?;
-        let under = socket.try_clone().map_err(|error| cannot(&error))?;
-        let stream: Box<dyn Stream> = if address.tls {
-            let name = ServerName::try_from(address.host.clone()).map_err(|error| cannot(&error))?;
-            let session = ClientConnection::new(trust.config()?, name).map_err(|error| cannot(&error))?;
-            Box::new(StreamOwned::new(session, under))
-        } else {
-            Box::new(under)
-        };
+        let (socket, stream) = dial(address, trust, timeout)?;
         let framing = if address.websocket {
-            Framing::WebSocket(Box::new(upgrade(address, stream).map_err(|error| cannot(&error))?))
+            Framing::WebSocket(Box::new(upgrade(address, stream).map_err(|error| cannot(address, &error))?))
         } else {
             Framing::Plain(stream)
         };
@@ -101,6 +91,26 @@ impl Wire {
         }
         let _ = self.socket.shutdown(std::net::Shutdown::Write);
     }
+}
+
+/// The stream, inside TLS where the address says so, and the socket under it.
+pub(super) fn dial(
+    address: &Address,
+    trust: &Trust,
+    timeout: Duration,
+) -> Result<(TcpStream, Box<dyn Stream>), CliError> {
+    let socket = connect(address, timeout).map_err(|error| cannot(address, &error))?;
+    let under = socket.try_clone().map_err(|error| cannot(address, &error))?;
+    if !address.tls {
+        return Ok((socket, Box::new(under)));
+    }
+    let name = ServerName::try_from(address.host.clone()).map_err(|error| cannot(address, &error))?;
+    let session = ClientConnection::new(trust.config()?, name).map_err(|error| cannot(address, &error))?;
+    Ok((socket, Box::new(StreamOwned::new(session, under))))
+}
+
+fn cannot(address: &Address, why: &dyn std::fmt::Display) -> CliError {
+    CliError::Failed(format!("cannot connect to {address}: {why}"))
 }
 
 /// The first address of the name that answers.

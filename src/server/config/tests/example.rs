@@ -6,8 +6,11 @@ use toml::{Table, Value};
 
 use super::*;
 use crate::model::Overflow;
+use crate::policy::ProviderConfig;
 use crate::policy::access::{AccessRuleConfig, Action};
 use crate::policy::accounts::{AccountConfig, ClaimValue};
+use crate::policy::hooks::{Ask, HookEvent};
+use crate::policy::{ApiKeyConfig, Scope};
 use crate::server::config::sections::History;
 
 const EXAMPLE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/stompede.example.toml"));
@@ -77,14 +80,26 @@ fn everything() -> Config {
         secret: Some(Secret::new("s")),
         secret_base64: Some(Secret::new("s")),
         public_key_file: Some("p".into()),
+        jwks_url: Some("u".to_owned()),
+        jwks_refresh_s: 0,
         allow_short_secret: false,
         algorithms: vec![],
         issuer: Some("i".to_owned()),
-        audience: Some("a".to_owned()),
+        audience: vec!["a".to_owned()],
+        required_claims: [("azp".to_owned(), "a".to_owned())].into(),
         user_claim: String::new(),
         role_claims: vec![],
         service_role: String::new(),
         leeway_s: 0,
+        provider: vec![ProviderConfig {
+            issuer: "i".to_owned(),
+            jwks_url: "u".to_owned(),
+            audience: vec!["a".to_owned()],
+            algorithms: vec![],
+            required_claims: [("azp".to_owned(), "a".to_owned())].into(),
+            user_claim: Some("c".to_owned()),
+            user_prefix: String::new(),
+        }],
     };
     let account = AccountConfig {
         login: "l".to_owned(),
@@ -104,18 +119,51 @@ fn everything() -> Config {
         workers: 0,
         ports_file: Some("p".into()),
         allow_insecure: false,
+        admin: AdminSection::default(),
         server: Server::default(),
         tls: Tls { cert: Some("c".into()), key: Some("k".into()), self_signed: false },
         jwt,
+        fetch: FetchSection { ca_file: Some("c".into()), ..FetchSection::default() },
         account: vec![account],
+        api: ApiSection {
+            key: vec![ApiKeyConfig {
+                name: String::new(),
+                hash: Secret::new("h"),
+                scopes: vec![Scope::Publish],
+            }],
+            ..ApiSection::default()
+        },
         access: AccessSection { rule: vec![rule], ..AccessSection::default() },
+        hook: vec![HookSection {
+            name: String::new(),
+            on: vec![HookEvent::Connect],
+            url: String::new(),
+            secret: Some(Secret::new("s")),
+            secret_file: Some("s".into()),
+            patterns: vec![],
+            ask: Ask::Always,
+            authenticates: false,
+            headers: vec![],
+            timeout_ms: 0,
+            concurrency: 0,
+            waiting_max: 0,
+            cache_ttl_ms: 0,
+            attempts: 1,
+        }],
         origins: OriginsSection::default(),
         limits: Limits::default(),
         websocket: WebSocketSection::default(),
+        sse: SseSection {
+            max_age_s: Some(1),
+            path: vec![SsePath { path: String::new(), destination: String::new() }],
+            ..SseSection::default()
+        },
+        sockjs: SockJsSection::default(),
         memory: Memory::default(),
         data: DataSection { dir: Some("d".into()), ..DataSection::default() },
         redis: RedisSection {
             url: Some(Secret::new("u")),
+            node_address: Some("a".into()),
             username: Some("n".into()),
             password: Some(Secret::new("p")),
             sentinel_username: Some("n".into()),
