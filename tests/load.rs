@@ -90,7 +90,7 @@ fn a_receipt_carries_the_stamp_of_its_message() {
     frame.extend_from_slice(b"\n\n\0");
     let mut found = None;
     Wire::Tcp.scan(&frame, &mut Vec::new(), |arrived| match arrived {
-        Arrived::Receipt(id) => found = Stamp::read(id),
+        Arrived::Receipt { id, .. } => found = Stamp::read(id),
         other => panic!("{other:?}"),
     });
     assert_eq!((found, Stamp::read(b"subscribed")), (Some(stamp), None));
@@ -144,7 +144,7 @@ fn frames_are_found_however_the_bytes_are_cut() {
                         let subscription = wire::subscription(head).unwrap();
                         found.push(format!("{subscription} {}", String::from_utf8_lossy(body)));
                     }
-                    Arrived::Receipt(id) => found.push(String::from_utf8_lossy(id).into_owned()),
+                    Arrived::Receipt { id, .. } => found.push(String::from_utf8_lossy(id).into_owned()),
                     other => panic!("{other:?}"),
                 };
                 let used = wire.scan(&bytes[..cut], &mut pieces, &mut note);

@@ -7,6 +7,8 @@ use std::fmt::Write as _;
 pub(crate) struct Client {
     /// The frame CONNECT.
     pub(crate) connect: String,
+    /// It listens to server-sent events instead, for which it asks so.
+    pub(crate) request: Option<String>,
     pub(crate) subscriptions: Vec<Subscription>,
     /// What it publishes by itself, each as soon as a receipt comes.
     pub(crate) publishes: Vec<Publication>,
@@ -16,6 +18,8 @@ pub(crate) struct Client {
     pub(crate) is_deaf: bool,
     /// Subscribes, and leaves, when it is told to.
     pub(crate) is_told: bool,
+    /// Comes back when its server is lost, and asks for what it missed.
+    pub(crate) is_loyal: bool,
     /// Goes and comes back, again and again.
     pub(crate) restless: Option<Restless>,
 }
@@ -56,13 +60,23 @@ impl Publication {
 }
 
 impl Client {
+    /// The request for a stream of events with its subscriptions.
+    pub(crate) fn stream(&self, token: Option<&str>) -> String {
+        let each = self.subscriptions.iter().map(|one| format!("destination={}", one.destination));
+        let query = each.collect::<Vec<_>>().join("&");
+        let token = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+        format!("GET /sse?{query} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n{token}\r\n")
+    }
+
     /// The frames SUBSCRIBE; the last one asks for a receipt, where there are any.
-    pub(crate) fn subscribe(&self, has_receipts: bool) -> impl Iterator<Item = String> {
+    /// Who knows up to where it has read asks for the rest.
+    pub(crate) fn subscribe(&self, has_receipts: bool, since: Option<&str>) -> impl Iterator<Item = String> {
         let last = if has_receipts { self.subscriptions.len() } else { 0 };
         self.subscriptions.iter().zip(1..).map(move |(subscription, n)| {
             let receipt = if n == last { format!("receipt:{SUBSCRIBED}\n") } else { String::new() };
             let history = subscription.history.map(|count| format!("stompede-history:{count}\n"));
-            let history = history.unwrap_or_default();
+            let since = since.map(|position| format!("stompede-since:{position}\n"));
+            let history = since.or(history).unwrap_or_default();
             format!(
                 "SUBSCRIBE\nid:sub-{}\ndestination:{}\nack:auto\n{history}{receipt}\n\0",
                 n - 1,

@@ -26,7 +26,7 @@ pub(crate) struct Fleet {
     /// Who publishes which stream, and how many receive it.
     streams: Vec<(usize, Publication)>,
     receivers: Vec<u64>,
-    patience: Duration,
+    pub(crate) patience: Duration,
     /// Their CPU time is added to the server's.
     also_pid: Vec<u32>,
 }

@@ -23,6 +23,9 @@ pub(crate) struct Options {
     /// Further processes whose CPU time is added
     #[arg(long, value_delimiter = ',')]
     pub(crate) also_pid: Vec<u32>,
+    /// Process of the last server, which `loss` kills
+    #[arg(long)]
+    pub(crate) lose: Option<u32>,
     /// Prints one line of JSON instead of text
     #[arg(long)]
     pub(crate) json: bool,
@@ -59,10 +62,16 @@ pub(crate) struct Options {
     /// Signs a token for each connection with this private key (PEM; RS256 or ES256)
     #[arg(long)]
     pub(crate) jwt_key: Option<PathBuf>,
+    /// Key of the HTTP API
+    #[arg(long)]
+    pub(crate) api_key: Option<String>,
     /// Claim `role` of the tokens
     #[arg(long, default_value = "service")]
     pub(crate) role: String,
 
+    /// Who only subscribes does so by server-sent events
+    #[arg(long)]
+    pub(crate) events: bool,
     /// Connections, or subscribers
     #[arg(short = 'n', long)]
     pub(crate) connections: Option<usize>,
@@ -136,6 +145,10 @@ pub(crate) enum Scenario {
     Replay,
     /// All join one room at once, and leave it
     Join,
+    /// One of several instances is killed, and its clients come back to the others
+    Loss,
     /// The disk alone: blocks, each followed by fdatasync
     Fsync,
+    /// Messages published over HTTP, on connections that are kept alive
+    HttpPublish,
 }

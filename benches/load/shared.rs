@@ -35,6 +35,9 @@ pub(crate) struct Run {
     pub(crate) sent: Vec<AtomicU32>,
     /// Latency counts for messages due from here on.
     pub(crate) measured_from: AtomicU64,
+    /// The last server was killed; and how many of those who came back were told that something is missing.
+    pub(crate) has_lost: AtomicBool,
+    pub(crate) unrecovered: AtomicU64,
     /// Publishers that wait for receipts go on.
     pub(crate) is_publishing: AtomicBool,
     /// What went wrong, in words: the first few.
@@ -86,6 +89,8 @@ impl Run {
             last: AtomicU64::new(0),
             sent: (0..streams).map(|_| AtomicU32::new(0)).collect(),
             measured_from: AtomicU64::new(u64::MAX),
+            has_lost: AtomicBool::new(false),
+            unrecovered: AtomicU64::new(0),
             is_publishing: AtomicBool::new(false),
             notes: Mutex::default(),
             waits: Mutex::default(),

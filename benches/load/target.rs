@@ -48,7 +48,12 @@ impl Target {
 
     /// Begins to connect the client of this number, which is cut by a reset: a port that rests in TIME-WAIT makes each
     /// further connect slower to find one, tenfold with thirty thousand of them, and that would be measured.
-    pub(crate) fn connect(&self, number: usize, receive_buffer: Option<usize>) -> io::Result<TcpStream> {
+    pub(crate) fn connect(
+        &self,
+        number: usize,
+        is_last_lost: bool,
+        receive_buffer: Option<usize>,
+    ) -> io::Result<TcpStream> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
@@ -56,7 +61,8 @@ impl Target {
         if let Some(bytes) = receive_buffer {
             socket.set_recv_buffer_size(bytes)?;
         }
-        let address = self.addresses[number % self.addresses.len()];
+        let there = self.addresses.len() - usize::from(is_last_lost);
+        let address = self.addresses[number % self.addresses.len() % there];
         if address.ip().is_loopback() && number >= PORTS {
             let [_, _, high, low] = ((number / PORTS + 1) as u32).to_be_bytes();
             socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, high, low), 0)).into())?;

@@ -14,7 +14,10 @@ pub(crate) enum Wire {
 pub(crate) enum Arrived<'a> {
     Connected,
     /// By its `receipt-id`.
-    Receipt(&'a [u8]),
+    Receipt {
+        id: &'a [u8],
+        head: &'a [u8],
+    },
     Message {
         head: &'a [u8],
         body: &'a [u8],
@@ -84,6 +87,25 @@ impl Wire {
     }
 }
 
+/// Hands out whole server-sent events; returns how many bytes they took.
+pub(crate) fn events(input: &[u8], mut each: impl FnMut(Arrived<'_>)) -> usize {
+    let mut at = 0;
+    while let Some(length) = memmem::find(&input[at..], b"\n\n") {
+        let event = &input[at..at + length];
+        at += length + 2;
+        let Some(data) = memmem::find(event, b"data:") else { continue };
+        let (head, data) = event.split_at(data);
+        let body = data[b"data:".len()..].trim_ascii_start();
+        match header_value(head, b"event:").trim_ascii() {
+            b"connected" => each(Arrived::Connected),
+            b"heartbeat" => {}
+            b"closed" => each(Arrived::Error(body)),
+            _ => each(Arrived::Message { head, body }),
+        }
+    }
+    at
+}
+
 /// Whole STOMP frames. All end at their first NUL: no body in this program holds one.
 fn frames(input: &[u8], each: &mut impl FnMut(Arrived<'_>)) -> usize {
     let mut at = 0;
@@ -97,7 +119,10 @@ fn frames(input: &[u8], each: &mut impl FnMut(Arrived<'_>)) -> usize {
         let Some(head) = memmem::find(frame, b"\n\n") else { continue };
         match frame[0] {
             b'M' => each(Arrived::Message { head: &frame[..=head], body: &frame[head + 2..] }),
-            b'R' => each(Arrived::Receipt(header_value(&frame[..=head], b"\nreceipt-id:"))),
+            b'R' => {
+                let head = &frame[..=head];
+                each(Arrived::Receipt { id: header_value(head, b"\nreceipt-id:"), head });
+            }
             b'C' => each(Arrived::Connected),
             _ => each(Arrived::Error(frame)),
         }
@@ -109,7 +134,7 @@ pub(crate) fn subscription(head: &[u8]) -> Option<u32> {
     std::str::from_utf8(header_value(head, b"\nsubscription:sub-")).ok()?.parse().ok()
 }
 
-fn header_value<'a>(head: &'a [u8], name: &[u8]) -> &'a [u8] {
+pub(crate) fn header_value<'a>(head: &'a [u8], name: &[u8]) -> &'a [u8] {
     let Some(start) = memmem::find(head, name) else { return b"" };
     let value = &head[start + name.len()..];
     &value[..memchr(b'\n', value).unwrap_or(value.len())]

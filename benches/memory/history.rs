@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use stompede::backend::memory::MemoryHistory;
-use stompede::backend::{History, Inbound, News, Patience, Report, Sink, Word};
+use stompede::backend::{Acked, Edge, History, Inbound, News, Patience, Report, Sink, Word};
 use stompede::model::{
     Address, Answer, ConnectionId, Destination, Full, Message, MessageId, Now, Retention, Ticket, WorkerId,
 };
@@ -46,6 +46,8 @@ impl Sink for Nobody {
 
     fn gap_in_patterns(&self) {}
 
+    fn review(&self) {}
+
     fn ready(&self, _: &Destination) {}
 
     fn reply(&self, _: &Arc<Message>) {}
@@ -55,6 +57,8 @@ impl Sink for Nobody {
     fn changed(&self, _: &News<'_>, _: Now) {}
 
     fn said(&self, _: &Word<'_>) {}
+
+    fn edge(&self, _: &Edge<'_>, _: Acked) {}
 }
 
 /// Prints bytes for each, as the allocator counts them; at the most expensive number of messages, since lists grow by

@@ -20,6 +20,7 @@ use std::{fs, io};
 
 use parking_lot::Mutex;
 use peak_alloc::PeakAlloc;
+use stompede::server::config::{AdminPort, AdminSection};
 use stompede::server::{Config, Running, Server};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
@@ -35,7 +36,8 @@ fn main() {
     if connections == 0 {
         return;
     }
-    let config = Config { http_port: 0, stomp_port: 0, workers: 1, ..Config::default() };
+    let admin = AdminSection { port: AdminPort::Off, ..AdminSection::default() };
+    let config = Config { http_port: 0, stomp_port: 0, admin, workers: 1, ..Config::default() };
     let running = Server::new(config).unwrap().start().unwrap();
     let broker = running.broker();
     let crowd = Arc::new(Crowd::default());

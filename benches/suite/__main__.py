@@ -100,6 +100,8 @@ class House:
                 return servers.broker(paths, folder, name, 1, data=f'[redis]\nurl = "{self.server("redis").url}"')
             case "cluster":
                 return cluster.of_two(self.server("shared"), self.server("shared-2"))
+            case "mortal":
+                return cluster.mortal(self.server("shared"), self.start("shared-2"))
             case "disk":
                 return servers.disk(self.disk)
             case "broker-rs256" | "broker-es256":
@@ -110,7 +112,15 @@ class House:
         raise SystemExit(f"no server is called {name}")
 
     def load(self, server, scenario, flags):
-        return servers.load(self.paths, self.server(server), scenario, flags)
+        if server != "mortal":
+            return servers.load(self.paths, self.server(server), scenario, flags)
+        contestant, redis = self.server(server), self.server("redis")
+        before = servers.redis_calls(redis, "xrange")
+        figures = servers.load(self.paths, contestant, scenario, flags)
+        figures["history_reads"] = servers.redis_calls(redis, "xrange") - before
+        # It was killed; the next round has another.
+        self.running.pop(server).stop()
+        return figures
 
     def close(self):
         for server in self.running.values():

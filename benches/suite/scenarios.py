@@ -97,6 +97,36 @@ def works(rates):
             against_floor("the same: p99", 1.5, "latency_p99_ms", ms),
         ],
     )
+    streams = ["--rate", "100", "--seconds", "4"]
+    yield Work(
+        "events",
+        {"sockets": ("broker", streams), "streams": ("broker", [*streams, "--events"])},
+        [
+            Line(
+                "1 room x 1,000 server-sent events, 100 SENDs/s: a delivery",
+                cpu, us, "streams", "sockets", 1.25, names=("events", "WebSocket"),
+            )
+        ],
+        "fanout",
+    )
+    yield Work(
+        "events-idle",
+        {"broker": ("broker-idle", ["--rounds", "2", "--events"])},
+        [Line("idle stream of events after churn, 15,000", "bytes_per_connection", "bytes", "broker", "", 20_480)],
+        "idle",
+        rounds=1,
+    )
+    yield Work(
+        "http-publish",
+        {"broker": ("broker", ["--seconds", "4", "--send-to", "/topic/room.0"])},
+        [
+            Line(
+                "publish by HTTP, 16 connections kept alive: requests a core",
+                "requests_per_second_and_core", "per s", "broker", "", 10_000, at_least=True,
+            ),
+            Line("the same: a request", "cpu_us_per_request", us, "broker"),
+        ],
+    )
     yield Work("last", both, [against_floor("SEND until the last of 10,000 has it, p50", 1.15, "last_p50_ms", ms)])
     yield Work(
         "workers",

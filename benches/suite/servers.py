@@ -56,6 +56,8 @@ def build(folder):
 
 def start(name, command, ports, log):
     """Starts a process and waits for the file in which it says where it listens."""
+    # One of that name may have been here before.
+    ports.unlink(missing_ok=True)
     process = subprocess.Popen(command, stdout=log, stderr=log)
     deadline = time.monotonic() + 20
     while not (ports.exists() and ports.read_text().strip()):
@@ -78,7 +80,7 @@ def floor(paths, folder, name="floor", flags=()):
 
 def broker(paths, folder, name, workers, jwt=f'secret = "{SECRET}"', sign=("--jwt-secret", SECRET), data=""):
     ports, config = folder / f"{name}.json", folder / f"{name}.toml"
-    config.write_text(f"http_port = 0\nstomp_port = 0\nworkers = {workers}\n{CONFIG}{jwt}\n{data}\n")
+    config.write_text(f"http_port = 0\nstomp_port = 0\nworkers = {workers}\n[admin]\nport = 0\n{CONFIG}{jwt}\n{data}\n")
     command = [paths["stompede"], "serve", "--config", str(config), "--ports-file", str(ports), "--log-level", "warn"]
     with open(folder / f"{name}.log", "w") as log:
         process, where = start(name, command, ports, log)
@@ -97,7 +99,22 @@ def redis(folder):
             process = subprocess.Popen([*command, "--dir", str(folder)], stdout=log, stderr=log)
     except FileNotFoundError:
         raise SystemExit("the benches of several instances need redis-server: install it, or leave them out with --only") from None
-    return Server("redis", f"redis://127.0.0.1:{port}", process.pid, process=process)
+    server = Server("redis", f"redis://127.0.0.1:{port}", process.pid, process=process)
+    deadline = time.monotonic() + 20
+    while subprocess.run(["redis-cli", "-u", server.url, "ping"], capture_output=True).returncode:
+        if time.monotonic() > deadline:
+            process.kill()
+            raise SystemExit("redis-server does not start")
+        time.sleep(0.02)
+    return server
+
+
+def redis_calls(server, command):
+    """How often a Redis was given the command so far, by scripts too."""
+    asked = ["redis-cli", "-u", server.url, "info", "commandstats"]
+    text = subprocess.run(asked, check=True, capture_output=True, text=True).stdout
+    lines = [line for line in text.splitlines() if line.startswith(f"cmdstat_{command}:")]
+    return int(lines[0].split("calls=")[1].split(",")[0]) if lines else 0
 
 
 def disk(folder):

@@ -5,7 +5,7 @@ use std::io::IoSlice;
 use std::sync::Arc;
 
 use stompede::backend::memory::embedded;
-use stompede::broker::{Broker, Link, Now, Parts, Settings, Shard, Shown};
+use stompede::broker::{Broker, EventSettings, Link, Now, Parts, Settings, Shard, Shown};
 use stompede::features::Rooms;
 use stompede::features::rooms::{Events, Utterance};
 use stompede::model::{
@@ -136,7 +136,7 @@ impl Room {
 
     /// Deliveries so far.
     pub(crate) fn deliveries(&self) -> u64 {
-        self.shard.broker().counters().deliveries.value()
+        self.shard.broker().counters().sum(|tally| &tally.deliveries)
     }
 
     /// Bytes that the sockets took so far.
@@ -223,6 +223,7 @@ fn parts(keeps: usize) -> Parts {
             rules: DestinationRules::new(rules),
             rooms: Rooms::new("/topic/chat/", "/app/chat/", Events::Topic),
             linger_ms: 10_000,
+            events: EventSettings::default(),
             mark_read_on_subscribe: false,
             server_name: "bench".into(),
             memory_bytes_max: usize::MAX,
@@ -234,6 +235,7 @@ fn parts(keeps: usize) -> Parts {
         encoders: encoders(),
         workers: 1,
         node: 0xfeed,
+        stopwatch: Box::new(|| 0),
         random: Box::new(|| 42),
     }
 }

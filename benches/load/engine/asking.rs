@@ -44,6 +44,14 @@ impl Engine {
         (0..self.connections.len()).filter(is_told).collect()
     }
 
+    /// Who has lost its server waits from then on, however often it has to try.
+    pub(super) fn wait_again(&mut self, key: usize, before: Option<Wait>) {
+        match before {
+            Some(_) => self.connections[key].wait = before,
+            None => self.begin_to_wait(key),
+        }
+    }
+
     fn begin_to_wait(&mut self, key: usize) {
         self.connections[key].wait = Some(Wait { asked: self.run.now(), answered: 0, whole: 0 });
     }

@@ -76,6 +76,8 @@ struct Connection {
     pieces: Vec<u8>,
     /// By stream.
     expected: Vec<Expected>,
+    /// The position of what came last, of those who come back for the rest.
+    since: Option<String>,
     turn: usize,
     /// What it was told to ask, until it has it.
     wait: Option<Wait>,
@@ -117,8 +119,9 @@ impl Engine {
     pub(crate) fn add(&mut self, number: usize, client: Client) {
         self.closed.push_back(self.connections.len());
         let (link, partial, pieces) = (None, Vec::new(), Vec::new());
-        let (stage, expected, turn, wait) = (Stage::Closed, Vec::new(), 0, None);
-        let connection = Connection { number, client, stage, link, partial, pieces, expected, turn, wait };
+        let (stage, expected, since, turn, wait) = (Stage::Closed, Vec::new(), None, 0, None);
+        let connection =
+            Connection { number, client, stage, link, partial, pieces, expected, since, turn, wait };
         self.connections.push(connection);
     }
 
@@ -215,6 +218,11 @@ impl Engine {
 
     /// A connection that ended and was not to.
     fn fail(&mut self, key: usize, why: &str) {
+        if self.connections[key].client.is_loyal && self.run.has_lost.load(Relaxed) {
+            let wait = self.connections[key].wait;
+            self.cut(key);
+            return self.wait_again(key, wait);
+        }
         if self.connections[key].client.is_deaf && self.connections[key].stage == Stage::Open {
             self.tally.deaf_ended += 1;
         } else {
@@ -241,7 +249,9 @@ impl Engine {
         }
         (connection.link, connection.wait) = (None, None);
         (connection.partial, connection.pieces) = (Vec::new(), Vec::new());
-        connection.expected.clear();
+        if connection.since.is_none() {
+            connection.expected.clear();
+        }
         *self.run.link(connection.number) = None;
         self.closed.push_back(key);
     }

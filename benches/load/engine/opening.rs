@@ -15,7 +15,11 @@ use crate::wire::Wire;
 impl Engine {
     pub(super) fn open(&mut self, key: usize) {
         let Connection { number, client, .. } = &self.connections[key];
-        let stream = match self.target.connect(*number, client.is_deaf.then_some(DEAF_BUFFER)) {
+        let stream = match self.target.connect(
+            *number,
+            self.run.has_lost.load(Relaxed),
+            client.is_deaf.then_some(DEAF_BUFFER),
+        ) {
             Ok(stream) => stream,
             Err(error) => return self.fail(key, &format!("connect: {error}")),
         };
@@ -42,7 +46,11 @@ impl Engine {
         if let Ok(Some(error)) | Err(error) = link.stream.take_error() {
             return self.fail(key, &format!("connect: {error}"));
         }
-        if self.target.wire == Wire::WebSocket {
+        if let Some(request) = &connection.client.request {
+            connection.stage = Stage::Upgrading;
+            let sent = link.send(request.as_bytes());
+            self.check(key, sent);
+        } else if self.target.wire == Wire::WebSocket {
             connection.stage = Stage::Upgrading;
             let sent = link.send(self.target.upgrade().as_bytes());
             self.check(key, sent);
@@ -59,10 +67,34 @@ impl Engine {
         self.transmit(key);
     }
 
+    /// A stream of events is subscribed from its first one on.
+    pub(super) fn attend(&mut self, key: usize) {
+        self.expect(key);
+        self.opened(key);
+    }
+
     pub(super) fn subscribe(&mut self, key: usize) {
+        self.connections[key].stage = Stage::Subscribing;
+        self.expect(key);
+        let connection = &self.connections[key];
+        self.scratch.out.clear();
+        for frame in connection.client.subscribe(self.run.has_receipts, connection.since.as_deref()) {
+            self.run.wire.wrap(1, frame.as_bytes(), &mut self.scratch.out);
+        }
+        let is_answered = self.run.has_receipts && !connection.client.subscriptions.is_empty();
+        self.transmit(key);
+        if !is_answered && self.connections[key].stage == Stage::Subscribing {
+            self.opened(key);
+        }
+    }
+
+    fn expect(&mut self, key: usize) {
         let connection = &mut self.connections[key];
-        connection.stage = Stage::Subscribing;
         for (subscription, number) in connection.client.subscriptions.iter().zip(0..) {
+            // Who comes back still waits for what it waited for.
+            if connection.since.is_some() {
+                break;
+            }
             for stream in &subscription.streams {
                 let mut expected = Expected::new(*stream, number);
                 if let Some(count) = subscription.history {
@@ -77,15 +109,6 @@ impl Engine {
             connection.expected.extend(receipts);
         }
         connection.expected.sort_unstable_by_key(|expected| expected.stream);
-        self.scratch.out.clear();
-        for frame in connection.client.subscribe(self.run.has_receipts) {
-            self.run.wire.wrap(1, frame.as_bytes(), &mut self.scratch.out);
-        }
-        let is_answered = self.run.has_receipts && !connection.client.subscriptions.is_empty();
-        self.transmit(key);
-        if !is_answered && self.connections[key].stage == Stage::Subscribing {
-            self.opened(key);
-        }
     }
 
     pub(super) fn opened(&mut self, key: usize) {

@@ -8,7 +8,7 @@ use memchr::memmem;
 use super::{Connection, Engine, Stage};
 use crate::body::Stamp;
 use crate::client::{LEFT, Publication, SUBSCRIBED};
-use crate::wire::{Arrived, subscription};
+use crate::wire::{Arrived, events, header_value, subscription};
 
 /// What to do about what one read brought.
 #[derive(Default)]
@@ -62,23 +62,34 @@ impl Engine {
             let Some(head) = memmem::find(&self.buffer[..end], b"\r\n\r\n") else {
                 return (0, answers);
             };
-            if !self.buffer.starts_with(b"HTTP/1.1 101") {
+            let is_stream = connection.client.request.is_some();
+            if !self.buffer.starts_with(if is_stream { b"HTTP/1.1 200" } else { b"HTTP/1.1 101" }) {
                 self.run.note(&String::from_utf8_lossy(&self.buffer[..head]));
                 answers.ended = true;
                 return (end, answers);
             }
             start = head + 4;
-            self.greet(key);
+            if is_stream {
+                connection.stage = Stage::Greeting;
+            } else {
+                self.greet(key);
+            }
         }
         let connection = &mut self.connections[key];
-        let Connection { expected, pieces, client, .. } = connection;
+        let Connection { expected, pieces, client, since, .. } = connection;
         let (run, tally) = (&self.run, &mut self.tally);
         let measured_from = run.measured_from.load(Relaxed);
         let before = tally.received;
-        let used = self.run.wire.scan(&self.buffer[start..end], pieces, |arrived| match arrived {
+        let is_stream = client.request.is_some();
+        let each = |arrived: Arrived<'_>| match arrived {
             Arrived::Message { .. } | Arrived::Error(_) if client.is_deaf => {}
             Arrived::Message { head, body } => match Stamp::read(body) {
                 Some(stamp) => {
+                    if client.is_loyal {
+                        *since = Some(
+                            String::from_utf8_lossy(header_value(head, b"\nstompede-position:")).into_owned(),
+                        );
+                    }
                     // With one subscription there is nothing to confuse it with.
                     let place = if client.subscriptions.len() == 1 { None } else { subscription(head) };
                     tally.arrive(expected, stamp, place, now, measured_from);
@@ -87,9 +98,13 @@ impl Engine {
                 }
                 None => tally.events += 1,
             },
-            Arrived::Receipt(id) if id == SUBSCRIBED.as_bytes() => answers.subscribed = true,
-            Arrived::Receipt(id) if id == LEFT.as_bytes() => answers.left = true,
-            Arrived::Receipt(id) => {
+            Arrived::Receipt { id, head } if id == SUBSCRIBED.as_bytes() => {
+                answers.subscribed = true;
+                let is_recovered = header_value(head, b"\nstompede-recovered:") != b"false";
+                run.unrecovered.fetch_add(u64::from(!is_recovered), Relaxed);
+            }
+            Arrived::Receipt { id, .. } if id == LEFT.as_bytes() => answers.left = true,
+            Arrived::Receipt { id, .. } => {
                 answers.accepted += 1;
                 if let Some(stamp) = Stamp::read(id) {
                     tally.arrive(expected, stamp, None, now, measured_from);
@@ -105,7 +120,9 @@ impl Engine {
                 run.note(&format!("close {number}"));
                 answers.ended = true;
             }
-        });
+        };
+        let input = &self.buffer[start..end];
+        let used = if is_stream { events(input, each) } else { run.wire.scan(input, pieces, each) };
         let fresh = tally.received - before;
         if fresh > 0 {
             self.run.last.fetch_max(now, Relaxed);
@@ -120,7 +137,12 @@ impl Engine {
         }
         let stage = self.connections[key].stage;
         if answers.connected && stage == Stage::Greeting {
-            if self.connections[key].client.is_told { self.opened(key) } else { self.subscribe(key) }
+            let client = &self.connections[key].client;
+            match () {
+                () if client.request.is_some() => self.attend(key),
+                () if client.is_told => self.opened(key),
+                () => self.subscribe(key),
+            }
         }
         if answers.subscribed && stage == Stage::Subscribing {
             self.opened(key);

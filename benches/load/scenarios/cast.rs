@@ -19,6 +19,8 @@ pub(super) struct Cast<'a> {
     pub(super) versions: &'static [&'static str],
     pub(super) heart_beat: Duration,
     pub(super) clients: Vec<Client>,
+    /// Of each client, where there is a key to sign with.
+    tokens: Vec<Option<String>>,
     /// Streams, with the client that publishes each.
     pub(super) streams: Vec<(usize, Publication)>,
 }
@@ -42,6 +44,7 @@ impl<'a> Cast<'a> {
             versions: &["1.0,1.1,1.2"],
             heart_beat: Duration::ZERO,
             clients: Vec::new(),
+            tokens: Vec::new(),
             streams: Vec::new(),
         })
     }
@@ -53,8 +56,9 @@ impl<'a> Cast<'a> {
         let (beat, version) = (self.heart_beat.as_millis(), self.versions[number % self.versions.len()]);
         let mut connect =
             format!("CONNECT\naccept-version:{version}\nhost:{host}\nheart-beat:{beat},{beat}\n");
-        let _ = match &self.signer {
-            Some(signer) => writeln!(connect, "Authorization:Bearer {}\n\0", signer.token(user, rooms)?),
+        let token = self.signer.as_ref().map(|signer| signer.token(user, rooms)).transpose()?;
+        let _ = match &token {
+            Some(token) => writeln!(connect, "Authorization:Bearer {token}\n\0"),
             None => {
                 writeln!(connect, "login:{}\npasscode:{passcode}\n\0", self.login.replace("{user}", user))
             }
@@ -62,6 +66,7 @@ impl<'a> Cast<'a> {
         // The last line's end belongs before the NUL.
         let connect = connect.trim_end_matches(['\n', '\0']).to_owned() + "\n\n\0";
         self.clients.push(Client { connect, ..Client::default() });
+        self.tokens.push(token);
         Ok(number)
     }
 
@@ -81,7 +86,13 @@ impl<'a> Cast<'a> {
         stream
     }
 
-    pub(super) fn launch(self, padding: &'static str) -> io::Result<Fleet> {
+    pub(super) fn launch(mut self, padding: &'static str) -> io::Result<Fleet> {
+        if self.options.events {
+            let both = self.clients.iter_mut().zip(&self.tokens);
+            for (client, token) in both.filter(|(client, _)| client.publishes.is_empty()) {
+                client.request = Some(client.stream(token.as_deref()));
+            }
+        }
         let template = Template::new(&self.options.body, padding);
         let template = template.ok_or_else(|| io::Error::other("--body holds no {stamp}"))?;
         let beat = Some(self.heart_beat).filter(|beat| !beat.is_zero());

@@ -3,9 +3,11 @@
 mod cast;
 mod connect;
 mod fsync;
+mod http;
 mod idle;
 mod join;
 mod last;
+mod loss;
 mod mixed;
 mod receipts;
 mod replay;
@@ -34,7 +36,9 @@ pub(crate) fn run(options: &Options) -> io::Result<Report> {
         Scenario::Receipts => receipts::run(options),
         Scenario::Replay => replay::run(options),
         Scenario::Join => join::run(options),
+        Scenario::Loss => loss::run(options),
         Scenario::Fsync => fsync::run(options),
+        Scenario::HttpPublish => http::run(options),
     }
 }
 
