@@ -9,6 +9,7 @@
 
 use std::error::Error;
 
+use stompede::server::config::AdminPort;
 use stompede::server::http::Upgraded;
 use stompede::server::{Config, Server};
 use stompede::transport::websocket::Connection;
@@ -33,6 +34,7 @@ async fn echo(upgraded: Upgraded) {
 fn main() -> Result<(), Box<dyn Error>> {
     let mut config =
         Config { http_port: port(std::env::args().skip(1))?, stomp_port: 0, ..Config::default() };
+    config.admin.port = AdminPort::Off;
     // An echo acts for nobody: any page may use it.
     config.origins.allow = vec!["*".into()];
     let running = Server::new(config)?.mount("/echo", echo)?.start()?;

@@ -31,6 +31,7 @@ use serde_json::{Value, json};
 use stompede::broker::{Broker, Handle, Messages};
 use stompede::model::{CloseReason, Refusal};
 use stompede::policy::Credentials;
+use stompede::server::config::AdminPort;
 use stompede::server::http::Upgraded;
 use stompede::server::{Config, Server};
 use stompede::transport::websocket::{Connection, Message};
@@ -177,6 +178,7 @@ fn error(refusal: &Refusal) -> String {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut config = Config::default();
+    config.admin.port = AdminPort::Off;
     let mut arguments = std::env::args().skip(1);
     while let Some(flag) = arguments.next() {
         let value = arguments.next().ok_or_else(|| format!("{flag} needs a value"))?;

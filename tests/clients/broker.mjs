@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 const ROOT = resolve(fileURLToPath(import.meta.url), '../../..');
 
 /** Path of the broker's binary. */
-const BINARY = resolve(process.env.STOMPEDE_BIN ?? join(ROOT, 'target/debug/stompede'));
+export const BINARY = resolve(process.env.STOMPEDE_BIN ?? join(ROOT, 'target/debug/stompede'));
 
 export class Broker {
   #args;
@@ -42,9 +42,13 @@ export class Broker {
   }
 
   /** A token of `stompede token` for this person and room, signed with the configured secret. */
-  token(sub, room) {
-    const command = ['token', '--sub', sub, '--room', room, '--ttl', '1h', '--config', join(this.#folder, 'stompede.toml')];
-    return execFileSync(BINARY, command, { encoding: 'utf8', env: environment() }).trim();
+  token(sub, room, ttl = '1h') {
+    return this.#signed('--sub', sub, '--room', room, '--ttl', ttl);
+  }
+
+  /** As `token`, for a backend, which may do everything. */
+  service(sub) {
+    return this.#signed('--sub', sub, '--service');
   }
 
   /** Sends a signal and waits for the end; the exit code, or the signal's name. */
@@ -87,13 +91,19 @@ export class Broker {
     await rm(this.#folder, { recursive: true, force: true });
   }
 
+  #signed(...claims) {
+    const command = ['token', ...claims, '--config', join(this.#folder, 'stompede.toml')];
+    return execFileSync(BINARY, command, { encoding: 'utf8', env: environment() }).trim();
+  }
+
   async #spawn(http, stomp) {
     const file = join(this.#folder, 'ports.json');
     await rm(file, { force: true });
     await access(BINARY).catch(() => {
       throw new Error(`no broker at ${BINARY}: build it, or set STOMPEDE_BIN`);
     });
-    const command = [BINARY, 'serve', '--listen', '127.0.0.1', '--http-port', String(http), '--stomp-port', String(stomp)];
+    const command = [BINARY, 'serve', '--listen', '127.0.0.1', '--admin-port', '0'];
+    command.push('--http-port', String(http), '--stomp-port', String(stomp));
     // setpriv execs the broker, which is killed when this process dies, even by SIGKILL.
     this.#child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', ...command, '--ports-file', file, ...this.#args], {
       cwd: this.#folder,

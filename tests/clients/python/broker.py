@@ -56,7 +56,7 @@ class Broker:
         log = pathlib.Path(self.folder.name, "log")
         # setpriv execs the broker, which is killed when this process dies, even by SIGKILL.
         command = ["setpriv", "--pdeathsig", "KILL", "--", BINARY, "serve", "--listen", "127.0.0.1"]
-        command += ["--http-port", str(http), "--stomp-port", str(stomp), "--ports-file", file, *self.args]
+        command += ["--http-port", str(http), "--stomp-port", str(stomp), "--admin-port", "0", "--ports-file", file, *self.args]
         with log.open("wb") as output:
             self.child = subprocess.Popen(command, cwd=self.folder.name, env=environment(), stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         deadline = time.monotonic() + START_S
