@@ -32,6 +32,8 @@ pub enum Violation {
     NulInHead,
     #[error("a carriage return between frames is not followed by a line feed")]
     BareCarriageReturn,
+    #[error("a header line holds a carriage return, which is written \\r")]
+    CarriageReturnInHeader,
     #[error("'\\{}' is no escape of STOMP {version}", character.map_or(String::new(), |it| it.escape_default().to_string()))]
     UndefinedEscape { character: Option<char>, version: Version },
     #[error("content-length '{value}' is not a number of bytes")]

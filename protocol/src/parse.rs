@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Two liberties, both harmless and common among brokers: a value may hold a raw colon, and a CR before the LF is
-//! taken for part of the line's end in all versions (telnet-style clients send it under 1.0 and 1.1, too).
+//! taken for part of the line's end in all versions (telnet-style clients send it under 1.0 and 1.1, too). Elsewhere in a line 1.0
+//! and 1.1 do not forbid it.
 
 use memchr::{memchr, memchr2};
 use nom::combinator::map_res;
@@ -65,6 +66,9 @@ fn rewritten(
 ) -> Result<Headers, Violation> {
     let mut headers = Headers::with_capacity(lines.len());
     each_header(lines, limits, |name, value, _| {
+        if escapes == Version::V1_2 && [name, value].iter().any(|text| text.contains('\r')) {
+            return Err(Violation::CarriageReturnInHeader);
+        }
         let value = if version == Some(Version::V1_0) { trim(value) } else { value };
         headers
             .push_escaped(name, value, escapes)
@@ -192,6 +196,10 @@ mod tests {
         assert_eq!(parsed("SEND\nab\n", v), Err(Violation::HeaderWithoutColon));
         assert_eq!(parsed("send\n", v), Err(Violation::UnknownCommand { name: "send".into() }));
         assert_eq!(parsed(" SEND\n", v), Err(Violation::UnknownCommand { name: " SEND".into() }));
+        for lines in ["SEND\na:b\rc\n", "SEND\na\rb:c\n", "SEND\na:b\r\r\n"] {
+            assert_eq!(parsed(lines, v), Err(Violation::CarriageReturnInHeader), "{lines:?}");
+            assert!(parsed(lines, Version::V1_1).is_ok(), "{lines:?}");
+        }
         assert_eq!(
             parsed("SEND\na:\\t\n", v),
             Err(Violation::UndefinedEscape { character: Some('t'), version: v })

@@ -59,9 +59,9 @@ impl Transmit {
 /// "CONNECTED frame [...] version : the version of the STOMP protocol the session will be using."
 pub(super) fn connected(accepted: &Accepted<'_>, version: Version, heart_beat: HeartBeat) -> Frame {
     let mut frame = Frame::new(Command::Connected).with("version", version.as_str());
-    if version > Version::V1_0 {
-        frame.headers.push("heart-beat", &heart_beat.to_string());
-    }
+    // 1.0 has none, and whoever looks is told so.
+    let heart_beat = if version == Version::V1_0 { HeartBeat::default() } else { heart_beat };
+    frame.headers.push("heart-beat", &heart_beat.to_string());
     let named = [("session", accepted.session), ("server", accepted.server)];
     frame.headers.extend(named.into_iter().filter(|(_, value)| !value.is_empty()));
     frame.headers.extend(accepted.user_name.map(|name| ("user-name", name)));

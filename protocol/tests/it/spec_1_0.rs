@@ -12,10 +12,10 @@ fn server() -> Server {
 }
 
 #[test]
-fn connected_has_a_session_and_no_heart_beat() {
+fn connected_has_a_session_and_says_that_there_are_no_heart_beats() {
     let mut server = Server::new(Limits::default());
     let connected = server.hear("CONNECT\nlogin:a\npasscode:b\n\n\0");
-    assert_eq!(connected, "CONNECTED\nversion:1.0\nsession:s:1\nserver:test/1\n\n\0");
+    assert_eq!(connected, "CONNECTED\nversion:1.0\nheart-beat:0,0\nsession:s:1\nserver:test/1\n\n\0");
     assert_eq!(server.session.poll_timeout(), None);
 }
 
@@ -136,7 +136,7 @@ fn telnet_style_line_ends_are_tolerated() {
 fn accept_version_1_0_is_the_same_and_its_heart_beat_is_ignored() {
     let mut server = Server::new(Limits::default());
     let connected = server.hear("CONNECT\naccept-version:1.0\nheart-beat:nonsense\n\n\0");
-    assert!(connected.starts_with("CONNECTED\nversion:1.0\nsession:"), "{connected}");
+    assert!(connected.starts_with("CONNECTED\nversion:1.0\nheart-beat:0,0\nsession:"), "{connected}");
 }
 
 #[test]
