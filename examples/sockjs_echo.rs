@@ -39,7 +39,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     config.admin.port = AdminPort::Off;
     // An echo acts for nobody: any page may use it.
     config.origins.allow = vec!["*".into()];
-    let settings = SockJsSettings { stream_bytes_max: STREAM_BYTES_MAX, ..SockJsSettings::default() };
+    let settings = SockJsSettings {
+        stream_bytes_max: STREAM_BYTES_MAX,
+        client_url: Some("/sockjs.min.js".into()),
+        ..SockJsSettings::default()
+    };
     let running = Server::new(config)?
         .mount_sockjs("/echo", settings.clone(), echo)?
         .mount_sockjs("/close", settings.clone(), close)?

@@ -51,6 +51,11 @@ impl Origins {
         Ok(Self { allowed, development })
     }
 
+    /// Whether every page is let in.
+    pub fn are_all(&self) -> bool {
+        self.allowed.contains(&Allowed::Any)
+    }
+
     /// Judges the header `Origin`. `host` is the header `Host`, `tls` whether the connection is encrypted here; where a
     /// proxy did that before us, a page from `https` is the same origin as our plain port.
     pub fn check(&self, origin: Option<&str>, host: Option<&str>, tls: bool) -> Result<(), OriginRefused> {

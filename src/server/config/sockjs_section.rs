@@ -17,6 +17,8 @@ pub struct SockJsSection {
     pub websocket: bool,
     /// Whether clients are given the cookie `JSESSIONID`.
     pub cookie: bool,
+    /// Where browsers get sockjs-client from, for the page that old ones load into a hidden frame; empty: there is none.
+    pub client_url: String,
     /// How often a receiver that has heard nothing gets a heart-beat, milliseconds.
     pub heart_beat_ms: u32,
     /// A session without a receiver ends after this, milliseconds.
@@ -36,6 +38,7 @@ impl Default for SockJsSection {
         let SockJsSettings {
             websocket,
             cookie,
+            client_url: _,
             heart_beat,
             vacant_max,
             stream_bytes_max,
@@ -49,6 +52,7 @@ impl Default for SockJsSection {
             enabled: true,
             websocket,
             cookie,
+            client_url: String::new(),
             heart_beat_ms: ms(heart_beat),
             vacant_ms_max: ms(vacant_max),
             stream_bytes_max: Size(stream_bytes_max as u64),
@@ -66,6 +70,7 @@ impl SockJsSection {
         SockJsSettings {
             websocket: self.websocket,
             cookie: self.cookie,
+            client_url: (!self.client_url.is_empty()).then(|| self.client_url.as_str().into()),
             heart_beat: Duration::from_millis(self.heart_beat_ms.into()),
             vacant_max: Duration::from_millis(self.vacant_ms_max.into()),
             stream_bytes_max: bytes(self.stream_bytes_max),
@@ -83,6 +88,11 @@ impl SockJsSection {
                     .push(Problem::new(&format!("sockjs.{key}"), format!("{value} must be at least {min}")));
             }
         };
+        let is_url = ["https://", "http://", "/"].iter().any(|start| self.client_url.starts_with(start));
+        if !self.client_url.is_empty() && !is_url {
+            let text = format!("{:?} is no URL: https://..., or a path of this origin", self.client_url);
+            problems.push(Problem::new("sockjs.client_url", text));
+        }
         least("heart_beat_ms", self.heart_beat_ms.into(), MS_MIN, problems);
         least("vacant_ms_max", self.vacant_ms_max.into(), MS_MIN, problems);
         least("stream_bytes_max", self.stream_bytes_max.0, BYTES_MIN, problems);
@@ -110,6 +120,7 @@ mod tests {
         SockJsSection::default().check(&mut problems);
         assert!(problems.is_empty());
         let zero = SockJsSection {
+            client_url: "sockjs.js".into(),
             heart_beat_ms: 0,
             vacant_ms_max: 999,
             stream_bytes_max: Size(0),
@@ -118,6 +129,6 @@ mod tests {
             ..SockJsSection::default()
         };
         zero.check(&mut problems);
-        assert_eq!(problems.len(), 5);
+        assert_eq!(problems.len(), 6);
     }
 }

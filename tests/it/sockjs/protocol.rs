@@ -87,7 +87,8 @@ async fn the_base_greets_and_what_is_not_there_is_404() {
         "/echo/a/a/xhr;x",
         "/echo/a/a/jsonp",
         "/echo/a/a/htmlfile",
-        "/echo/iframe.html",
+        "/echo/iframe.htm",
+        "/echo/iframe-/.html",
         "/plain/a/a/websocket",
         "/plain/websocket",
     ] {
@@ -95,6 +96,40 @@ async fn the_base_greets_and_what_is_not_there_is_404() {
             assert_eq!(ask(http, method, target, &[], "").await.status, 404, "{method} {target}");
         }
     }
+}
+
+#[tokio::test]
+async fn the_page_for_a_hidden_frame_is_there_where_any_page_may_come_and_is_kept_for_a_year() {
+    let with = || SockJsSettings {
+        client_url: Some("https://cdn.example/sockjs.js".into()),
+        ..SockJsSettings::default()
+    };
+    let server = start_with(&with(), "*");
+    let http = server.ports.http;
+    for target in ["/echo/iframe.html", "/echo/iframe-1.6.1.html", "/echo/iframe.html?t=1"] {
+        let page = get(http, target).await;
+        assert_eq!(
+            (page.status, page.header("content-type")),
+            (200, Some("text/html; charset=utf-8")),
+            "{target}"
+        );
+        assert!(
+            page.body.contains(r#"<script src="https://cdn.example/sockjs.js"></script>"#),
+            "{}",
+            page.body
+        );
+        assert_eq!(page.header("cache-control"), Some("public, max-age=31536000"));
+        assert!(page.header("expires").is_some() && page.header("set-cookie").is_none());
+        let etag = page.header("etag").unwrap().to_owned();
+        let known = ask(http, "GET", target, &[("if-none-match", &etag)], "").await;
+        assert_eq!((known.status, &*known.body, known.header("content-type")), (304, "", None));
+    }
+    assert_eq!(post(http, "/echo/iframe.html", "").await.status, 405);
+    // It would act for any page.
+    let guarded = start_with(&with(), "https://page.example");
+    assert_eq!(get(guarded.ports.http, "/echo/iframe.html").await.status, 404);
+    let without = start();
+    assert_eq!(get(without.ports.http, "/echo/iframe.html").await.status, 404);
 }
 
 #[tokio::test]

@@ -139,7 +139,7 @@ pub(super) const EVENTS: &str = "text/event-stream";
 
 const NEVER_CACHED: &str = "no-store, no-cache, no-transform, must-revalidate, max-age=0";
 
-const YEAR: Duration = Duration::from_secs(31_536_000);
+pub(super) const YEAR: Duration = Duration::from_secs(31_536_000);
 
 /// Of a cookie that is given back.
 const COOKIE_BYTES_MAX: usize = 256;

@@ -97,19 +97,22 @@ impl SockJsMount {
             },
         };
         let head = Head::of(parts, origin, &self.settings);
+        let nowhere = || head.sentence(StatusCode::NOT_FOUND, NOWHERE);
         let (method, allow) = match place {
             Place::Greeting => (Method::GET, "GET"),
             Place::Info => (Method::GET, "OPTIONS, GET"),
+            Place::Iframe if self.iframe.is_some() && around.origins.are_all() => (Method::GET, "GET"),
             Place::Session(_, way) => way.methods(),
-            Place::Raw | Place::Nowhere => return head.sentence(StatusCode::NOT_FOUND, NOWHERE),
+            Place::Raw | Place::Iframe | Place::Nowhere => return nowhere(),
         };
-        if parts.method == Method::OPTIONS && place != Place::Greeting {
+        if parts.method == Method::OPTIONS && allow.starts_with("OPTIONS") {
             return head.preflight(allow);
         }
         if parts.method != method {
             return head.bad_method(allow);
         }
         match place {
+            Place::Iframe => self.iframe.as_ref().map_or_else(nowhere, |page| page.answer(&parts.headers)),
             Place::Session(id, way) => self.of_session(id, way, (parts, body), &head, around).await,
             Place::Info => head.info(&self.settings, entropy()),
             _ => head.sentence(StatusCode::OK, GREETING),

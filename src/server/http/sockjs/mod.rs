@@ -10,6 +10,7 @@
 mod answer;
 mod conversation;
 mod desk;
+mod iframe;
 mod passing;
 mod peers;
 mod place;
@@ -33,6 +34,7 @@ use crate::server::socket::Socket;
 
 pub use conversation::Conversation;
 pub(super) use desk::Around;
+use iframe::Iframe;
 pub(in crate::server) use peers::Peers;
 pub(super) use place::Place;
 pub use session::Pipe;
@@ -46,6 +48,9 @@ pub struct SockJsSettings {
     pub websocket: bool,
     /// Whether clients are given the cookie `JSESSIONID`, for load balancers that hold on to an instance by it.
     pub cookie: bool,
+    /// Where browsers get sockjs-client from, for the page that old ones load into a hidden frame, in the version that their pages
+    /// use: `https://...`, or a path of this origin. None: there is no such page; nor where not every origin is let in.
+    pub client_url: Option<Box<str>>,
     /// How often a receiver that has heard nothing is told that we live.
     pub heart_beat: Duration,
     /// A session without a receiver ends after this.
@@ -67,6 +72,7 @@ impl Default for SockJsSettings {
         Self {
             websocket: true,
             cookie: false,
+            client_url: None,
             heart_beat: Duration::from_secs(25),
             vacant_max: Duration::from_secs(5),
             stream_bytes_max: 128 << 10,
@@ -146,6 +152,7 @@ pub(in crate::server) struct SockJsMount {
     base: Box<str>,
     origins: OriginCheck,
     settings: Arc<SockJsSettings>,
+    iframe: Option<Rc<Iframe>>,
     endpoint: Rc<dyn SockJsEndpoint>,
     /// Shared by all workers: requests for one session come to any of them.
     table: Arc<Table>,
@@ -175,6 +182,7 @@ impl SockJsMount {
             base: base.trim_end_matches('/').into(),
             origins,
             settings: Arc::clone(settings),
+            iframe: settings.client_url.as_deref().map(|url| Rc::new(Iframe::new(url))),
             framed: mount(&format!("{base}/{{server}}/{{session}}/websocket"), false)?,
             raw: mount(&format!("{base}/websocket"), true)?,
             endpoint,

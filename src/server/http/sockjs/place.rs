@@ -1,5 +1,7 @@
 //! What a path below the base means.
 
+use super::iframe::is_page;
+
 /// A path of SockJS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::server::http) enum Place<'p> {
@@ -9,6 +11,8 @@ pub(in crate::server::http) enum Place<'p> {
     Info,
     /// A WebSocket as it is.
     Raw,
+    /// The page for a hidden frame.
+    Iframe,
     /// One way of one session.
     Session(&'p str, Way),
     /// Nothing.
@@ -38,6 +42,7 @@ impl<'p> Place<'p> {
             "" | "/" => Self::Greeting,
             "/info" => Self::Info,
             "/websocket" => Self::Raw,
+            _ if is_page(rest) => Self::Iframe,
             _ => {
                 let rest = rest.strip_prefix('/')?;
                 let mut pieces = rest.split('/');
@@ -96,6 +101,7 @@ mod tests {
             assert_eq!(of(base), Some(Place::Greeting));
         }
         assert_eq!(of("/ws/info"), Some(Place::Info));
+        assert_eq!(of("/ws/iframe-1.6.1.html"), Some(Place::Iframe));
         for nowhere in [
             "/ws//",
             "/ws///",
@@ -114,7 +120,7 @@ mod tests {
             "/ws/a/b/xhr;x",
             "/ws/a/b/jsonp",
             "/ws/a/b/htmlfile",
-            "/ws/iframe.html",
+            "/ws/iframe.htm",
             "/ws/info/",
         ] {
             assert_eq!(of(nowhere), Some(Place::Nowhere), "{nowhere}");
