@@ -29,7 +29,7 @@ pub mod record;
 pub mod redis;
 mod revocations;
 
-pub use queues::{Due, Move, QueueError, Queues};
+pub use queues::{Attended, Due, Move, QueueError, Queues};
 #[cfg(test)]
 pub(crate) use quiet::Quiet;
 
@@ -210,6 +210,16 @@ pub enum Soon<T> {
     Now(T),
     /// It comes by [`Sink::answer`].
     Later,
+}
+
+impl<T> Soon<T> {
+    /// What is made of it, if it is there now.
+    pub fn map<U>(self, make: impl FnOnce(T) -> U) -> Soon<U> {
+        match self {
+            Self::Now(it) => Soon::Now(make(it)),
+            Self::Later => Soon::Later,
+        }
+    }
 }
 
 /// What somebody listens to.

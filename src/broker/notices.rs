@@ -8,10 +8,12 @@ mod outgoing;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::backend::Soon;
 use crate::features::notices::Line;
 use crate::model::destination::decode_user;
-use crate::model::{Answer, Counter, Message};
+use crate::model::{Answer, Counter, Members, Message};
 use crate::policy::hooks::{HookEvent, HookId};
 
 use super::door::Broker;
@@ -32,14 +34,14 @@ pub(super) struct Notices {
 }
 
 /// A message whose readers may not be there.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Search {
     hook: HookId,
     message: Arc<Message>,
     step: Step,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Step {
     /// Is the user of this queue online?
     User(Arc<str>),
@@ -47,6 +49,8 @@ enum Step {
     Present(Box<str>, u64, HashSet<Arc<str>>),
     /// Who belongs to it? The list goes on here.
     Enrolled(Box<str>, Option<Box<str>>, HashSet<Arc<str>>),
+    /// These are not there: they are to be told of.
+    Absent(Vec<Arc<str>>),
 }
 
 impl Broker {
@@ -98,138 +102,85 @@ impl Broker {
         self.tick_outgoing(now);
         for _ in 0..SEARCHES_A_TICK {
             let Some(search) = self.notices.searches.next() else { return };
-            self.search(search, now);
+            self.search(&search, now);
         }
     }
 
-    fn search(&self, search: Search, now: Now) {
-        let (hook, message) = (search.hook, Arc::clone(&search.message));
-        match search.step {
-            Step::User(user) => {
-                let again = Step::User(Arc::clone(&user));
-                let ticket =
-                    self.answer_of(search.hook, search.message, again, |step, answer| match (step, answer) {
-                        (Step::User(user), Answer::Person(Err(_))) => Some(Step::User(user)),
-                        (Step::User(user), Answer::Person(Ok(person))) => {
-                            // Known absent: no further question.
-                            (!person.is_online)
-                                .then(|| Step::Enrolled("".into(), None, HashSet::from([user])))
-                        }
-                        _ => None,
-                    });
-                if let Soon::Now(person) = self.attendance.person(&user, ticket) {
-                    self.desk.forget(ticket);
-                    if !person.is_online {
-                        self.tell_absent(hook, &message, None, &[user], now);
-                    }
-                }
-            }
-            // Found out by a later answer.
-            Step::Enrolled(room, _, users) if room.is_empty() => {
-                let users: Vec<_> = users.into_iter().collect();
-                self.tell_absent(hook, &message, None, &users, now);
-            }
-            Step::Present(room, after, known) => {
-                let again = Step::Present(room.clone(), after, known.clone());
-                let ticket =
-                    self.answer_of(hook, search.message, again, |step, answer| match (step, answer) {
-                        (step, Answer::Members(Err(_))) => Some(step),
-                        (Step::Present(room, _, known), Answer::Members(Ok(members))) => {
-                            Some(present(room, known, &members))
-                        }
-                        _ => None,
-                    });
-                if let Soon::Now(members) = self.attendance.members(&room, after, LISTED, ticket) {
-                    self.desk.forget(ticket);
-                    self.go_on(Search { hook, message, step: present(room, known, &members) });
-                }
-            }
-            Step::Enrolled(room, next, known) => self.seek_enrolled(hook, message, (room, next, known), now),
-        }
-    }
-
-    fn seek_enrolled(
-        &self,
-        hook: HookId,
-        message: Arc<Message>,
-        (room, next, known): (Box<str>, Option<Box<str>>, HashSet<Arc<str>>),
-        now: Now,
-    ) {
-        let (searches, told) = (Arc::clone(&self.notices.searches), Arc::clone(&message));
-        let (again, from, present) = (room.clone(), next.clone(), known.clone());
+    fn search(&self, search: &Search, now: Now) {
+        let (line, asked) = (Arc::clone(&self.notices.searches), search.clone());
         let ticket = self.desk.ask(Box::new(move |answer| {
-            let people = match answer {
-                Answer::People(Ok(people)) => people,
-                Answer::People(Err(_)) => {
-                    let step = Step::Enrolled(again, from, present);
-                    return searches.go_on(Search { hook, message: told, step });
-                }
-                _ => return,
-            };
-            let absent: HashSet<_> =
-                people.listed.into_iter().filter(|user| is_absent(user, &told, &present)).collect();
-            if let Some(next) = people.next {
-                let step = Step::Enrolled(again, Some(next), present);
-                searches.go_on(Search { hook, message: Arc::clone(&told), step });
-            }
-            if !absent.is_empty() {
-                let step = Step::Enrolled("".into(), None, absent);
-                searches.go_on(Search { hook, message: told, step });
-            }
+            asked.further(&answer).into_iter().for_each(|search| line.go_on(search));
         }));
-        if let Soon::Now(people) = self.memberships.members(&room, next.as_deref(), LISTED, ticket) {
-            self.desk.forget(ticket);
-            let absent: Vec<_> =
-                people.listed.into_iter().filter(|user| is_absent(user, &message, &known)).collect();
-            self.tell_absent(hook, &message, Some(&room), &absent, now);
-            if let Some(next) = people.next {
-                self.go_on(Search { hook, message, step: Step::Enrolled(room, Some(next), known) });
+        let answer = match &search.step {
+            Step::User(user) => self.attendance.person(user, ticket).map(|it| Answer::Person(Ok(it))),
+            Step::Present(room, after, _) => {
+                self.attendance.members(room, *after, LISTED, ticket).map(|it| Answer::Members(Ok(it)))
+            }
+            Step::Enrolled(room, next, _) => self
+                .memberships
+                .members(room, next.as_deref(), LISTED, ticket)
+                .map(|it| Answer::People(Ok(it))),
+            Step::Absent(users) => {
+                self.desk.forget(ticket);
+                return self.tell_absent(search, users, now);
+            }
+        };
+        let Soon::Now(answer) = answer else { return };
+        self.desk.forget(ticket);
+        for further in search.further(&answer) {
+            match &further.step {
+                Step::Absent(users) => self.tell_absent(&further, users, now),
+                _ => self.notices.searches.go_on(further),
             }
         }
     }
 
-    /// A ticket whose answer makes a further step.
-    fn answer_of(
-        &self,
-        hook: HookId,
-        message: Arc<Message>,
-        step: Step,
-        further: impl FnOnce(Step, Answer) -> Option<Step> + Send + 'static,
-    ) -> crate::model::Ticket {
-        let searches = Arc::clone(&self.notices.searches);
-        self.desk.ask(Box::new(move |answer| {
-            if let Some(step) = further(step, answer) {
-                searches.go_on(Search { hook, message, step });
+    fn tell_absent(&self, search: &Search, users: &[Arc<str>], now: Now) {
+        let message = &search.message;
+        let room = self.parts.settings.rooms.of_topic(message.destination.as_str());
+        self.notify(search.hook, HookEvent::Offline, now, |notice| notice.of_message(message, room, users));
+    }
+}
+
+impl Search {
+    /// What is next when the answer is this.
+    fn further(&self, answer: &Answer) -> SmallVec<[Self; 2]> {
+        let mut steps = SmallVec::<[Step; 2]>::new();
+        match (&self.step, answer) {
+            // The store may know it when it is asked again.
+            (step, Answer::Person(Err(_)) | Answer::Members(Err(_)) | Answer::People(Err(_))) => {
+                steps.push(step.clone());
             }
-        }))
-    }
-
-    /// What has begun is finished first.
-    fn go_on(&self, search: Search) {
-        self.notices.searches.go_on(search);
-    }
-
-    fn tell_absent(&self, hook: HookId, message: &Message, room: Option<&str>, users: &[Arc<str>], now: Now) {
-        if users.is_empty() {
-            return;
+            (Step::User(user), Answer::Person(Ok(person))) => {
+                steps.extend((!person.is_online).then(|| Step::Absent(vec![Arc::clone(user)])));
+            }
+            (Step::Present(room, _, known), Answer::Members(Ok(members))) => {
+                steps.push(present(room.clone(), known.clone(), members));
+            }
+            (Step::Enrolled(room, _, present), Answer::People(Ok(people))) => {
+                let is_absent = |user: &Arc<str>| {
+                    // Who has said it need not be told of it.
+                    self.message.sender.as_ref() != Some(user) && !present.contains(user)
+                };
+                let next = people.next.clone();
+                steps.extend(next.map(|next| Step::Enrolled(room.clone(), Some(next), present.clone())));
+                let absent: Vec<_> = people.listed.iter().filter(|user| is_absent(user)).cloned().collect();
+                steps.extend((!absent.is_empty()).then_some(Step::Absent(absent)));
+            }
+            _ => {}
         }
-        let room = room.or_else(|| self.parts.settings.rooms.of_topic(message.destination.as_str()));
-        self.notify(hook, HookEvent::Offline, now, |notice| notice.of_message(message, room, users));
+        let of_this = |step| Self { hook: self.hook, message: Arc::clone(&self.message), step };
+        steps.into_iter().map(of_this).collect()
     }
 }
 
 /// What is next when so many more are known to be present.
-fn present(room: Box<str>, mut known: HashSet<Arc<str>>, members: &crate::model::Members) -> Step {
+fn present(room: Box<str>, mut known: HashSet<Arc<str>>, members: &Members) -> Step {
     known.extend(members.listed.iter().map(|member| Arc::clone(&member.user)));
     match members.listed.last().filter(|_| members.more) {
         Some(last) => Step::Present(room, last.arrival, known),
         None => Step::Enrolled(room, None, known),
     }
-}
-
-/// Who has said it need not be told of it.
-fn is_absent(user: &Arc<str>, message: &Message, present: &HashSet<Arc<str>>) -> bool {
-    message.sender.as_ref() != Some(user) && !present.contains(user)
 }
 
 /// Messages of which it is not known yet who is not there; of more nobody is told.
