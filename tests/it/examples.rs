@@ -1,5 +1,6 @@
 //! The example programs, as processes, with a WebSocket client that is not ours.
 
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -36,6 +37,17 @@ impl Example {
             std::thread::sleep(Duration::from_millis(10));
         };
         Self { child, address: listening["http"].as_str().unwrap().to_owned() }
+    }
+
+    /// Starts `name`, whose first line has the URL where it listens; that without its scheme is the address.
+    fn start_saying(name: &str) -> Self {
+        let mut command = Command::new(binary(name));
+        command.args(["--port", "0"]).env_clear().stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let (_, url) = line.split_once("://").unwrap_or_else(|| panic!("{name} says {line:?}"));
+        Self { child, address: url.trim().to_owned() }
     }
 }
 
@@ -163,16 +175,7 @@ async fn a_page_whose_session_ends_is_closed() {
 
 #[tokio::test]
 async fn the_echo_gives_back_text_and_binary_up_to_its_limit() {
-    let mut child = Command::new(binary("echo"))
-        .args(["--port", "0"])
-        .env_clear()
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line)
-        .unwrap();
-    let echo = Example { child, address: line.split("ws://").nth(1).unwrap().trim().to_owned() };
+    let echo = Example::start_saying("echo");
     let (mut socket, _) = connect_async(format!("ws://{}", echo.address)).await.unwrap();
     let large = Bytes::from(vec![7; 8 << 20]);
     for message in [Message::text("grüße"), Message::text(""), Message::binary(large)] {
@@ -185,17 +188,8 @@ async fn the_echo_gives_back_text_and_binary_up_to_its_limit() {
 
 #[tokio::test]
 async fn the_sockjs_echo_has_the_services_that_a_protocol_suite_asks_for() {
-    let mut child = Command::new(binary("sockjs_echo"))
-        .args(["--port", "0"])
-        .env_clear()
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line)
-        .unwrap();
-    let address = line.split("http://").nth(1).unwrap().trim().trim_end_matches("/echo").to_owned();
-    let example = Example { child, address };
+    let mut example = Example::start_saying("sockjs_echo");
+    example.address = example.address.trim_end_matches("/echo").to_owned();
     let info = |service: &str| {
         let (head, body) = crate::metrics::get(&example.address, &format!("/{service}/info"));
         assert!(head.starts_with("HTTP/1.1 200 "), "{head}");

@@ -1,6 +1,7 @@
 // A frontend as teams have them, with stompjs 2.3.3 or with @stomp/stompjs 7, behind one set of words; and what really came
 // over its socket.
 
+import { request } from 'node:http';
 import { createRequire } from 'node:module';
 import { Client } from '@stomp/stompjs';
 import WebSocket from 'ws';
@@ -233,4 +234,20 @@ export function headersOf(frame) {
   const [head] = frame.split('\n\n');
   const lines = head.split('\n').slice(1);
   return Object.fromEntries(lines.reverse().map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1)]));
+}
+
+/** A request as it stands, over a connection of its own. */
+export function ask(broker, method, path, headers = {}) {
+  const [host, port] = broker.http.split(':');
+  const answered = new Promise((resume, fail) => {
+    const asked = request({ host, port, path, method, headers, agent: false }, (response) => {
+      let body = '';
+      response.setEncoding('utf8');
+      response.on('data', (text) => (body += text));
+      response.on('end', () => resume({ status: response.statusCode, headers: response.headers, body }));
+    });
+    asked.on('error', fail);
+    asked.end();
+  });
+  return within(answered, `an answer to ${method} ${path}`);
 }

@@ -3,12 +3,11 @@
 
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
-import { request } from 'node:http';
 import { after, before, describe, test } from 'node:test';
 import { Broker } from '../broker.mjs';
-import { Bare, connected, frontend, headersOf, NEW, OLD } from './frontend.mjs';
+import { ask, Bare, connected, frontend, headersOf, NEW, OLD } from './frontend.mjs';
 import { block } from './migration.mjs';
-import { unique, within } from './peer.mjs';
+import { unique } from './peer.mjs';
 
 let broker;
 let config;
@@ -369,7 +368,7 @@ describe('frames by hand', () => {
       ['GET', { 'Sec-WebSocket-Version': '12' }, 426],
     ];
     for (const [method, changed, status] of cases) {
-      const answer = await ask(method, { ...good, ...changed });
+      const answer = await ask(broker, method, '/ws', { ...good, ...changed });
       assert.equal(answer.status, status, JSON.stringify([method, changed]));
       if (changed.Upgrade) assert.match(answer.body, /Can "Upgrade" only to "WebSocket"\./);
       if (status === 405) assert.match(answer.headers.allow, /GET/);
@@ -536,20 +535,4 @@ async function closedAs(reason) {
     if (Date.now() > deadline) throw new Error(`nobody was closed as ${reason}`);
     await new Promise((resume) => setTimeout(resume, 50));
   }
-}
-
-/** A request to /ws as it stands, over a connection of its own. */
-function ask(method, headers) {
-  const [host, port] = broker.http.split(':');
-  const answered = new Promise((resume, fail) => {
-    const asked = request({ host, port, path: '/ws', method, headers, agent: false }, (response) => {
-      let body = '';
-      response.setEncoding('utf8');
-      response.on('data', (text) => (body += text));
-      response.on('end', () => resume({ status: response.statusCode, headers: response.headers, body }));
-    });
-    asked.on('error', fail);
-    asked.end();
-  });
-  return within(answered, `an answer to ${method}`);
 }

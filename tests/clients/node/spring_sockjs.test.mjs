@@ -2,13 +2,12 @@
 // stomp libraries, over each transport.
 
 import assert from 'node:assert/strict';
-import { request } from 'node:http';
 import { after, before, describe, test } from 'node:test';
 import SockJS from 'sockjs-client';
 import { Broker } from '../broker.mjs';
-import { Bare, connected, frontend, headersOf, NEW, OLD } from './frontend.mjs';
+import { ask, Bare, connected, frontend, headersOf, NEW, OLD } from './frontend.mjs';
 import { block } from './migration.mjs';
-import { unique, within } from './peer.mjs';
+import { unique } from './peer.mjs';
 
 let broker;
 before(async () => {
@@ -77,7 +76,7 @@ for (const kind of [OLD, NEW]) {
 
 describe('requests by hand', () => {
   test('spring 1: the greeting at /ws, a bare WebSocket at /ws/websocket and at /ws', async (t) => {
-    const greeting = await ask('GET', '/ws');
+    const greeting = await ask(broker, 'GET', '/ws');
     assert.deepEqual([greeting.status, greeting.body], [200, 'Welcome to SockJS!\n']);
     assert.match(greeting.headers['content-type'], /^text\/plain; ?charset=UTF-8$/i);
     for (const path of ['/ws', '/ws/websocket']) {
@@ -87,7 +86,7 @@ describe('requests by hand', () => {
   });
 
   test('spring 2: /ws/info', async () => {
-    const { status, headers, body } = await ask('GET', '/ws/info');
+    const { status, headers, body } = await ask(broker, 'GET', '/ws/info');
     assert.equal(status, 200);
     const told = JSON.parse(body);
     assert.deepEqual(told.origins, ['*:*']);
@@ -95,13 +94,13 @@ describe('requests by hand', () => {
     assert.equal(typeof told.cookie_needed, 'boolean');
     assert.ok(Number.isInteger(told.entropy));
     assert.match(headers['cache-control'], /no-store, no-cache,.*must-revalidate, max-age=0/);
-    assert.equal((await ask('OPTIONS', '/ws/info', { Origin: PAGE })).status, 204);
-    assert.equal((await ask('DELETE', '/ws/info')).status, 405);
+    assert.equal((await ask(broker, 'OPTIONS', '/ws/info', { Origin: PAGE })).status, 204);
+    assert.equal((await ask(broker, 'DELETE', '/ws/info')).status, 405);
   });
 
   test('spring 3: what is no session of a known transport is not there', async () => {
     for (const path of ['/ws/a.b/session/xhr', '/ws/000/a.b/xhr', '/ws//abcdefgh/xhr', '/ws/000/abcdefgh/telegraph']) {
-      assert.equal((await ask('POST', path)).status, 404, path);
+      assert.equal((await ask(broker, 'POST', path)).status, 404, path);
     }
   });
 
@@ -129,13 +128,13 @@ describe('requests by hand', () => {
   test('spring 7: pages that may are echoed with credentials, others get 403', async () => {
     const path = `/ws/000/${unique('session')}/xhr_streaming`;
     for (const asked of ['/ws/info', path]) {
-      assert.equal((await ask(asked === path ? 'POST' : 'GET', asked, { Origin: 'https://evil.example' })).status, 403, asked);
+      assert.equal((await ask(broker, asked === path ? 'POST' : 'GET', asked, { Origin: 'https://evil.example' })).status, 403, asked);
     }
-    const { status, headers } = await ask('GET', '/ws/info', { Origin: PAGE });
+    const { status, headers } = await ask(broker, 'GET', '/ws/info', { Origin: PAGE });
     assert.equal(status, 200);
     assert.equal(headers['access-control-allow-origin'], PAGE);
     assert.equal(headers['access-control-allow-credentials'], 'true');
-    assert.equal((await ask('GET', '/ws/iframe.html')).status, 404, 'a page of any origin would act as one of ours');
+    assert.equal((await ask(broker, 'GET', '/ws/iframe.html')).status, 404, 'a page of any origin would act as one of ours');
   });
 
   test('spring 9: a frontend without a token is told by ERROR', async (t) => {
@@ -143,19 +142,3 @@ describe('requests by hand', () => {
     assert.equal((await alice.ended())['error-code'], 'unauthorized');
   });
 });
-
-/** A request as it stands, over a connection of its own. */
-function ask(method, path, headers = {}) {
-  const [host, port] = broker.http.split(':');
-  const answered = new Promise((resume, fail) => {
-    const asked = request({ host, port, path, method, headers, agent: false }, (response) => {
-      let body = '';
-      response.setEncoding('utf8');
-      response.on('data', (text) => (body += text));
-      response.on('end', () => resume({ status: response.statusCode, headers: response.headers, body }));
-    });
-    asked.on('error', fail);
-    asked.end();
-  });
-  return within(answered, `an answer to ${method} ${path}`);
-}
