@@ -63,6 +63,9 @@ pub enum QueueError {
     Unkept(StoreError),
 }
 
+/// Called once with whether somebody consumes.
+pub type Attended = Box<dyn FnOnce(Result<bool, StoreError>) + Send>;
+
 /// Work queues: messages wait, are taken by one, and come back unless settled. `tests/backends` judges every adapter.
 ///
 /// A message that is taken when the process dies comes back as [`Queues::release`] returns it, where messages survive. What
@@ -131,6 +134,12 @@ pub trait Queues: Send + Sync + Debug {
     /// Whether somebody on another node may consume from the queue: then only [`Queues::put`] finds out.
     fn may_be_attended_elsewhere(&self) -> bool {
         false
+    }
+
+    /// Whether somebody on any node consumes from the queue just now, as far as the store knows; `then` is told, perhaps before
+    /// this returns.
+    fn ask_attended(&self, _queue: &Destination, then: Attended) {
+        then(Ok(false));
     }
 
     /// Bytes that all queues hold in memory.

@@ -10,13 +10,14 @@
 //! tries again when the [`Desk`] tells of room, and now and then. What is sent is one step, or several where a backend makes
 //! more of it: then the last one has the outcome of all.
 
+mod claims;
 mod pleas;
 
 use std::sync::Arc;
 
 use stompede_protocol::Send;
 
-use crate::features::idempotency::{Claim, Claimed, Kept};
+use crate::features::idempotency::{Claim, Kept};
 use crate::model::{
     Address, Answer, CloseReason, Destination, MessageId, Now, Position, Principal, Refusal, expiry,
 };
@@ -36,6 +37,8 @@ pub struct Errand {
     steps: Vec<Step>,
     /// The first step that is not posted.
     next: usize,
+    /// A part of what was sent was not kept; the last part of it is still to be looked at.
+    is_failing: bool,
 }
 
 #[derive(Debug)]
@@ -112,7 +115,7 @@ impl Broker {
             step.map_err(|refusal| (at, refusal))
         });
         let steps = admitted.collect::<Result<_, _>>()?;
-        Ok(Errand { principal: Arc::clone(principal), steps, next: 0 })
+        Ok(Errand { principal: Arc::clone(principal), steps, next: 0, is_failing: false })
     }
 
     fn first_step(&self, principal: &Arc<Principal>, send: &Send, now: Now) -> Result<Step, Refusal> {
@@ -153,11 +156,12 @@ impl Broker {
         let expires_ms = expires_ms
             .map_err(|bad| Refusal::new(CloseReason::BadContent, bad.to_string()).at(&send.destination))?;
         let letter = if expiry::is_past(expires_ms, now.wall_ms) { letter.if_late() } else { letter };
-        let body = letter.idempotency_key().map_or(0, |_| self.idempotency.fingerprint(&send.body));
+        let has_key = send.headers.get("idempotency-key").is_some();
+        let body = if has_key { self.idempotency.fingerprint(&send.body) } else { 0 };
         Ok(match letter {
             Letter::Backend(hook, message) => {
                 let plea = Some(Pending::new(Plea::of_message(hook, message)));
-                Step { plea, ..Step::of(Letter::Nothing, 0) }
+                Step { plea, ..Step::of(Letter::Nothing, body) }
             }
             letter => Step::of(letter, body),
         })
@@ -226,6 +230,8 @@ impl Broker {
     ) -> Result<(), Unposted> {
         if let Some(before) = self.claim(step, now)? {
             step.outcome = Outcome::Before(before);
+        }
+        if matches!(step.outcome, Outcome::Before(_)) {
             return Ok(());
         }
         let late = self.is_answered_later(&step.letter);
@@ -236,29 +242,6 @@ impl Broker {
         }
         step.outcome = if posted? == Posted::Later { Outcome::Late } else { Outcome::Posted };
         Ok(())
-    }
-
-    /// Sees to the step's key, if it has one. What was accepted under it before, if anything was.
-    fn claim(&self, step: &mut Step, now: Now) -> Result<Option<Kept>, Unposted> {
-        // A backend's own key counts as that of a session's.
-        let of_sender = step.letter.idempotency_key().filter(|_| !step.goes_on);
-        let Some((message, key)) = of_sender else { return Ok(None) };
-        let destination = &message.destination;
-        let key = self.idempotency.hash(destination, message.sender.as_deref().unwrap_or(""), key);
-        if step.claim.is_none() {
-            match self.idempotency.claims().claim(key, step.body, now.mono) {
-                Claimed::Mine(claim) => step.claim = Some(claim),
-                Claimed::Before(kept) => return Ok(Some(kept)),
-                Claimed::UnderWay => return Err(Unposted::Full),
-                Claimed::Other => {
-                    let refusal = Refusal::from(CloseReason::Conflict).at(destination.as_str());
-                    return Err(Unposted::Refused(refusal));
-                }
-            }
-        }
-        // A session may have sent it, or it came before this process began: then its body is not known.
-        let known = self.idempotency.is_accepted(destination, key, now.mono);
-        Ok(known.then_some(Kept { id: None, position: None }))
     }
 
     fn count(&self, refusal: &Refusal) {
@@ -303,6 +286,12 @@ impl Errand {
     /// # Errors
     /// The store has not kept it.
     pub fn accepted(&mut self, at: usize, answer: Option<&Answer>) -> Result<Accepted, Refusal> {
+        let accepted = self.conclude(at, answer);
+        self.is_failing = self.goes_on(at) && (self.is_failing || accepted.is_err());
+        accepted
+    }
+
+    fn conclude(&mut self, at: usize, answer: Option<&Answer>) -> Result<Accepted, Refusal> {
         let internal = || Refusal::from(CloseReason::Internal);
         let step = self.steps.get_mut(at).ok_or_else(internal)?;
         if let Outcome::Before(Kept { id, position }) = step.outcome {
@@ -320,7 +309,7 @@ impl Errand {
             position = told.map_err(|error| store_refusal(&destination, error))?.or(position);
         }
         let kept = Kept { id: message.map(|message| message.id), position };
-        if let Some(claim) = step.claim.take() {
+        if let Some(claim) = step.claim.take().filter(|_| !self.is_failing) {
             claim.accept(kept);
         }
         Ok(Accepted { id: kept.id, position, repeated: false })

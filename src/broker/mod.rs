@@ -22,6 +22,7 @@ pub mod questions;
 mod routes;
 pub mod settings;
 pub mod shard;
+mod stand_in;
 mod streams;
 mod wheel;
 

@@ -13,15 +13,13 @@ use bytes::Bytes;
 use stompede_protocol::{Headers, Send, Subscribe};
 
 use crate::model::message::forwarded_headers;
-use crate::model::{
-    Address, Allowance, CloseReason, Content, Judged, Limits, Message, Outgoing, Principal, Refusal,
-};
+use crate::model::{Allowance, CloseReason, Judged, Limits, Message, Principal, Refusal};
 use crate::policy::access::{Action, Ruling};
 use crate::policy::hooks::{Case, HookEvent, HookId, HookRules, Judge, Told};
 
 use super::door::Broker;
 pub(super) use super::leave::Leave;
-use super::letters::{Letter, Sender};
+use super::letters::Sender;
 use super::settings::Now;
 
 /// Why something may not be done, or not yet.
@@ -95,6 +93,16 @@ impl Plea {
     pub(super) fn of_message(hook: HookId, message: Arc<Message>) -> Self {
         let destination = message.destination.as_str().into();
         Self::new(Asks { hook, event: HookEvent::Message, destination }, About::Message(message))
+    }
+
+    /// What the application is asked, with its idempotency key, if it has one and nobody was asked yet.
+    pub(super) fn keyed(&self) -> Option<(&Message, &str)> {
+        match (&self.about, &self.state) {
+            (About::Message(message), State::New) => {
+                message.headers.get("idempotency-key").map(|key| (&**message, key))
+            }
+            _ => None,
+        }
     }
 
     /// Who is asked.
@@ -207,74 +215,31 @@ impl Broker {
             plea.state = State::Judged(judged);
             return;
         }
+        if let Some((message, key)) = plea.keyed()
+            && self.idempotency.is_accepted(&message.destination, self.hash_of_key(message, key), now.mono)
+        {
+            // A worker has taken it.
+            plea.state = State::Judged(Judged::nothing());
+            return;
+        }
         plea.state = State::Open(call, Box::new(case.clone()));
-        self.ask(case, told());
+        match &plea.about {
+            About::Message(message) => self.ask_stand_in(&message.destination, case, told()),
+            _ => self.ask(case, told()),
+        }
     }
 
     /// Asks a backend.
     pub(super) fn ask(&self, case: Case, told: Told) {
-        match self.judge.get() {
-            Some(judge) => judge.ask(case, told),
-            None => told(Judged::failed(CloseReason::Unavailable.into())),
-        }
+        ask(self.judge.get(), case, told);
     }
+}
 
-    /// What was sent to the application: to a backend that answers in its place, or to a worker.
-    pub(super) fn to_application(&self, message: Arc<Message>) -> Letter {
-        let hook = self.parts.access.hooks().find(HookEvent::Message, message.destination.as_str(), false);
-        match hook {
-            Some(hook) => Letter::Backend(hook, message),
-            None => Letter::Handler(message),
-        }
-    }
-
-    /// What a backend that was asked in the application's place wants to be sent.
-    ///
-    /// # Errors
-    /// It wants what nobody can send.
-    pub(super) fn outcome(
-        &self,
-        message: &Message,
-        allowance: &Allowance,
-        now: Now,
-    ) -> Result<Vec<Letter>, Refusal> {
-        let principal = Arc::new(Principal::service(BACKEND));
-        let sender = Sender { principal: &principal, session: "" };
-        let reply_to = message.headers.get("reply-to");
-        let reply = reply_to.zip(allowance.reply.as_ref()).map(|(to, content)| {
-            let is_gone = |refusal: &Refusal| refusal.reason == CloseReason::NoSuchReply;
-            match self.letter_of(sender, to, content, now) {
-                // Whoever asked has gone.
-                Err(refusal) if is_gone(&refusal) => Ok(Letter::Nothing),
-                letter => letter,
-            }
-        });
-        let messages = allowance.messages.iter().map(|Outgoing { destination, content }| {
-            self.letter_of(sender, destination, content, now).map_err(|refusal| {
-                tracing::warn!(%refusal, destination = &**destination, "a hook wants to publish what cannot be");
-                Refusal::from(CloseReason::Unavailable).at(message.destination.as_str())
-            })
-        });
-        reply.into_iter().chain(messages).collect()
-    }
-
-    fn letter_of(
-        &self,
-        sender: Sender<'_>,
-        destination: &str,
-        content: &Content,
-        now: Now,
-    ) -> Result<Letter, Refusal> {
-        let Content { headers, body } = content.clone();
-        fits(destination, &body, &self.parts.settings.limits)?;
-        let send = Send { destination: destination.into(), headers, body, receipt: None };
-        let address = Address::of_send(destination)?;
-        if matches!(address, Address::App(_) | Address::TempQueue(_)) {
-            // A backend that answers by asking might never come to an end.
-            let text = "a hook publishes to topics, queues and users";
-            return Err(Refusal::new(CloseReason::BadDestination, text).at(destination));
-        }
-        self.admit(sender, &send, address, None, None, Leave::Any, now).map_err(Unruled::refusal)
+/// Asks whoever asks backends, if there is anybody.
+pub(super) fn ask(judge: Option<&Arc<dyn Judge>>, case: Case, told: Told) {
+    match judge {
+        Some(judge) => judge.ask(case, told),
+        None => told(Judged::failed(CloseReason::Unavailable.into())),
     }
 }
 
@@ -298,7 +263,7 @@ pub(super) fn changed(send: &mut Send, allowance: &Allowance, limits: &Limits) -
 }
 
 /// A client's own message of that size would not have been taken.
-fn fits(destination: &str, body: &Bytes, limits: &Limits) -> Result<(), Refusal> {
+pub(super) fn fits(destination: &str, body: &Bytes, limits: &Limits) -> Result<(), Refusal> {
     if body.len() <= limits.body_bytes_max {
         return Ok(());
     }
@@ -317,6 +282,3 @@ pub(super) fn not_allowed(action: Action, destination: &str) -> Refusal {
     };
     Refusal::new(CloseReason::Forbidden, format!("not allowed to {verb} {destination}")).at(destination)
 }
-
-/// `user-name` of what a backend has published by its answer.
-const BACKEND: &str = "backend";

@@ -152,7 +152,7 @@ impl Broker {
             return posted;
         };
         let destination = message.destination.clone();
-        ticket.key = self.idempotency.hash(&destination, message.sender.as_deref().unwrap_or(""), key);
+        ticket.key = self.hash_of_key(message, key);
         match self.idempotency.check(&destination, ticket.key, now.mono) {
             Seen::Never => {}
             Seen::Before => return Ok(Posted::Now),
@@ -166,6 +166,11 @@ impl Broker {
             self.idempotency.settle(ticket.key, posted.is_ok());
         }
         posted
+    }
+
+    /// What stands for `key` of whoever sent `message`.
+    pub(super) fn hash_of_key(&self, message: &Message, key: &str) -> u64 {
+        self.idempotency.hash(&message.destination, message.sender.as_deref().unwrap_or(""), key)
     }
 
     /// Those who should read it may not be there.

@@ -13,6 +13,7 @@ use stompede_protocol::Millis;
 
 use crate::backend::KEY_WINDOW_MS as WINDOW_MS;
 use crate::model::Destination;
+use crate::policy::digest;
 
 pub use claims::{CLAIMS_MAX, Claim, Claimed, Claims, Kept};
 
@@ -183,6 +184,12 @@ impl Window {
     }
 }
 
+/// The key of the `number`th message that somebody makes of what `user` sent to `destination` with `key`. The same on all nodes and
+/// after a restart, so that he may be asked again and what he makes of it is published once.
+pub fn derived_key(destination: &Destination, user: &str, key: &str, number: usize) -> String {
+    format!("stompede-{}", digest::of([destination.as_str(), user, key, &number.to_string()]))
+}
+
 /// Windows are looked through this often, milliseconds.
 const SWEEP_MS: u64 = 10_000;
 
@@ -232,6 +239,21 @@ mod tests {
             assert_eq!(keys.check(&a, key, Millis(0)), expected);
         }
         assert!(keys.deferred.lock().is_empty());
+    }
+
+    #[test]
+    fn a_derived_key_is_the_same_for_the_same_alone() {
+        let [a, ab] = ["/app/a", "/app/ab"].map(Destination::internal);
+        let first = derived_key(&a, "bc", "k", 0);
+        assert_eq!(first, derived_key(&a, "bc", "k", 0));
+        for other in [
+            derived_key(&a, "bc", "k", 1),
+            derived_key(&a, "bc", "l", 0),
+            derived_key(&a, "b", "ck", 0),
+            derived_key(&ab, "c", "k", 0),
+        ] {
+            assert_ne!(first, other);
+        }
     }
 
     #[test]

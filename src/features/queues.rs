@@ -69,8 +69,11 @@ impl Dispatcher {
 
     /// Whether somebody consumes from `queue`, or may do so on another node.
     pub fn has_consumers(&self, queue: &Destination) -> bool {
-        self.store.may_be_attended_elsewhere()
-            || self.group(queue).is_some_and(|group| !group.lock().members.is_empty())
+        self.store.may_be_attended_elsewhere() || self.has_members(queue)
+    }
+
+    fn has_members(&self, queue: &Destination) -> bool {
+        self.group(queue).is_some_and(|group| !group.lock().members.is_empty())
     }
 
     /// Whether so many more messages of so many bytes in all have room.

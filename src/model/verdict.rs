@@ -22,6 +22,17 @@ impl Judged {
     pub fn failed(refusal: Refusal) -> Self {
         Self { verdict: Err(refusal), keep_ms: 0 }
     }
+
+    /// A yes, and that is all.
+    pub fn nothing() -> Self {
+        Self { verdict: Ok(Box::default()), keep_ms: 0 }
+    }
+
+    /// A worker is asked instead.
+    pub fn by_worker() -> Self {
+        let allowance = Allowance { is_for_worker: true, ..Allowance::default() };
+        Self { verdict: Ok(Box::new(allowance)), keep_ms: 0 }
+    }
 }
 
 /// What goes with a yes.
@@ -37,6 +48,8 @@ pub struct Allowance {
     pub messages: Vec<Outgoing>,
     /// Who it is.
     pub identity: Identity,
+    /// There is a worker whom the application is asked of: it goes to him.
+    pub is_for_worker: bool,
 }
 
 /// What is sent.

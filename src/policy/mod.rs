@@ -6,6 +6,7 @@ pub mod access;
 pub mod accounts;
 pub mod api_keys;
 pub mod authenticator;
+pub mod digest;
 mod error;
 pub mod hooks;
 pub mod jwks;

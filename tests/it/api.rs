@@ -1,6 +1,6 @@
 //! The HTTP API against a real server, with STOMP clients beside it.
 
-mod cluster;
+pub(crate) mod cluster;
 mod commands;
 mod description;
 mod people;

@@ -5,6 +5,7 @@ mod example;
 mod failing;
 mod grants;
 mod notices;
+mod stand_in;
 
 use serde_json::{Value, json};
 

@@ -92,6 +92,7 @@ macro_rules! queue_scripts {
 
 queue_scripts! {
     QUEUE_ATTEND "queue_attend" ""
+    QUEUE_ATTENDED "queue_attended" " flags=no-writes"
     QUEUE_BROWSE "queue_browse" " flags=no-writes"
     QUEUE_BURY "queue_bury" " flags=allow-oom"
     QUEUE_DEPTH "queue_depth" " flags=no-writes"

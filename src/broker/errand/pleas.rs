@@ -9,7 +9,7 @@ use crate::broker::post::Unposted;
 use crate::model::{Allowance, CloseReason, Judged, Now, Principal, Refusal};
 use crate::policy::hooks::Told;
 
-use super::{Errand, NO_SESSION, Step};
+use super::{Errand, NO_SESSION, Outcome, Step};
 
 /// A question to a backend.
 #[derive(Debug)]
@@ -35,6 +35,20 @@ impl Broker {
                 at += 1;
                 continue;
             };
+            if let Some((message, key)) = pending.plea.keyed() {
+                match self.claim_key(&mut step.claim, step.body, message, key, now) {
+                    Ok(None) => {}
+                    Ok(Some(before)) => {
+                        (step.plea, step.outcome) = (None, Outcome::Before(before));
+                        continue;
+                    }
+                    Err(Unposted::Full) => {
+                        (at, is_open) = (at + 1, true);
+                        continue;
+                    }
+                    Err(refused) => return Err(refused),
+                }
+            }
             if pending.plea.is_new() {
                 self.plead_for(principal, pending, now);
             }
@@ -47,9 +61,14 @@ impl Broker {
             };
             let allowance = verdict.map_err(Unposted::Refused)?.clone();
             let Some(pending) = step.plea.take() else { continue };
+            let claim = step.claim.take();
             // What it has become is looked at again: a message to the application may be a question, too.
-            let granted =
+            let mut granted =
                 self.granted(principal, pending.plea, &allowance, now).map_err(Unposted::Refused)?;
+            // It is accepted when the last of what it has become is.
+            if let Some(last) = granted.last_mut() {
+                last.claim = claim;
+            }
             steps.splice(at..=at, granted);
         }
         if is_open { Err(Unposted::Unjudged) } else { Ok(()) }
@@ -79,6 +98,10 @@ impl Broker {
                 changed(&mut send, allowance, &self.parts.settings.limits)?;
                 let step = self.admit_step(principal, &send, leave, now);
                 Ok(vec![step.map_err(Unruled::refusal)?])
+            }
+            About::Message(message) if allowance.is_for_worker => {
+                let body = self.idempotency.fingerprint(&message.body);
+                Ok(vec![Step::of(Letter::Handler(message), body)])
             }
             About::Message(message) => {
                 let letters = self.outcome(&message, allowance, now)?.into_iter();

@@ -1,4 +1,4 @@
-//! What operators ask of queues, and do to them.
+//! What is asked of queues from outside, and what operators do to them.
 
 use std::sync::Arc;
 
@@ -6,12 +6,21 @@ use parking_lot::Mutex;
 
 #[cfg(doc)]
 use crate::backend::Queues;
-use crate::backend::{Move, Soon};
+use crate::backend::{Attended, Move, Soon};
 use crate::model::{Depth, Destination, Now, Ticket};
 
 use super::{Dispatcher, Group};
 
 impl Dispatcher {
+    /// Whether somebody consumes from `queue` just now, on this node or another; `then` is told, perhaps before this returns.
+    pub fn ask_attended(&self, queue: &Destination, then: Attended) {
+        if self.has_members(queue) {
+            then(Ok(true));
+        } else {
+            self.store.ask_attended(queue, then);
+        }
+    }
+
     /// As [`Queues::names`].
     pub fn names(&self, ticket: Ticket) -> Soon<Vec<Destination>> {
         self.store.names(ticket)

@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 use super::{Api, key};
 
 /// Two instances.
-struct Pair {
-    one: Api,
-    two: Api,
+pub(crate) struct Pair {
+    pub(crate) one: Api,
+    pub(crate) two: Api,
     _redis: RedisServer,
 }
 
 impl Pair {
-    async fn start(more: Value) -> Self {
+    pub(crate) async fn start(more: Value) -> Self {
         let redis = RedisServer::start();
         let with = |mut more: Value| {
             more["redis"] = json!({"url": redis.url()});

@@ -56,6 +56,10 @@ impl Caller<'_> {
         self.call(&scripts::QUEUE_ATTEND, queue, Indexed::Yes, [])
     }
 
+    pub(super) fn attended(&self, queue: &Destination) -> Call {
+        self.call(&scripts::QUEUE_ATTENDED, queue, Indexed::No, [])
+    }
+
     pub(super) fn leave(&self, queue: &Destination, has_messages: bool) -> Call {
         self.call(&scripts::QUEUE_LEAVE, queue, Indexed::Yes, [number(has_messages.into())])
     }

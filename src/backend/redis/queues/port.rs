@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::{RedisQueues, Task};
-use crate::backend::{Due, Kept, Move, QueueError, Queues, Soon, record};
+use crate::backend::{Attended, Due, Kept, Move, QueueError, Queues, Soon, record};
 use crate::model::{Depth, Destination, Look, Message, Queued, Ticket};
 
 /// The port of a node's queues.
@@ -113,6 +113,10 @@ impl Queues for QueuesPort {
 
     fn attend(&self, queue: &Destination, is_attended: bool) {
         self.0.attend(queue, is_attended);
+    }
+
+    fn ask_attended(&self, queue: &Destination, then: Attended) {
+        self.0.ask_attended(queue, then);
     }
 
     fn may_be_attended_elsewhere(&self) -> bool {

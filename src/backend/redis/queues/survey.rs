@@ -1,4 +1,4 @@
-//! What operators ask of queues, and do to them.
+//! What is asked of queues from outside, and what operators do to them.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::backend::redis::keys::Partition;
 use crate::backend::redis::link::{Doubt, Fault};
 use crate::backend::redis::relay::store_error;
 use crate::backend::redis::scripts;
-use crate::backend::{Move, record};
+use crate::backend::{Attended, Move, record};
 use crate::model::{Answer, Depth, Destination, StoreError, Ticket};
 
 /// Something that is asked of many, put together when the last has answered.
@@ -22,6 +22,13 @@ struct Gathering<T> {
 }
 
 impl RedisQueues {
+    pub(super) fn ask_attended(self: &Arc<Self>, queue: &Destination, then: Attended) {
+        let call = self.state.lock().caller(&self.hub).attended(queue);
+        self.run(call, Doubt::Repeat, move |_, reply| {
+            then(told(reply, |reply| read_number(reply).map(|number| number > 0)));
+        });
+    }
+
     pub(super) fn depth(self: &Arc<Self>, queue: &Destination, ticket: Ticket) {
         let call = self.state.lock().caller(&self.hub).depth(queue);
         let queue = queue.clone();
