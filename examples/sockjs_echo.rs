@@ -41,6 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     config.origins.allow = vec!["*".into()];
     let settings = SockJsSettings {
         stream_bytes_max: STREAM_BYTES_MAX,
+        // The suite looks at the page alone, and loads nothing.
         client_url: Some("/sockjs.min.js".into()),
         ..SockJsSettings::default()
     };

@@ -8,7 +8,7 @@
 //!
 //! Two liberties, both harmless and common among brokers: a value may hold a raw colon, and a CR before the LF is
 //! taken for part of the line's end in all versions (telnet-style clients send it under 1.0 and 1.1, too). Elsewhere in a line 1.0
-//! and 1.1 do not forbid it.
+//! and 1.1 do not forbid it; of 1.2 it is refused in all frames that have escapes.
 
 use memchr::{memchr, memchr2};
 use nom::combinator::map_res;

@@ -29,7 +29,7 @@ pub mod record;
 pub mod redis;
 mod revocations;
 
-pub use queues::{Attended, Due, Move, QueueError, Queues};
+pub use queues::{Attended, Attending, Due, Move, QueueError, Queues};
 #[cfg(test)]
 pub(crate) use quiet::Quiet;
 

@@ -63,8 +63,19 @@ pub enum QueueError {
     Unkept(StoreError),
 }
 
-/// Called once with whether somebody consumes.
-pub type Attended = Box<dyn FnOnce(Result<bool, StoreError>) + Send>;
+/// Who sees to a message that is for a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attending {
+    /// Nobody consumes from it on any node.
+    Nobody,
+    /// Somebody does.
+    Somebody,
+    /// It was accepted before, under its idempotency key.
+    Done,
+}
+
+/// Called once with who it is.
+pub type Attended = Box<dyn FnOnce(Result<Attending, StoreError>) + Send>;
 
 /// Work queues: messages wait, are taken by one, and come back unless settled. `tests/backends` judges every adapter.
 ///
@@ -136,11 +147,8 @@ pub trait Queues: Send + Sync + Debug {
         false
     }
 
-    /// Whether somebody on any node consumes from the queue just now, as far as the store knows; `then` is told, perhaps before
-    /// this returns.
-    fn ask_attended(&self, _queue: &Destination, then: Attended) {
-        then(Ok(false));
-    }
+    /// Who sees to a message just now, on any node, as far as the store knows; `then` is told, perhaps before this returns.
+    fn ask_attending(&self, message: &Message, then: Attended);
 
     /// Bytes that all queues hold in memory.
     fn bytes(&self) -> usize;

@@ -65,6 +65,10 @@ enum Outcome {
     Late,
     /// It was posted by an earlier request, which this one repeats.
     Before(Kept),
+    /// It repeats an earlier step, which has this key.
+    Twin(u64),
+    /// It was accepted, and had this key.
+    Accepted(u64, Kept),
 }
 
 /// How far an errand has come.
@@ -191,6 +195,7 @@ impl Broker {
             Err(Unposted::Full | Unposted::Unanswered | Unposted::Unjudged | Unposted::Granted(_)) => {
                 Ok(Progress::Waits)
             }
+            Err(Unposted::NoHandler(_)) if errand.finds_stand_in(self) => Ok(Progress::Waits),
             Err(Unposted::NoHandler(destination)) => Ok(Progress::Unhandled(destination)),
             Err(Unposted::Refused(refusal) | Unposted::Ended(refusal)) => {
                 self.count(&refusal);
@@ -209,12 +214,12 @@ impl Broker {
         if errand.next == 0 && !matches!(&errand.steps[..], [Step { letter: Letter::Topic(_), .. }]) {
             self.prepare(errand.steps.iter().map(|step| &step.letter))?;
         }
-        while let Some(step) = errand.steps.get_mut(errand.next) {
+        while let Some((before, [step, ..])) = errand.steps.split_at_mut_checked(errand.next) {
             if self.is_over_memory() {
                 return Err(Unposted::Full);
             }
             let at = errand.next;
-            self.post_step(step, at > 0, now, &mut || answered(at))?;
+            self.post_step(before, step, now, &mut || answered(at))?;
             self.counters().of(DESK).messages_accepted.add(1);
             errand.next += 1;
         }
@@ -223,20 +228,20 @@ impl Broker {
 
     fn post_step(
         &self,
+        before: &[Step],
         step: &mut Step,
-        begun: bool,
         now: Now,
         answered: &mut dyn FnMut() -> Answered,
     ) -> Result<(), Unposted> {
-        if let Some(before) = self.claim(step, now)? {
-            step.outcome = Outcome::Before(before);
+        if let Some(outcome) = self.claim(before, step, now)? {
+            step.outcome = outcome;
         }
-        if matches!(step.outcome, Outcome::Before(_)) {
+        if matches!(step.outcome, Outcome::Before(_) | Outcome::Twin(_)) {
             return Ok(());
         }
         let late = self.is_answered_later(&step.letter);
         let ticket = if late { self.desk.ask(answered()) } else { self.desk.ticket() };
-        let posted = self.post(&mut step.letter, begun, ticket, now);
+        let posted = self.post(&mut step.letter, !before.is_empty(), ticket, now);
         if late && !matches!(posted, Ok(Posted::Later)) {
             self.desk.forget(ticket);
         }
@@ -293,8 +298,14 @@ impl Errand {
 
     fn conclude(&mut self, at: usize, answer: Option<&Answer>) -> Result<Accepted, Refusal> {
         let internal = || Refusal::from(CloseReason::Internal);
-        let step = self.steps.get_mut(at).ok_or_else(internal)?;
-        if let Outcome::Before(Kept { id, position }) = step.outcome {
+        let (before, rest) = self.steps.split_at_mut_checked(at).ok_or_else(internal)?;
+        let step = rest.first_mut().ok_or_else(internal)?;
+        let repeated = match step.outcome {
+            Outcome::Before(kept) => Some(kept),
+            Outcome::Twin(key) => Some(twin(before, key)?),
+            _ => None,
+        };
+        if let Some(Kept { id, position }) = repeated {
             return Ok(Accepted { id, position, repeated: true });
         }
         let message = step.letter.message();
@@ -310,10 +321,20 @@ impl Errand {
         }
         let kept = Kept { id: message.map(|message| message.id), position };
         if let Some(claim) = step.claim.take().filter(|_| !self.is_failing) {
+            step.outcome = Outcome::Accepted(claim.key(), kept);
             claim.accept(kept);
         }
         Ok(Accepted { id: kept.id, position, repeated: false })
     }
+}
+
+/// What was accepted of the first with this key.
+fn twin(before: &[Step], key: u64) -> Result<Kept, Refusal> {
+    let accepted = before.iter().find_map(|step| match step.outcome {
+        Outcome::Accepted(known, kept) if known == key => Some(kept),
+        _ => None,
+    });
+    accepted.ok_or_else(|| Refusal::new(CloseReason::Unavailable, "the first with this key was not accepted"))
 }
 
 /// In the header `session` of what a worker of the application gets.

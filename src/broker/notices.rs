@@ -46,12 +46,15 @@ enum Step {
     /// Is the user of this queue online?
     User(Arc<str>),
     /// Who is present in the room? Those who arrived up to here are known.
-    Present(Box<str>, u64, HashSet<Arc<str>>),
+    Present(Box<str>, u64, Known),
     /// Who belongs to it? The list goes on here.
-    Enrolled(Box<str>, Option<Box<str>>, HashSet<Arc<str>>),
+    Enrolled(Box<str>, Option<Box<str>>, Known),
     /// These are not there: they are to be told of.
     Absent(Vec<Arc<str>>),
 }
+
+/// Who is present. Shared by the steps: of a large room it is long.
+type Known = Arc<HashSet<Arc<str>>>;
 
 impl Broker {
     /// A user's session has ended.
@@ -88,7 +91,7 @@ impl Broker {
         let Some(hook) = hooks.find(HookEvent::Offline, name, false) else { return };
         let step = match (message.destination.user_queue(), self.parts.settings.rooms.of_topic(name)) {
             (Some((user, _)), _) => Step::User(decode_user(user).into()),
-            (None, Some(room)) => Step::Present(room.into(), 0, HashSet::new()),
+            (None, Some(room)) => Step::Present(room.into(), 0, Known::default()),
             (None, None) => return,
         };
         let search = Search { hook, message: Arc::clone(message), step };
@@ -102,11 +105,14 @@ impl Broker {
         self.tick_outgoing(now);
         for _ in 0..SEARCHES_A_TICK {
             let Some(search) = self.notices.searches.next() else { return };
-            self.search(&search, now);
+            self.search(search, now);
         }
     }
 
-    fn search(&self, search: &Search, now: Now) {
+    fn search(&self, search: Search, now: Now) {
+        if let Step::Absent(users) = &search.step {
+            return self.tell_absent(&search, users, now);
+        }
         let (line, asked) = (Arc::clone(&self.notices.searches), search.clone());
         let ticket = self.desk.ask(Box::new(move |answer| {
             asked.further(&answer).into_iter().for_each(|search| line.go_on(search));
@@ -120,12 +126,10 @@ impl Broker {
                 .memberships
                 .members(room, next.as_deref(), LISTED, ticket)
                 .map(|it| Answer::People(Ok(it))),
-            Step::Absent(users) => {
-                self.desk.forget(ticket);
-                return self.tell_absent(search, users, now);
-            }
+            Step::Absent(_) => Soon::Later,
         };
         let Soon::Now(answer) = answer else { return };
+        // Its copy would be in the way of changing what both share.
         self.desk.forget(ticket);
         for further in search.further(&answer) {
             match &further.step {
@@ -144,39 +148,38 @@ impl Broker {
 
 impl Search {
     /// What is next when the answer is this.
-    fn further(&self, answer: &Answer) -> SmallVec<[Self; 2]> {
+    fn further(self, answer: &Answer) -> SmallVec<[Self; 2]> {
+        let Self { hook, message, step } = self;
         let mut steps = SmallVec::<[Step; 2]>::new();
-        match (&self.step, answer) {
+        match (step, answer) {
             // The store may know it when it is asked again.
             (step, Answer::Person(Err(_)) | Answer::Members(Err(_)) | Answer::People(Err(_))) => {
-                steps.push(step.clone());
+                steps.push(step)
             }
             (Step::User(user), Answer::Person(Ok(person))) => {
-                steps.extend((!person.is_online).then(|| Step::Absent(vec![Arc::clone(user)])));
+                steps.extend((!person.is_online).then(|| Step::Absent(vec![user])));
             }
             (Step::Present(room, _, known), Answer::Members(Ok(members))) => {
-                steps.push(present(room.clone(), known.clone(), members));
+                steps.push(present(room, known, members));
             }
             (Step::Enrolled(room, _, present), Answer::People(Ok(people))) => {
-                let is_absent = |user: &Arc<str>| {
-                    // Who has said it need not be told of it.
-                    self.message.sender.as_ref() != Some(user) && !present.contains(user)
-                };
-                let next = people.next.clone();
-                steps.extend(next.map(|next| Step::Enrolled(room.clone(), Some(next), present.clone())));
-                let absent: Vec<_> = people.listed.iter().filter(|user| is_absent(user)).cloned().collect();
+                // Who has said it need not be told of it.
+                let is_absent =
+                    |user: &&Arc<str>| message.sender.as_ref() != Some(*user) && !present.contains(*user);
+                let absent: Vec<_> = people.listed.iter().filter(is_absent).cloned().collect();
+                steps.extend(people.next.clone().map(|next| Step::Enrolled(room, Some(next), present)));
                 steps.extend((!absent.is_empty()).then_some(Step::Absent(absent)));
             }
             _ => {}
         }
-        let of_this = |step| Self { hook: self.hook, message: Arc::clone(&self.message), step };
+        let of_this = |step| Self { hook, message: Arc::clone(&message), step };
         steps.into_iter().map(of_this).collect()
     }
 }
 
 /// What is next when so many more are known to be present.
-fn present(room: Box<str>, mut known: HashSet<Arc<str>>, members: &Members) -> Step {
-    known.extend(members.listed.iter().map(|member| Arc::clone(&member.user)));
+fn present(room: Box<str>, mut known: Known, members: &Members) -> Step {
+    Arc::make_mut(&mut known).extend(members.listed.iter().map(|member| Arc::clone(&member.user)));
     match members.listed.last().filter(|_| members.more) {
         Some(last) => Step::Present(room, last.arrival, known),
         None => Step::Enrolled(room, None, known),

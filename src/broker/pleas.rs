@@ -218,13 +218,13 @@ impl Broker {
         if let Some((message, key)) = plea.keyed()
             && self.idempotency.is_accepted(&message.destination, self.hash_of_key(message, key), now.mono)
         {
-            // A worker has taken it.
+            // It was accepted while there was a worker.
             plea.state = State::Judged(Judged::nothing());
             return;
         }
         plea.state = State::Open(call, Box::new(case.clone()));
         match &plea.about {
-            About::Message(message) => self.ask_stand_in(&message.destination, case, told()),
+            About::Message(message) => self.ask_stand_in(message, case, told()),
             _ => self.ask(case, told()),
         }
     }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use stompede_protocol::Send;
 
+use crate::backend::Attending;
 use crate::features::idempotency::derived_key;
 use crate::model::{
     Address, Allowance, CloseReason, Content, Destination, Judged, Message, Outgoing, Principal, Refusal,
     StoreError,
 };
-use crate::policy::hooks::{Case, HookEvent, Told};
+use crate::policy::hooks::{Case, HookEvent, HookId, Told};
 
 use super::door::Broker;
 use super::letters::{Letter, Sender};
@@ -18,26 +19,42 @@ use super::settings::Now;
 
 impl Broker {
     /// Asks a backend that stands in for the application's workers, unless there is one.
-    pub(super) fn ask_stand_in(&self, destination: &Destination, case: Case, told: Told) {
+    pub(super) fn ask_stand_in(&self, message: &Message, case: Case, told: Told) {
         let judge = self.judge.get().cloned();
-        let then = move |attended| match attended {
-            Ok(true) => told(Judged::by_worker()),
-            Ok(false) => ask(judge.as_ref(), case, told),
+        let then = move |attending| match attending {
+            Ok(Attending::Nobody) => ask(judge.as_ref(), case, told),
+            Ok(Attending::Somebody) => told(Judged::by_worker()),
+            Ok(Attending::Done) => told(Judged::nothing()),
             Err(error) => {
                 let refusal = Refusal::new(CloseReason::Unavailable, StoreError::to_string(&error));
                 told(Judged::failed(refusal));
             }
         };
-        self.queues.ask_attended(destination, Box::new(then));
+        self.queues.ask_attending(message, Box::new(then));
     }
 
-    /// What was sent to the application: to a worker, or where a backend stands in for them, to whom there is.
+    /// What was sent to the application: to a worker if there is one here, or if no backend stands in for them; else to that one,
+    /// who is asked if there is no worker elsewhere either.
     pub(super) fn to_application(&self, message: Arc<Message>) -> Letter {
-        let hook = self.parts.access.hooks().find(HookEvent::Message, message.destination.as_str(), false);
-        match hook {
-            Some(hook) => Letter::Backend(hook, message),
-            None => Letter::Handler(message),
+        match self.stand_in(&message.destination) {
+            Some(hook) if !self.queues.has_members(&message.destination) => Letter::Backend(hook, message),
+            _ => Letter::Handler(message),
         }
+    }
+
+    /// Where the worker has gone for whom a letter was, it is for the backend that stands in for him. Whether there is one.
+    pub(super) fn replaces_worker(&self, letter: &mut Letter) -> bool {
+        let Letter::Handler(message) = letter else { return false };
+        if self.queues.has_consumers(&message.destination) {
+            return false;
+        }
+        let Some(hook) = self.stand_in(&message.destination) else { return false };
+        *letter = Letter::Backend(hook, Arc::clone(message));
+        true
+    }
+
+    fn stand_in(&self, destination: &Destination) -> Option<HookId> {
+        self.parts.access.hooks().find(HookEvent::Message, destination.as_str(), false)
     }
 
     /// What is to be sent: to the worker that there is, or what the backend that was asked in his place wants.

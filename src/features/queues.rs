@@ -72,7 +72,8 @@ impl Dispatcher {
         self.store.may_be_attended_elsewhere() || self.has_members(queue)
     }
 
-    fn has_members(&self, queue: &Destination) -> bool {
+    /// Whether somebody on this node consumes from `queue`.
+    pub fn has_members(&self, queue: &Destination) -> bool {
         self.group(queue).is_some_and(|group| !group.lock().members.is_empty())
     }
 

@@ -85,12 +85,12 @@ impl Authenticator {
         Ok(principal)
     }
 
-    /// As [`Authenticator::authenticate`], of a client that cannot log in: in development mode it may show nothing.
-    pub fn recognise(&self, credentials: &Credentials, now_s: u64) -> Result<Principal, Refusal> {
+    /// As [`Authenticator::attempt`], of a client that cannot log in: in development mode it may show nothing.
+    pub fn recognise(&self, credentials: &Credentials, now_s: u64) -> Result<Principal, Unproven> {
         if self.is_development() && matches!(self.decisive(credentials), Shown::Nothing) {
             return Ok(Principal { unrestricted: true, ..Principal::anonymous() });
         }
-        self.authenticate(credentials, now_s)
+        self.attempt(credentials, now_s)
     }
 
     /// Whether [`Authenticator::authenticate`] will hash a passcode, which takes tens of milliseconds of processor time:

@@ -78,6 +78,15 @@ impl Worker {
         self.calls.readers.get() < READERS_MAX
     }
 
+    /// Has keys looked for, for somebody who will come again; whether another look may find some.
+    pub(super) fn seek_keys(self: &Rc<Self>, source: usize) -> bool {
+        let may_find = self.calls.means.keyring.may_find(source);
+        if may_find && self.may_read() {
+            self.read_keys(source, |_| {});
+        }
+        may_find
+    }
+
     /// Has keys looked for, and then does what waits for them.
     fn read_keys(self: &Rc<Self>, source: usize, then: impl FnOnce(&Self) + 'static) {
         self.calls.readers.set(self.calls.readers.get() + 1);

@@ -70,6 +70,14 @@ impl Keyring {
         keyring
     }
 
+    /// Whether keys of a source are being fetched, or may be.
+    pub(crate) fn may_find(&self, source: usize) -> bool {
+        self.tended.get(source).is_some_and(|tended| {
+            let state = *tended.state.borrow();
+            state.fetching || Instant::now() >= state.not_before
+        })
+    }
+
     /// Returns when the keys of a source are as fresh as they may be: after the attempt that is under way, or another one,
     /// or at once when the last one was just now.
     pub(crate) async fn look_up(&self, source: usize) {

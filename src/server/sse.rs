@@ -9,8 +9,9 @@ use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
-use crate::broker::{Broker, Link, Now, Shown, Transport};
+use crate::broker::{Broker, Link, Shown, Transport};
 use crate::model::{CloseReason, Principal, Refusal};
+use crate::policy::jwt::Unproven;
 use crate::transport::events::Events;
 
 use super::connection::{self, Visitor};
@@ -28,7 +29,7 @@ impl StreamEndpoint for EventEndpoint {
     fn open(&self, request: &StreamRequest) -> Result<Opening, Refusal> {
         let worker = self.worker.upgrade().ok_or(CloseReason::ShuttingDown)?;
         let broker = Arc::clone(worker.shard.borrow().broker());
-        let judged = judge(&broker, request, worker.now());
+        let judged = judge(&worker, &broker, request);
         let (principal, frames) =
             judged.inspect_err(|refusal| worker.shard.borrow().tally().refused(refusal.reason))?;
         let worker = Weak::clone(&self.worker);
@@ -40,8 +41,20 @@ impl StreamEndpoint for EventEndpoint {
 }
 
 /// Who it is, and what begins his stream.
-fn judge(broker: &Broker, request: &StreamRequest, now: Now) -> Result<(Principal, Vec<u8>), Refusal> {
-    let principal = broker.authenticator().recognise(&request.credentials, now.wall_s())?;
+fn judge(
+    worker: &Rc<Worker>,
+    broker: &Broker,
+    request: &StreamRequest,
+) -> Result<(Principal, Vec<u8>), Refusal> {
+    let recognised = broker.authenticator().recognise(&request.credentials, worker.now().wall_s());
+    let principal = recognised.map_err(|unproven| match unproven {
+        // The browser comes again, and then the key is known, or it is known that there is none.
+        Unproven::Keys(source) if worker.seek_keys(source.number()) => {
+            Refusal::new(CloseReason::Unavailable, "the key of the token is being looked for")
+                .retry_after(KEYS_MS)
+        }
+        unproven => unproven.refusal(),
+    })?;
     if principal.user.is_none() && !request.is_fixed_host {
         let text = "in development mode a stream without a token is for the host localhost or an address";
         return Err(Refusal::new(CloseReason::Forbidden, text));
@@ -74,3 +87,6 @@ fn begin(
         serving.await;
     })
 }
+
+/// When a browser comes again whose token's key is being looked for, milliseconds: most issuers have answered by then.
+const KEYS_MS: u32 = 1_000;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::sleep;
 
 use crate::served::{DEADLINE, Served, configured, frame};
@@ -135,6 +135,47 @@ async fn a_new_key_is_fetched_once_for_all_who_show_it_and_made_up_ones_do_not_h
     let allowed = 1 + begun.elapsed().as_secs() as usize / 5;
     assert!(issuer.asked() <= 2 + allowed, "{} requests", issuer.asked());
     assert!(connect(&server, &old.token("alice")).await.starts_with("CONNECTED"));
+}
+
+/// The head and the beginning of the answer to who asks for a stream with this token.
+async fn stream(server: &Served, token: &str) -> String {
+    let mut socket = tokio::net::TcpStream::connect(server.ports.http).await.unwrap();
+    let request =
+        format!("GET /sse?destination=/user/queue/m&token={token} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let (mut answer, mut chunk) = (String::new(), [0; 4_096]);
+    while !["connected", "retry:", "\"code\""].iter().any(|word| answer.contains(word)) {
+        let count = tokio::time::timeout(DEADLINE, socket.read(&mut chunk))
+            .await
+            .expect("an answer in time")
+            .unwrap();
+        assert!(count > 0, "{answer}");
+        answer.push_str(&String::from_utf8_lossy(&chunk[..count]));
+    }
+    answer
+}
+
+#[tokio::test]
+async fn a_stream_with_a_token_of_a_new_key_is_put_off_until_the_key_is_there() {
+    let (old, new) = (Key::rsa("old"), Key::p256("new"));
+    let issuer = Issuer::start(Serves::keys(&[&old])).await;
+    let server = serving(&issuer, json!({}));
+    connect_until(&server, &old.token("alice"), "CONNECTED").await;
+    issuer.serve(Serves::keys(&[&old, &new]));
+    // So soon after the last look there is no other one.
+    sleep(Duration::from_millis(5_100)).await;
+    let token = new.token("alice");
+    let put_off = stream(&server, &token).await;
+    assert!(put_off.starts_with("HTTP/1.1 200 ") && put_off.contains("retry: 1000"), "{put_off}");
+    let begun = Instant::now();
+    while !stream(&server, &token).await.contains("connected") {
+        assert!(begun.elapsed() < DEADLINE, "the key does not come");
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(issuer.asked(), 2);
+    // What nobody has published is refused for good, or browsers would come for ever.
+    let refused = stream(&server, &old.sign(&claims("eve"), Some("made-up"))).await;
+    assert!(refused.starts_with("HTTP/1.1 401 "), "{refused}");
 }
 
 #[tokio::test]

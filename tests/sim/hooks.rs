@@ -363,7 +363,7 @@ fn the_rest_of_a_transaction_whose_sender_vanished_is_told_of_too() {
 
 /// What an errand of one SEND to the application comes to whose backend publishes `count` messages to a topic that a slow store
 /// keeps: outcomes of its steps.
-fn errand_of_several(count: usize, is_full: bool) -> Vec<Result<Accepted, Refusal>> {
+fn errand_of_several(count: usize, is_full: bool) -> (World, Arc<Script>, Vec<Result<Accepted, Refusal>>) {
     let kept = "/topic/kept";
     let history = Some(Retention { messages_max: 1_000, bytes_max: usize::MAX, age_ms_max: 60_000 });
     let pattern = Pattern::parse(kept).expect("a pattern");
@@ -389,7 +389,7 @@ fn errand_of_several(count: usize, is_full: bool) -> Vec<Result<Accepted, Refusa
     let (broker, now) = (Arc::clone(&world.broker()), world.core.borrow().now());
     let send = Send {
         destination: "/app/calc/add".into(),
-        headers: Headers::default(),
+        headers: [("idempotency-key", "k")].into_iter().collect(),
         body: "1".into(),
         receipt: None,
     };
@@ -417,18 +417,37 @@ fn errand_of_several(count: usize, is_full: bool) -> Vec<Result<Accepted, Refusa
     assert_eq!(bob.messages().len(), if is_full { 0 } else { count });
     assert!((0..count).all(|at| errand.goes_on(at) && errand.is_late(at)), "it is safe later");
     assert!(!errand.goes_on(count));
-    (0..=count).map(|at| errand.accepted(at, answers.lock().get(&at))).collect()
+    let outcomes = (0..=count).map(|at| errand.accepted(at, answers.lock().get(&at))).collect();
+    (world, script, outcomes)
+}
+
+/// What becomes of the same again, or of another body with its key: how often the backend is asked, and how far it comes.
+fn again(world: &World, script: &Script, body: &str) -> (usize, Result<Progress, CloseReason>) {
+    let (broker, now) = (Arc::clone(&world.broker()), world.core.borrow().now());
+    let headers = [("idempotency-key", "k")].into_iter().collect();
+    let send =
+        Send { destination: "/app/calc/add".into(), headers, body: body.to_owned().into(), receipt: None };
+    let mut errand =
+        broker.admit_errand(&Arc::new(Principal::service("shop")), &[send], now).expect("it may");
+    let mut answered = |_: usize| -> Answered { Box::new(|_| {}) };
+    let run = broker.run_errand(&mut errand, now, &mut answered).map_err(|refusal| refusal.reason);
+    (script.open.lock().drain(..).count(), run)
 }
 
 #[test]
 fn what_a_backend_publishes_over_http_is_answered_by_the_store() {
     // More than the store takes at once.
-    let kept = errand_of_several(40, false);
+    let (world, script, kept) = errand_of_several(40, false);
     let positions: Vec<_> =
         kept.iter().filter_map(|kept| kept.as_ref().expect("it is kept").position).collect();
     assert_eq!(positions.len(), 40);
-    let lost = errand_of_several(2, true);
+    // Its key is used now,
+    assert_eq!(again(&world, &script, "1"), (0, Ok(Progress::Done)));
+    assert_eq!(again(&world, &script, "2"), (0, Err(CloseReason::Conflict)));
+    let (world, script, lost) = errand_of_several(2, true);
     assert!(
         lost[..2].iter().all(|lost| lost.as_ref().is_err_and(|lost| lost.reason == CloseReason::StoreFull))
     );
+    // but not where a part of it was lost.
+    assert_eq!(again(&world, &script, "2"), (1, Ok(Progress::Waits)));
 }

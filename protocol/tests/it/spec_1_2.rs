@@ -699,3 +699,11 @@ fn several_frames_in_one_write_and_one_frame_in_many() {
     let answers: String = frames.as_bytes().chunks(3).map(|part| server.hear(part)).collect();
     assert_eq!(answers, receipts);
 }
+
+#[test]
+fn a_carriage_return_in_a_header_is_fatal() {
+    for head in ["k:a\rb", "k\ra:b", "k:a\r\r"] {
+        let error = server().refuse(format!("SEND\ndestination:/topic/a\n{head}\n\n\0"));
+        assert!(error.contains("carriage return"), "{error}");
+    }
+}

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::backend::memory::{MemoryQueues, Within};
-use crate::backend::{Due, Kept, Move, QueueError, Queues, Soon, record};
+use crate::backend::{Attended, Due, Kept, Move, QueueError, Queues, Soon, record};
 use crate::model::{Depth, Destination, Look, Message, Position, Queued, Ticket};
 
 use super::OpenError;
@@ -137,6 +137,10 @@ impl Queues for DiskQueues {
         });
         self.health.queues_hold(self.inner.bytes());
         Soon::Now(transferred)
+    }
+
+    fn ask_attending(&self, message: &Message, then: Attended) {
+        self.inner.ask_attending(message, then);
     }
 
     fn bytes(&self) -> usize {

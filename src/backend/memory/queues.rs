@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
-use crate::backend::{Due, Kept, Move, QueueError, Queues, Soon};
+use crate::backend::{Attended, Attending, Due, Kept, Move, QueueError, Queues, Soon};
 use crate::model::{Depth, Destination, Limits, Look, Message, Queued, Ticket};
 
 use super::queue::{Queue, Rung};
@@ -260,6 +260,11 @@ impl Queues for MemoryQueues {
 
     fn len(&self) -> usize {
         self.all.lock().queues.len()
+    }
+
+    /// Who consumes is this node's to know, and so are the keys.
+    fn ask_attending(&self, _message: &Message, then: Attended) {
+        then(Ok(Attending::Nobody));
     }
 
     fn bytes(&self) -> usize {

@@ -9,7 +9,7 @@ use crate::broker::post::Unposted;
 use crate::model::{Allowance, CloseReason, Judged, Now, Principal, Refusal};
 use crate::policy::hooks::Told;
 
-use super::{Errand, NO_SESSION, Outcome, Step};
+use super::{Errand, NO_SESSION, Step};
 
 /// A question to a backend.
 #[derive(Debug)]
@@ -25,21 +25,36 @@ impl Pending {
     }
 }
 
+impl Errand {
+    /// Where the worker has gone for whom a step was, a backend may stand in for him.
+    pub(super) fn finds_stand_in(&mut self, broker: &Broker) -> bool {
+        let Some(step) =
+            self.steps.iter_mut().find_map(|step| broker.replaces_worker(&mut step.letter).then_some(step))
+        else {
+            return false;
+        };
+        if let Letter::Backend(hook, message) = std::mem::replace(&mut step.letter, Letter::Nothing) {
+            step.plea = Some(Pending::new(Plea::of_message(hook, message)));
+        }
+        true
+    }
+}
+
 impl Broker {
     /// Turns what backends have allowed into what is to be posted.
     pub(super) fn hear_out(&self, errand: &mut Errand, now: Now) -> Result<(), Unposted> {
         let Errand { principal, steps, .. } = errand;
         let (mut at, mut is_open) = (0, false);
-        while let Some(step) = steps.get_mut(at) {
+        while let Some((before, [step, ..])) = steps.split_at_mut_checked(at) {
             let Some(pending) = &mut step.plea else {
                 at += 1;
                 continue;
             };
-            if let Some((message, key)) = pending.plea.keyed() {
-                match self.claim_key(&mut step.claim, step.body, message, key, now) {
+            if let Some(asked) = pending.plea.keyed() {
+                match self.claim_key(before, &mut step.claim, step.body, asked, now) {
                     Ok(None) => {}
-                    Ok(Some(before)) => {
-                        (step.plea, step.outcome) = (None, Outcome::Before(before));
+                    Ok(Some(outcome)) => {
+                        (step.plea, step.outcome) = (None, outcome);
                         continue;
                     }
                     Err(Unposted::Full) => {
@@ -100,8 +115,8 @@ impl Broker {
                 Ok(vec![step.map_err(Unruled::refusal)?])
             }
             About::Message(message) if allowance.is_for_worker => {
-                let body = self.idempotency.fingerprint(&message.body);
-                Ok(vec![Step::of(Letter::Handler(message), body)])
+                // Its claim goes with it.
+                Ok(vec![Step::of(Letter::Handler(message), 0)])
             }
             About::Message(message) => {
                 let letters = self.outcome(&message, allowance, now)?.into_iter();

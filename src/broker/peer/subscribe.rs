@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use stompede_protocol::{AckMode, Receipt, Subscribe, SubscriptionKey, Unsubscribe};
+use stompede_protocol::{AckMode, Headers, Receipt, Subscribe, SubscriptionKey, Unsubscribe};
 
 use crate::backend::Soon;
 use crate::broker::door::JSON;
@@ -11,6 +11,7 @@ use crate::broker::pleas::{About, Leave, Plea, Unruled};
 use crate::broker::routes::Route;
 use crate::features::rooms::Page;
 use crate::features::{Belongings, Consumer, revoke, rooms};
+use crate::model::message::forwarded_headers;
 use crate::model::{CloseReason, Destination, Members, Refusal};
 use crate::routing::{Listener, ReplyRoute};
 
@@ -163,7 +164,7 @@ impl Peer {
     ) {
         let Some(subscription) = self.session.subscription(key) else { return };
         let destination = Destination::internal(&subscription.destination);
-        let mut headers = stompede_protocol::Headers::new();
+        let mut headers = Headers::new();
         headers.push("content-type", JSON);
         let body = rooms::members_answer(room, members);
         let message = env.broker.message(destination, None, headers, body.into(), env.now);
@@ -185,7 +186,9 @@ impl Peer {
         }
         let Some(member) = self.member() else { return Err(CloseReason::Internal.into()) };
         let token = env.broker.reply_token();
-        let mut headers = crate::model::message::forwarded_headers(&subscribe.headers);
+        let headers = forwarded_headers(&subscribe.headers);
+        // A request publishes nothing: each is to be answered.
+        let mut headers: Headers = headers.iter().filter(|(name, _)| *name != "idempotency-key").collect();
         headers.push("command", "SUBSCRIBE");
         headers.push("session", &member.session);
         headers.push("reply-to", &format!("/reply-queue/{token}"));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 use stompede_protocol::{Command, Millis, Receipt, Settle, SubscriptionKey};
 
+use crate::broker::door::Broker;
 use crate::broker::letters::{Letter, Sought};
 use crate::broker::pleas::Plea;
 use crate::broker::post::{Posted, Unposted};
@@ -31,6 +32,15 @@ impl Work {
     pub(super) fn of_one(stage: Stage, receipt: Option<Receipt>, undo: Option<SubscriptionKey>) -> Self {
         let steps = VecDeque::from([stage]);
         Self { steps, receipts: receipt.into_iter().collect(), undo, ..Self::default() }
+    }
+
+    /// Where the worker has gone for whom something of it was, a backend may stand in for him.
+    fn finds_stand_in(&mut self, broker: &Broker) -> bool {
+        let mut letters = self.steps.iter_mut().filter_map(|stage| match stage {
+            Stage::Post(letter) => Some(letter),
+            _ => None,
+        });
+        letters.any(|letter| broker.replaces_worker(letter))
     }
 }
 
@@ -102,6 +112,7 @@ impl Peer {
                 let receipt = work.receipts.into_iter().next_back();
                 self.begin_subscription(env, subscribe, receipt, leave);
             }
+            Err(Unposted::NoHandler(_)) if work.finds_stand_in(env.broker) => self.go_on(env, work, waited),
             Err(Unposted::NoHandler(destination)) => {
                 let since = since(Why::Handler);
                 if now.since(since) >= env.broker.settings().limits.hold_ms_max {

@@ -102,6 +102,11 @@ impl Book {
 }
 
 impl Claim {
+    /// The key.
+    pub fn key(&self) -> u64 {
+        self.key
+    }
+
     /// What was posted under it was accepted.
     pub fn accept(self, kept: Kept) {
         if let Some(entry) = self.claims.0.lock().known.get_mut(&self.key) {

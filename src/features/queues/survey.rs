@@ -6,18 +6,18 @@ use parking_lot::Mutex;
 
 #[cfg(doc)]
 use crate::backend::Queues;
-use crate::backend::{Attended, Move, Soon};
-use crate::model::{Depth, Destination, Now, Ticket};
+use crate::backend::{Attended, Attending, Move, Soon};
+use crate::model::{Depth, Destination, Message, Now, Ticket};
 
 use super::{Dispatcher, Group};
 
 impl Dispatcher {
-    /// Whether somebody consumes from `queue` just now, on this node or another; `then` is told, perhaps before this returns.
-    pub fn ask_attended(&self, queue: &Destination, then: Attended) {
-        if self.has_members(queue) {
-            then(Ok(true));
+    /// Who sees to a message just now, on this node or another; `then` is told, perhaps before this returns.
+    pub fn ask_attending(&self, message: &Message, then: Attended) {
+        if self.has_members(&message.destination) {
+            then(Ok(Attending::Somebody));
         } else {
-            self.store.ask_attended(queue, then);
+            self.store.ask_attending(message, then);
         }
     }
 

@@ -21,7 +21,7 @@ impl Config {
         self.check_fetch(&mut problems);
         self.check_redis(&mut problems);
         self.sse.check(&mut problems);
-        self.sockjs.check(&mut problems);
+        self.sockjs.check(&self.origins.allow, &mut problems);
         self.check_api(&mut problems);
         self.check_hooks(&mut problems);
         problems.extend(self.policy().err().unwrap_or_default());

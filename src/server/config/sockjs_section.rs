@@ -81,7 +81,8 @@ impl SockJsSection {
         }
     }
 
-    pub(super) fn check(&self, problems: &mut Vec<Problem>) {
+    /// `origins` are those that are let in.
+    pub(super) fn check(&self, origins: &[String], problems: &mut Vec<Problem>) {
         let least = |key: &str, value: u64, min: u64, problems: &mut Vec<Problem>| {
             if value < min {
                 problems
@@ -91,6 +92,9 @@ impl SockJsSection {
         let is_url = ["https://", "http://", "/"].iter().any(|start| self.client_url.starts_with(start));
         if !self.client_url.is_empty() && !is_url {
             let text = format!("{:?} is no URL: https://..., or a path of this origin", self.client_url);
+            problems.push(Problem::new("sockjs.client_url", text));
+        } else if !self.client_url.is_empty() && !origins.iter().any(|origin| origin == "*") {
+            let text = "the page for a hidden frame lets every page in, so it is there only with origins.allow = [\"*\"]";
             problems.push(Problem::new("sockjs.client_url", text));
         }
         least("heart_beat_ms", self.heart_beat_ms.into(), MS_MIN, problems);
@@ -117,7 +121,7 @@ mod tests {
     #[test]
     fn what_would_lose_clients_is_refused() {
         let mut problems = Vec::new();
-        SockJsSection::default().check(&mut problems);
+        SockJsSection::default().check(&[], &mut problems);
         assert!(problems.is_empty());
         let zero = SockJsSection {
             client_url: "sockjs.js".into(),
@@ -128,7 +132,13 @@ mod tests {
             body_bytes_max: Size(1),
             ..SockJsSection::default()
         };
-        zero.check(&mut problems);
+        zero.check(&[], &mut problems);
         assert_eq!(problems.len(), 6);
+        let framed = SockJsSection { client_url: "/sockjs.js".into(), ..SockJsSection::default() };
+        for (origins, count) in [(["https://page.example"], 1), (["*"], 0)] {
+            let mut problems = Vec::new();
+            framed.check(&origins.map(str::to_owned), &mut problems);
+            assert_eq!(problems.len(), count, "{problems:?}");
+        }
     }
 }

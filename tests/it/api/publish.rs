@@ -162,6 +162,25 @@ async fn a_repeated_key_publishes_once_and_another_body_is_a_conflict() {
 }
 
 #[tokio::test]
+async fn a_key_that_comes_twice_in_one_batch_publishes_once() {
+    let api = Api::start();
+    let mut listener = api.service().await;
+    listener.subscribes("/topic/a", "").await;
+    let send = |body: &str| json!({"destination": "/topic/a", "body": body, "idempotencyKey": "k"});
+    let batch = |body: &str| json!({"messages": [send("one"), send(body)]});
+    let answer = api.post("/api/v1/batch", &key("publish"), &batch("one")).await.done();
+    let [first, second] = [&answer["results"][0], &answer["results"][1]];
+    assert_eq!((&second["messageId"], &second["repeated"]), (&first["messageId"], &json!(true)), "{answer}");
+    let refused = api.post("/api/v1/batch", &key("publish"), &batch("other")).await.refused(409, "conflict");
+    assert_eq!(refused["index"], 1, "{refused}");
+    api.post("/api/v1/publish", &key("all"), &json!({"destination": "/topic/a", "body": "end"})).await.done();
+    for expected in ["one", "end"] {
+        let heard = listener.hears().await;
+        assert!(heard.ends_with(&format!("\n\n{expected}")), "{heard}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_past_its_time_is_accepted_and_reaches_nobody() {
     let api = Api::start();
     let mut listener = api.service().await;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::backend::{Backend, Says};
-use super::{hooked, patient, told};
+use super::{hooked, patient, subscribe, told};
 use crate::api::cluster::Pair;
 use crate::api::{Stomp, key};
 use crate::served::DEADLINE;
@@ -82,6 +82,25 @@ async fn a_backend_is_asked_only_where_there_is_no_worker() {
 }
 
 #[tokio::test]
+async fn the_backend_answers_where_the_worker_goes_before_a_transaction_is_committed() {
+    let backend = echo().await;
+    let api = hooked(&backend, stands_in());
+    let (mut alice, mut worker) = (patient(&api, "alice", &[]).await, api.service().await);
+    worker.subscribes("/app/calc/add", "").await;
+    alice.says("BEGIN\ntransaction:t\n\n\0").await;
+    let sent = "SEND\ndestination:/app/calc/add\ntransaction:t\nreply-to:/temp-queue/r\nreceipt:s\n\nx\0";
+    alice.says(sent).await;
+    // It was taken when what follows it is answered.
+    let other = told(&mut alice, &subscribe("u", "/user/queue/u")).await;
+    assert!(other.starts_with("RECEIPT\nreceipt-id:u"), "{other}");
+    ends_work(&mut worker).await;
+    alice.says("COMMIT\ntransaction:t\n\n\0").await;
+    let heard = [alice.hears().await, alice.hears().await];
+    assert!(heard.iter().any(|heard| heard.ends_with("backend:x")), "{heard:?}");
+    assert!(heard.iter().any(|heard| heard.starts_with("RECEIPT\nreceipt-id:s")), "{heard:?}");
+}
+
+#[tokio::test]
 async fn a_worker_on_another_instance_comes_before_the_backend() {
     let backend = echo().await;
     let pair = Pair::start(json!({"hook": [backend.hook(stands_in())]})).await;
@@ -119,7 +138,9 @@ async fn hears_once(reader: &mut Stomp, body: &str) {
         bodies.push(reader.hears_message().await.rsplit("\n\n").next().unwrap().to_owned());
     }
     bodies.sort_unstable();
-    assert_eq!(bodies, ["end", body, body, &format!("{body} again")]);
+    let mut expected = ["end".to_owned(), body.to_owned(), body.to_owned(), format!("{body} again")];
+    expected.sort_unstable();
+    assert_eq!(bodies, expected);
 }
 
 async fn ends(api: &crate::api::Api) {
@@ -166,6 +187,13 @@ async fn a_key_over_http_belongs_to_its_first_body_where_a_backend_answers_too()
     assert_eq!(backend.asked().len(), 1);
     ends(&api).await;
     hears_once(&mut reader, "x").await;
+    // Twice in one batch.
+    let twin = json!({"destination": "/app/calc/add", "body": "z", "idempotencyKey": "l"});
+    let answer = api.post("/api/v1/batch", &key("publish"), &json!({"messages": [twin, twin]})).await.done();
+    assert_eq!(answer["results"][1]["repeated"], true, "{answer}");
+    assert_eq!(backend.asked().len(), 2);
+    ends(&api).await;
+    hears_once(&mut reader, "z").await;
 }
 
 #[tokio::test]

@@ -56,8 +56,10 @@ impl Caller<'_> {
         self.call(&scripts::QUEUE_ATTEND, queue, Indexed::Yes, [])
     }
 
-    pub(super) fn attended(&self, queue: &Destination) -> Call {
-        self.call(&scripts::QUEUE_ATTENDED, queue, Indexed::No, [])
+    pub(super) fn attended(&self, queue: &Destination, known: Option<String>) -> Call {
+        let mut call = self.call(&scripts::QUEUE_ATTENDED, queue, Indexed::No, []);
+        call.keys.extend(known);
+        call
     }
 
     pub(super) fn leave(&self, queue: &Destination, has_messages: bool) -> Call {

@@ -115,8 +115,8 @@ impl Queues for QueuesPort {
         self.0.attend(queue, is_attended);
     }
 
-    fn ask_attended(&self, queue: &Destination, then: Attended) {
-        self.0.ask_attended(queue, then);
+    fn ask_attending(&self, message: &Message, then: Attended) {
+        self.0.ask_attending(message, then);
     }
 
     fn may_be_attended_elsewhere(&self) -> bool {

@@ -9,10 +9,10 @@ use super::RedisQueues;
 use super::calls::{self, Call, read_names, read_number};
 use crate::backend::redis::keys::Partition;
 use crate::backend::redis::link::{Doubt, Fault};
-use crate::backend::redis::relay::store_error;
+use crate::backend::redis::relay::{idempotency_key, store_error};
 use crate::backend::redis::scripts;
-use crate::backend::{Attended, Move, record};
-use crate::model::{Answer, Depth, Destination, StoreError, Ticket};
+use crate::backend::{Attended, Attending, Move, record};
+use crate::model::{Answer, Depth, Destination, Message, StoreError, Ticket};
 
 /// Something that is asked of many, put together when the last has answered.
 #[derive(Debug)]
@@ -22,10 +22,16 @@ struct Gathering<T> {
 }
 
 impl RedisQueues {
-    pub(super) fn ask_attended(self: &Arc<Self>, queue: &Destination, then: Attended) {
-        let call = self.state.lock().caller(&self.hub).attended(queue);
+    pub(super) fn ask_attending(self: &Arc<Self>, message: &Message, then: Attended) {
+        let queue = &message.destination;
+        let known = idempotency_key(&self.hub, Partition::of_destination(queue.as_str()), message);
+        let call = self.state.lock().caller(&self.hub).attended(queue, known);
         self.run(call, Doubt::Repeat, move |_, reply| {
-            then(told(reply, |reply| read_number(reply).map(|number| number > 0)));
+            then(told(reply, |reply| match read_number(reply)? {
+                0 => Some(Attending::Nobody),
+                1 => Some(Attending::Somebody),
+                _ => Some(Attending::Done),
+            }));
         });
     }
 

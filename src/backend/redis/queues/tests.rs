@@ -12,7 +12,7 @@ use crate::backend::redis::keys::Keys;
 use crate::backend::redis::link::Ears;
 use crate::backend::redis::testing::{Driven, RedisServer, eventually, keys, options};
 use crate::backend::redis::wire::{self, Heard};
-use crate::backend::{Due, Journal, Kept, Queues, Quiet, Soon};
+use crate::backend::{Attending, Due, Journal, Kept, Queues, Quiet, Soon};
 use crate::model::{Answer, ConnectionId, Full, Message, MessageId, Now, StoreError, Ticket, WorkerId};
 
 use super::super::journal::RedisJournal;

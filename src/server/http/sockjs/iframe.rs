@@ -2,7 +2,6 @@
 //!
 //! It acts for whichever page has framed it, past the check of origins, so it is there only where that lets any page in.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::SystemTime;
 
 use axum::body::Body;
@@ -10,6 +9,7 @@ use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Response, StatusCode};
 
 use super::answer::YEAR;
+use crate::policy::digest;
 
 /// The page, with its entity tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,17 +24,20 @@ impl Iframe {
         let url = client_url.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;");
         let html = PAGE.replace("{client_url}", &url).into_boxed_str();
         // The same from every worker and instance.
-        let mut hasher = DefaultHasher::new();
-        html.hash(&mut hasher);
-        let etag = HeaderValue::try_from(format!("\"{:016x}\"", hasher.finish()));
+        let etag = HeaderValue::try_from(format!("\"{}\"", digest::of([&*html])));
         let etag = etag.unwrap_or(HeaderValue::from_static("\"1\""));
         Self { html, etag }
+    }
+
+    /// Proxies that compress make a tag a weak one.
+    fn is(&self, tag: &str) -> bool {
+        tag == "*" || self.etag == tag.strip_prefix("W/").unwrap_or(tag)
     }
 
     /// The page, or that it is still the one which the browser has.
     pub(super) fn answer(&self, asked: &HeaderMap) -> Response<Body> {
         let known = asked.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-        let is_known = known.flat_map(|value| value.split(',')).any(|tag| self.etag == tag.trim());
+        let is_known = known.flat_map(|value| value.split(',')).any(|tag| self.is(tag.trim()));
         let mut answer = Response::new(Body::empty());
         let headers = answer.headers_mut();
         headers.insert(header::ETAG, self.etag.clone());
@@ -61,17 +64,17 @@ pub(super) fn is_page(rest: &str) -> bool {
     version.is_some_and(|version| version.bytes().all(fits))
 }
 
-/// Word for word what the protocol says.
+/// Word for word what the newest suite of the protocol demands.
 const PAGE: &str = r#"<!DOCTYPE html>
 <html>
 <head>
   <meta http-equiv="X-UA-Compatible" content="IE=edge" />
   <meta http-equiv="Content-Type" content="text/html; charset=UTF-8" />
+  <script src="{client_url}"></script>
   <script>
     document.domain = document.domain;
-    _sockjs_onload = function(){SockJS.bootstrap_iframe();};
+    SockJS.bootstrap_iframe();
   </script>
-  <script src="{client_url}"></script>
 </head>
 <body>
   <h2>Don't panic!</h2>
@@ -115,5 +118,13 @@ mod tests {
         let known = page.answer(&asked);
         assert_eq!(known.status(), StatusCode::NOT_MODIFIED);
         assert!(!known.headers().contains_key(header::CONTENT_TYPE));
+        for (tag, status) in [
+            (format!("W/{etag}"), StatusCode::NOT_MODIFIED),
+            ("*".to_owned(), StatusCode::NOT_MODIFIED),
+            ("\"x\"".to_owned(), StatusCode::OK),
+        ] {
+            asked.insert(header::IF_NONE_MATCH, HeaderValue::try_from(tag.clone()).unwrap());
+            assert_eq!(page.answer(&asked).status(), status, "{tag}");
+        }
     }
 }

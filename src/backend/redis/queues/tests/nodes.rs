@@ -21,6 +21,32 @@ fn what_one_node_puts_another_takes_in_order_and_ends() {
 }
 
 #[test]
+fn nodes_know_who_sees_to_a_message_wherever_that_is() {
+    let server = RedisServer::start();
+    let (one, other) = (Node::new(&server), Node::new(&server));
+    let (a, _) = name("/app/a");
+    let keyed = message(&a, 1, &[("idempotency-key", "k")]);
+    let attending = |node: &Node, message: &Message| {
+        let (tell, told) = std::sync::mpsc::channel();
+        node.port.ask_attending(message, Box::new(move |attending| tell.send(attending).unwrap()));
+        told.recv().unwrap()
+    };
+    assert_eq!(attending(&one, &keyed), Ok(Attending::Nobody));
+    other.port.attend(&a, true);
+    other.settles();
+    assert_eq!(attending(&one, &keyed), Ok(Attending::Somebody));
+    assert_eq!(one.put(&a, Arc::clone(&keyed)), Ok(()));
+    other.port.attend(&a, false);
+    other.settles();
+    for node in [&one, &other] {
+        assert_eq!(attending(node, &keyed), Ok(Attending::Done));
+        for unknown in [&[("idempotency-key", "l")][..], &[]] {
+            assert_eq!(attending(node, &message(&a, 2, unknown)), Ok(Attending::Nobody));
+        }
+    }
+}
+
+#[test]
 fn a_node_that_waits_is_called_without_asking_again() {
     let server = RedisServer::start();
     let (one, other) = (Node::new(&server), Node::new(&server));
