@@ -16,7 +16,7 @@ pub struct Bounds {
     pub unanswered_bytes_max: usize,
 }
 
-/// One session. What it holds is bounded as [`Bounds`] says; a message counts for [`MESSAGE_BYTES`] beside its own.
+/// One session. What it holds is bounded as [`Bounds`] says; a message counts for 48 bytes beside its own.
 #[derive(Debug)]
 pub struct State {
     bounds: Bounds,
