@@ -8,7 +8,8 @@ export type Cell = { name: string } | { measure: string } | number | string | HT
 
 /** Puts rows in place of what a table has; where there are none it says so. */
 export function fill(table: string, rows: Cell[][], none: string): void {
-  const body = element<HTMLTableElement>(table).tBodies[0];
+  const { tHead, tBodies } = element<HTMLTableElement>(table);
+  const body = tBodies[0];
   if (!body) return;
   const made = rows.map((cells) => {
     const row = make('tr');
@@ -17,7 +18,9 @@ export function fill(table: string, rows: Cell[][], none: string): void {
   });
   if (made.length === 0) {
     const row = make('tr');
-    row.append(make('td', 'none', none));
+    const cell = make('td', 'none', none);
+    cell.colSpan = tHead?.rows[0]?.cells.length ?? 1;
+    row.append(cell);
     made.push(row);
   }
   body.replaceChildren(...made);
