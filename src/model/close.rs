@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::people::MembershipError;
+
 /// A reason with its codes on every door; the table of `docs/wire.md` is printed from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CloseReason {
@@ -271,6 +273,17 @@ impl Refusal {
             (None, Retry::Never) => Some("never".into()),
             (None, Retry::Changed) => None,
         }
+    }
+}
+
+impl From<MembershipError> for Refusal {
+    fn from(error: MembershipError) -> Self {
+        let reason = match error {
+            MembershipError::Store(_) => CloseReason::StoreFull,
+            MembershipError::Rooms(_) | MembershipError::Members(_) => CloseReason::TooManySubscriptions,
+            MembershipError::Unavailable => CloseReason::Unavailable,
+        };
+        Self::new(reason, error.to_string())
     }
 }
 

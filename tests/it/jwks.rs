@@ -43,6 +43,25 @@ async fn connect_until(server: &Served, token: &str, wanted: &str) {
     }
 }
 
+/// A server that knows the old key, and an issuer that has published a new one since.
+struct Rotated {
+    old: Key,
+    new: Key,
+    issuer: Issuer,
+    server: Served,
+}
+
+impl Rotated {
+    async fn start() -> Self {
+        let (old, new) = (Key::rsa("old"), Key::p256("new"));
+        let issuer = Issuer::start(Serves::keys(&[&old])).await;
+        let server = serving(&issuer, json!({}));
+        connect_until(&server, &old.token("alice"), "CONNECTED").await;
+        issuer.serve(Serves::keys(&[&old, &new]));
+        Self { old, new, issuer, server }
+    }
+}
+
 async fn ready(server: &Served) -> String {
     server.get("/readyz").await
 }
@@ -106,11 +125,7 @@ async fn a_key_verifies_what_it_is_published_for_and_nothing_else() {
 
 #[tokio::test]
 async fn a_new_key_is_fetched_once_for_all_who_show_it_and_made_up_ones_do_not_hammer_the_issuer() {
-    let (old, new) = (Key::rsa("old"), Key::p256("new"));
-    let issuer = Issuer::start(Serves::keys(&[&old])).await;
-    let server = serving(&issuer, json!({}));
-    connect_until(&server, &old.token("alice"), "CONNECTED").await;
-    issuer.serve(Serves::keys(&[&old, &new]));
+    let Rotated { old, new, issuer, server } = Rotated::start().await;
     let begun = Instant::now();
     // For a while no other fetch follows the first one. All come together, again and again, until it does.
     let token = new.token("bob");
@@ -157,11 +172,7 @@ async fn stream(server: &Served, token: &str) -> String {
 
 #[tokio::test]
 async fn a_stream_with_a_token_of_a_new_key_is_put_off_until_the_key_is_there() {
-    let (old, new) = (Key::rsa("old"), Key::p256("new"));
-    let issuer = Issuer::start(Serves::keys(&[&old])).await;
-    let server = serving(&issuer, json!({}));
-    connect_until(&server, &old.token("alice"), "CONNECTED").await;
-    issuer.serve(Serves::keys(&[&old, &new]));
+    let Rotated { old, new, issuer, server } = Rotated::start().await;
     // So soon after the last look there is no other one.
     sleep(Duration::from_millis(5_100)).await;
     let token = new.token("alice");
@@ -276,11 +287,7 @@ async fn each_issuer_has_its_own_keys_audience_and_users() {
 
 #[tokio::test]
 async fn a_session_is_refreshed_by_a_token_of_a_key_that_is_new() {
-    let (old, new) = (Key::rsa("old"), Key::p256("new"));
-    let issuer = Issuer::start(Serves::keys(&[&old])).await;
-    let server = serving(&issuer, json!({}));
-    connect_until(&server, &old.token("alice"), "CONNECTED").await;
-    issuer.serve(Serves::keys(&[&old, &new]));
+    let Rotated { old, new, issuer, server } = Rotated::start().await;
     let begun = Instant::now();
     loop {
         let mut stream = server.connect().await;

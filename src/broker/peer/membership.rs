@@ -54,14 +54,7 @@ impl Peer {
         enrolled: Result<bool, MembershipError>,
     ) -> Result<(), Refusal> {
         let Entry { room, marks_read } = entry;
-        let is_new = enrolled.map_err(|error| {
-            let reason = match error {
-                MembershipError::Store(_) => CloseReason::StoreFull,
-                MembershipError::Rooms(_) | MembershipError::Members(_) => CloseReason::TooManySubscriptions,
-                MembershipError::Unavailable => CloseReason::Unavailable,
-            };
-            Refusal::new(reason, error.to_string())
-        })?;
+        let is_new = enrolled?;
         if let Some(user) = self.user().filter(|_| is_new) {
             env.broker.tell_membership(&room, user, env.now);
         }

@@ -13,9 +13,7 @@ use super::super::page::{NO_CURSOR, Part, Path, Query, encoded, user_of};
 use super::super::problem::{Problem, Refused};
 use super::{room_of, synced};
 use crate::features::control::{self, Order};
-use crate::model::{
-    Answer, CloseReason, Members, MembershipError, People, Principal, Refusal, StoreError, Task, Whom,
-};
+use crate::model::{Answer, CloseReason, Members, People, Principal, Refusal, StoreError, Task, Whom};
 use crate::policy::Scope;
 use crate::policy::access::Action;
 
@@ -168,14 +166,7 @@ pub(in super::super) async fn enrol(
             _ => None,
         },
     );
-    let changed = enrolled.await?.map_err(|error| {
-        let reason = match error {
-            MembershipError::Store(_) => CloseReason::StoreFull,
-            MembershipError::Rooms(_) | MembershipError::Members(_) => CloseReason::TooManySubscriptions,
-            MembershipError::Unavailable => CloseReason::Unavailable,
-        };
-        Refusal::new(reason, error.to_string())
-    })?;
+    let changed = enrolled.await?.map_err(Refusal::from)?;
     if changed {
         api.office.broker().membership_changed(&room, &user, api.office.now());
     }
