@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
+use std::net::{SocketAddr, TcpListener};
+use std::pin::pin;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::task::yield_now;
 
 use crate::transport::tcp;
 
@@ -32,7 +34,7 @@ pub struct Door {
 /// A connection that nobody serves yet.
 #[derive(Debug)]
 pub struct Accepted {
-    /// Non-blocking, its options set.
+    /// Its options set; of the runtime that accepted it.
     pub stream: TcpStream,
     /// The other end.
     pub remote: SocketAddr,
@@ -40,8 +42,8 @@ pub struct Accepted {
     pub door: Door,
 }
 
-/// Gives accepted connections to workers.
-pub trait Placement: Send + Sync {
+/// Gives accepted connections to whoever serves them.
+pub trait Placement {
     /// Takes a connection; dropping it closes it. Must not block.
     fn place(&self, accepted: Accepted);
 }
@@ -89,24 +91,31 @@ impl Listener {
         self.door
     }
 
+    /// The same port once more: each connection goes to one of those that accept.
+    ///
+    /// # Errors
+    /// The system gives no file descriptor.
+    pub fn share(&self) -> io::Result<Self> {
+        Ok(Self { socket: self.socket.try_clone()?, ..*self })
+    }
+
     /// Accepts until `stop` becomes true or its sender is dropped, then closes the port. An error of one connection or
     /// a lack of file descriptors ends nothing: it is logged once and tried again, ever slower.
     ///
     /// # Errors
     /// The socket cannot be used with this runtime.
-    pub async fn accept(
-        self,
-        placement: Arc<dyn Placement>,
-        mut stop: watch::Receiver<bool>,
-    ) -> io::Result<()> {
+    pub async fn accept(self, placement: impl Placement, mut stop: watch::Receiver<bool>) -> io::Result<()> {
         let listener = tokio::net::TcpListener::from_std(self.socket)?;
+        let mut stopped = pin!(stop.wait_for(|stop| *stop));
         let mut backoff = Backoff::default();
+        let mut at_once = 0;
         loop {
             let accepted = tokio::select! {
                 biased;
-                _ = stop.wait_for(|stop| *stop) => return Ok(()),
+                _ = &mut stopped => return Ok(()),
                 accepted = listener.accept() => accepted.and_then(|(stream, remote)| {
-                    Ok(Accepted { stream: prepare(stream)?, remote, door: self.door })
+                    prepare(&stream)?;
+                    Ok(Accepted { stream, remote, door: self.door })
                 }),
             };
             match accepted {
@@ -118,10 +127,15 @@ impl Listener {
                 Err(error) => {
                     let pause = tokio::time::sleep(backoff.failed(self.address, &error));
                     tokio::select! {
-                        _ = stop.wait_for(|stop| *stop) => return Ok(()),
+                        _ = &mut stopped => return Ok(()),
                         () = pause => {}
                     }
                 }
+            }
+            at_once += 1;
+            if at_once == ACCEPTS_AT_ONCE {
+                at_once = 0;
+                yield_now().await;
             }
         }
     }
@@ -172,10 +186,9 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-fn prepare(stream: tokio::net::TcpStream) -> io::Result<TcpStream> {
-    #[cfg(not(target_os = "linux"))]
-    tcp::set_options(&stream)?;
-    stream.into_std()
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    // Here it has them from its listener.
+    if cfg!(target_os = "linux") { Ok(()) } else { tcp::set_options(stream) }
 }
 
 /// The peer gave up between its arrival and now: no reason to pause.
@@ -192,12 +205,15 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 /// Connections that wait in the kernel: a reconnect storm comes within a second. The system may allow fewer.
 const BACKLOG: i32 = 4_096;
+/// Connections accepted before those that are served already get their turn.
+const ACCEPTS_AT_ONCE: usize = 16;
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::TcpStream;
     use tokio::sync::mpsc;
 
     const HTTP: Door = Door { face: Face::Http, tls: false };
@@ -228,11 +244,11 @@ mod tests {
         let address = listener.local_addr();
         let (placed, mut arrivals) = mpsc::unbounded_channel();
         let (guard, stop) = watch::channel(false);
-        let accepting = tokio::spawn(listener.accept(Arc::new(Queue(placed)), stop));
+        let accepting = tokio::spawn(listener.accept(Queue(placed), stop));
         let client = TcpStream::connect(address).unwrap();
         let accepted = arrivals.recv().await.unwrap();
         assert_eq!(accepted.remote, client.local_addr().unwrap());
-        assert_eq!(tcp::options(&accepted.stream), tcp::options(&wanted()));
+        assert_eq!(tcp::options(&accepted.stream.into_std().unwrap()), tcp::options(&wanted()));
         assert_eq!(accepted.door, HTTP);
         drop(guard);
         accepting.await.unwrap().unwrap();

@@ -69,7 +69,7 @@ impl Admin {
         );
         let (end, ended) = watch::channel(false);
         if let Some(listener) = self.listener {
-            let (door, address) = (Arc::new(AdminDoor::new(router, api.clone())), listener.local_addr());
+            let (door, address) = (AdminDoor::new(router, api.clone()), listener.local_addr());
             api.spawn(async move {
                 if let Err(error) = listener.accept(door, ended).await {
                     tracing::error!(%address, %error, "the admin port accepts no more connections");

@@ -29,7 +29,7 @@ use super::socket::Socket;
 use super::worker::Worker;
 use super::{stomp, tls};
 
-/// Hands accepted connections to workers.
+/// What is known at every door.
 #[derive(Debug)]
 pub(super) struct Doorman {
     pub(super) pool: Arc<Pool>,
@@ -40,20 +40,27 @@ pub(super) struct Doorman {
     pub(super) closing: Closing,
 }
 
-impl Placement for Doorman {
+/// Gives what one worker has accepted to this or another one.
+pub(super) struct Post {
+    pub(super) worker: Rc<Worker>,
+    pub(super) doorman: Arc<Doorman>,
+}
+
+impl Placement for Post {
     fn place(&self, accepted: Accepted) {
         let Accepted { stream, remote, door } = accepted;
+        let Doorman { pool, http_tls, stomp_tls, callers, closing } = &*self.doorman;
         let certificate = match door {
             Door { tls: false, .. } => None,
-            Door { face: Face::Http, .. } => self.http_tls.clone(),
-            Door { face: Face::Stomp, .. } => self.stomp_tls.clone(),
+            Door { face: Face::Http, .. } => http_tls.clone(),
+            Door { face: Face::Stomp, .. } => stomp_tls.clone(),
         };
         // Whatever it is going to be: a handshake and an idle HTTP connection cost as much as a session.
-        let counted = self.callers.admit(remote.ip());
-        let callers = Arc::clone(&self.callers);
-        let visit =
-            Visit { remote: remote.ip(), door, certificate, counted, callers, closing: self.closing.clone() };
-        if !self.pool.place(stream, move |worker, stream| Box::pin(serve(worker, stream, visit))) {
+        let counted = callers.admit(remote.ip());
+        let (callers, closing) = (Arc::clone(callers), closing.clone());
+        let visit = Visit { remote: remote.ip(), door, certificate, counted, callers, closing };
+        let serve = move |worker, stream| -> Serving { Box::pin(serve(worker, stream, visit)) };
+        if !pool.place(&self.worker, stream, serve) {
             tracing::warn!(remote = %remote, "closed: every worker is too far behind");
         }
     }

@@ -2,7 +2,6 @@
 
 use std::future::ready;
 use std::io;
-use std::net::TcpStream as StdTcpStream;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +19,7 @@ use super::faces::Faces;
 use super::hashing::Hashing;
 use super::http::Serving;
 use super::keyring::Keyring;
-use super::worker::{Job, Worker, WorkerHandle};
+use super::worker::{Job, LoadGuard, Worker, WorkerHandle};
 
 /// The workers.
 #[derive(Debug)]
@@ -62,16 +61,30 @@ impl Pool {
         self.workers.iter().map(WorkerHandle::load).sum()
     }
 
-    /// Hands a socket to the least loaded worker, where what `serve` gives runs until the connection has ended. `false`
-    /// when that worker is too far behind to take it: the socket is closed.
-    pub(crate) fn place<F>(&self, stream: StdTcpStream, serve: F) -> bool
+    /// Has a socket of the worker `here` served by what `serve` gives until the connection has ended: by that worker, or
+    /// by the least loaded if it has clearly more to do than that one. `false` when the least loaded is too far behind to
+    /// take it: the socket is closed.
+    pub(crate) fn place<F>(&self, here: &Rc<Worker>, stream: TcpStream, serve: F) -> bool
     where
         F: FnOnce(Rc<Worker>, TcpStream) -> Serving + Send + 'static,
     {
+        let least = self.workers.iter().map(WorkerHandle::load).min().unwrap_or(0);
+        if here.load() <= least + least / SLACK {
+            run(here, here.count(), |worker| serve(worker, stream));
+            return true;
+        }
+        // Another worker's runtime knows nothing of it yet.
+        let stream = match stream.into_std() {
+            Ok(stream) => stream,
+            Err(error) => {
+                unusable(&error);
+                return true;
+            }
+        };
         self.begin(move |worker| match TcpStream::from_std(stream) {
             Ok(stream) => serve(worker, stream),
             Err(error) => {
-                tracing::warn!(%error, "an accepted socket could not be used");
+                unusable(&error);
                 Box::pin(ready(()))
             }
         })
@@ -84,15 +97,17 @@ impl Pool {
     {
         let Some(worker) = self.workers.iter().min_by_key(|worker| worker.load()) else { return false };
         let counted = worker.count();
-        let job = move |worker: &Rc<Worker>| {
-            // Boxed, for a task copies its future's size several times over.
-            let served = serve(Rc::clone(worker));
-            spawn_local(async move {
-                served.await;
-                drop(counted);
-            });
-        };
-        worker.submit(Box::new(job)).is_ok()
+        worker.submit(Box::new(move |worker| run(worker, counted, serve))).is_ok()
+    }
+
+    /// How many workers there are.
+    pub(crate) fn workers(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// Hands the worker number `n` something to do; gives it back when that is too far behind.
+    pub(crate) fn submit(&self, n: usize, job: Job) -> Result<(), Job> {
+        self.workers[n].submit(job)
     }
 
     /// Asks all connections to go, see [`Worker::drain`].
@@ -111,3 +126,20 @@ impl Pool {
         self.workers.into_iter().for_each(WorkerHandle::join);
     }
 }
+
+/// Runs what `serve` gives as a connection of `worker`, on its thread.
+fn run(worker: &Rc<Worker>, counted: LoadGuard, serve: impl FnOnce(Rc<Worker>) -> Serving) {
+    // Boxed, for a task copies its future's size several times over.
+    let served = serve(Rc::clone(worker));
+    spawn_local(async move {
+        served.await;
+        drop(counted);
+    });
+}
+
+fn unusable(error: &io::Error) {
+    tracing::warn!(%error, "an accepted socket could not be used");
+}
+
+/// A worker keeps what it has accepted until it has this part more to do than the least loaded: handing over costs both.
+const SLACK: usize = 16;

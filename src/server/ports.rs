@@ -1,17 +1,20 @@
 //! The ports of a server: opened, listened to, written down.
 
+use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use tokio::runtime::Handle;
-use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::sync::{mpsc, watch};
+use tokio::task::spawn_local;
 
 use super::acceptor::{BindError, Door, Face, Listener};
 use super::config::{Config, Tls};
-use super::doorman::Doorman;
+use super::doorman::{Doorman, Post};
+use super::worker::Worker;
 use super::{ServerError, tls};
 
 /// Where a running server listens.
@@ -67,23 +70,35 @@ pub(super) fn ports_of(listeners: &[Listener]) -> Ports {
     }
 }
 
+/// Has workers accept at the ports until `closed`. What is given back ends once nobody accepts any more.
+///
+/// # Errors
+/// The system gives no more file descriptors.
 pub(super) fn listen(
-    api: &Handle,
     listeners: Vec<Listener>,
     doorman: &Arc<Doorman>,
     closed: &watch::Receiver<bool>,
-) -> JoinSet<()> {
-    let mut listening = JoinSet::new();
+) -> io::Result<mpsc::Receiver<Infallible>> {
+    let (open, listening) = mpsc::channel(1);
     for listener in listeners {
-        let (doorman, closed, address) = (Arc::clone(doorman), closed.clone(), listener.local_addr());
-        let accept = async move {
-            if let Err(error) = listener.accept(doorman, closed).await {
-                tracing::error!(%address, %error, "the port accepts no more connections");
-            }
-        };
-        listening.spawn_on(accept, api);
+        for n in 0..doorman.pool.workers().min(ACCEPTING_MAX) {
+            let (listener, placing) = (listener.share()?, Arc::clone(doorman));
+            let (closed, open) = (closed.clone(), open.clone());
+            let job = move |worker: &Rc<Worker>| {
+                let address = listener.local_addr();
+                let post = Post { worker: Rc::clone(worker), doorman: placing };
+                spawn_local(async move {
+                    if let Err(error) = listener.accept(post, closed).await {
+                        tracing::error!(%address, %error, "a worker accepts no more connections at the port");
+                    }
+                    drop(open);
+                });
+            };
+            let begun = doorman.pool.submit(n, Box::new(job));
+            begun.map_err(|_job| io::Error::other("a worker does not begin"))?;
+        }
     }
-    listening
+    Ok(listening)
 }
 
 pub(super) fn write_ports(path: &Path, ports: &Ports) -> std::io::Result<()> {
@@ -92,3 +107,7 @@ pub(super) fn write_ports(path: &Path, ports: &Ports) -> std::io::Result<()> {
     std::fs::write(&partial, serde_json::to_vec(ports)?)?;
     std::fs::rename(partial, path)
 }
+
+/// Workers that accept. Each that has nothing to do is woken for each connection, and all but one in vain; the others get
+/// theirs from these.
+const ACCEPTING_MAX: usize = 4;

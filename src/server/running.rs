@@ -1,13 +1,14 @@
 //! A server from its start to its end.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::sync::{mpsc, watch};
+use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
 use crate::broker::Broker;
@@ -51,7 +52,8 @@ pub struct Running {
     trial_key: Option<String>,
     /// Becomes true when nothing new is accepted any more.
     closing: watch::Sender<bool>,
-    listening: JoinSet<()>,
+    /// Ends when nobody accepts any more.
+    listening: mpsc::Receiver<Infallible>,
     /// Dropped at the very end: operators see it go.
     _admin: Watched,
     /// The last to go: until then what the others do may be written.
@@ -162,7 +164,8 @@ impl Server {
             closing: Closing::new(closed.clone()),
         };
         let ports = Ports { admin: admin.address(), ..ports };
-        let listening = listen(api.handle(), listeners, &Arc::new(doorman), &closed);
+        let listening =
+            listen(listeners, &Arc::new(doorman), &closed).map_err(system("listen at the ports"))?;
         let metrics = Metrics::new(&broker, callers, Arc::clone(&status), hooks, &keeper);
         let admin = admin.open(api.handle(), Arc::clone(&status), metrics, Arc::downgrade(&requests));
         if let Some(path) = &config.ports_file {
@@ -237,10 +240,10 @@ impl Running {
             sleep(Duration::from_millis(config.shutdown.grace_ms)).await;
             broker.drain();
             closing.send_replace(true);
-            while listening.join_next().await.is_some() {}
             let window = Duration::from_millis(config.shutdown.window_ms);
             let deadline = window + Duration::from_millis(config.shutdown.deadline_ms);
             let gone = async {
+                let _ = listening.recv().await;
                 pool.drain(window, deadline).await;
                 while pool.load() > 0 {
                     sleep(Duration::from_millis(20)).await;

@@ -160,7 +160,12 @@ impl Worker {
         self.draining.get()
     }
 
-    /// Counts a session that has no connection of its own.
+    /// Connections, those just handed over included.
+    pub(crate) fn load(&self) -> usize {
+        self.load.load(Ordering::Relaxed)
+    }
+
+    /// Counts a connection, or a session that has none of its own.
     pub(crate) fn count(&self) -> LoadGuard {
         self.load.fetch_add(1, Ordering::Relaxed);
         LoadGuard(Arc::clone(&self.load))
@@ -182,7 +187,7 @@ impl Worker {
                     let now = self.now();
                     self.shard.borrow_mut().tick(now);
                     self.shard.borrow().tally().busy_ns.set(busy_ns());
-                    if self.expired.get() || self.draining.get() && self.load.load(Ordering::Relaxed) == 0 {
+                    if self.expired.get() || self.draining.get() && self.load() == 0 {
                         return;
                     }
                 }

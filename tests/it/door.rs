@@ -110,11 +110,10 @@ async fn run(
     let front =
         Rc::new(Front::new(options.settings, mounts(), origins, Arc::default(), routes, Handle::current()));
     let (placed, mut arrivals) = mpsc::unbounded_channel();
-    spawn_local(listener.accept(Arc::new(Queue(placed)), closed.clone()));
+    spawn_local(listener.accept(Queue(placed), closed.clone()));
     while let Some(Accepted { stream, remote, .. }) = arrivals.recv().await {
         let (front, tls, closing) = (Rc::clone(&front), options.tls.clone(), Closing::new(closed.clone()));
         spawn_local(async move {
-            let stream = TcpStream::from_std(stream).unwrap();
             let socket = match tls {
                 Some(config) => tls::accept(stream, config, Face::Http).await,
                 None => Ok(Socket::from(stream)),

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use super::super::acceptor::{Door, Face};
@@ -83,7 +84,8 @@ fn an_idle_connection_is_two_small_allocations() {
         callers: Arc::default(),
         closing: Closing::new(closing),
     };
-    let placed = pool.place(stream, move |worker, stream| {
+    let placed = pool.begin(move |worker| {
+        let stream = TcpStream::from_std(stream).unwrap();
         let serving = doorman::serve(worker, stream, visit);
         let _ = tell.send(size_of_val(&serving));
         Box::pin(serving)

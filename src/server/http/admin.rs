@@ -14,7 +14,6 @@ use axum::routing::get;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, TryAcquireError};
 use tokio::time::timeout;
 use tower::ServiceExt;
@@ -98,7 +97,6 @@ async fn serve(
     settings: HttpSettings,
     router: Router,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let stream = TcpStream::from_std(accepted.stream)?;
     let answer_max = settings.answer_max;
     let operator = Operator(accepted.remote);
     let service = service_fn(move |mut request: Request<hyper::body::Incoming>| {
@@ -114,7 +112,7 @@ async fn serve(
         .header_read_timeout(settings.head_max)
         .max_headers(settings.headers_max)
         .max_header_size(settings.head_bytes_max);
-    let connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+    let connection = pin!(http.serve_connection(TokioIo::new(accepted.stream), service));
     Ok(connection.await?)
 }
 
