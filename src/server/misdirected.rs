@@ -1,12 +1,16 @@
 //! Whoever comes to the wrong port is told in his own language what belongs there.
 
+use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::IpAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use stompede_protocol::Command;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::acceptor::{Door, Face};
 use super::socket::Socket;
@@ -80,24 +84,22 @@ pub fn answer(speech: Speech, door: Door) -> Option<Bytes> {
     })
 }
 
-/// Reads until it is clear what the peer speaks, and puts the bytes back. `None`: it ended, or was answered and is gone
-/// because it does not belong here.
+/// Reads until it is clear what the peer speaks; gives the bytes beside the stream. `None`: it ended, or was answered and
+/// is gone because it does not belong here.
 ///
 /// # Errors
 /// The stream broke.
-pub async fn admit(mut socket: Socket, door: Door, remote: IpAddr) -> io::Result<Option<Socket>> {
-    let mut first = [0; FIRST_BYTES_MAX];
-    let mut count = 0;
+pub async fn admit(mut socket: Socket, door: Door, remote: IpAddr) -> io::Result<Option<(Socket, Bytes)>> {
+    let mut first = Vec::new();
     let speech = loop {
-        if let Some(speech) = guess(&first[..count]) {
+        if let Some(speech) = guess(&first) {
             break speech;
         }
-        if count == first.len() {
+        if first.len() >= FIRST_BYTES_MAX {
             break Speech::Unknown;
         }
-        match socket.read(&mut first[count..]).await? {
-            0 => return Ok(None),
-            more => count += more,
+        if poll_fn(|context| read_more(&mut socket, context, &mut first)).await? == 0 {
+            return Ok(None);
         }
     };
     // Inside TLS the decrypted speech is what counts.
@@ -108,11 +110,17 @@ pub async fn admit(mut socket: Socket, door: Door, remote: IpAddr) -> io::Result
             dismiss(socket, &answer).await?;
             Ok(None)
         }
-        None => {
-            socket.unread(Bytes::copy_from_slice(&first[..count]));
-            Ok(Some(socket))
-        }
+        None => Ok(Some((socket, first.into()))),
     }
+}
+
+/// Reads what there is, most often the whole request, and keeps no more room than for that; gives its length.
+fn read_more(socket: &mut Socket, context: &mut Context<'_>, first: &mut Vec<u8>) -> Poll<io::Result<usize>> {
+    let mut room = [MaybeUninit::uninit(); FIRST_READ_BYTES];
+    let mut buffer = ReadBuf::uninit(&mut room);
+    ready!(Pin::new(socket).poll_read(context, &mut buffer))?;
+    first.extend_from_slice(buffer.filled());
+    Poll::Ready(Ok(buffer.filled().len()))
 }
 
 /// Tells the operator of a peer that was answered.
@@ -161,6 +169,8 @@ const TLS_HANDSHAKE: u8 = 22;
 const WORD_BYTES_MAX: usize = 32;
 /// Enough for a word after some ends of line.
 const FIRST_BYTES_MAX: usize = 64;
+/// Bytes read at a time: a handshake with a cookie and a token.
+const FIRST_READ_BYTES: usize = 4 << 10;
 /// How long a peer may take to hear the last word.
 const GOODBYE_MAX: Duration = Duration::from_secs(1);
 

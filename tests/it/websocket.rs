@@ -1,6 +1,7 @@
 //! WebSocket endpoints over real sockets.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use stompede::server::Config;
@@ -187,6 +188,61 @@ async fn no_websocket_is_where_none_was_mounted() {
     let door = start();
     let error = connect_async(door.url("/elsewhere")).await.unwrap_err();
     assert!(matches!(error, Error::Http(response) if response.status() == 404));
+}
+
+/// What comes whole is answered past hyper, if it is good; the client must not see a difference.
+#[tokio::test]
+async fn a_handshake_is_answered_alike_whether_it_comes_whole_or_in_pieces() {
+    let door = start();
+    let many: String = (0..101).map(|n| format!("x-{n}: 1\r\n")).collect();
+    let cases = [
+        (
+            handshake(
+                "/rooms/a%20b?token=t",
+                "sec-websocket-protocol: v11.stomp\r\nauthorization: Bearer x\r\n",
+            ),
+            101,
+        ),
+        (handshake("/rooms/1", "origin: https://elsewhere.example\r\n"), 101),
+        (handshake("http://x/rooms/1", ""), 101),
+        (handshake("/rooms/1", "content-length: 0\r\nconnection: close\r\n"), 101),
+        (handshake("/rooms/1", &format!("x-long: {}\r\n", "y".repeat(5_000))), 101),
+        (handshake("/rooms/1", &many), 431),
+        (handshake("/rooms/1", "bad name: 1\r\n"), 400),
+        (handshake("/rooms/1", "connection: close\r\n").replace("version: 13", "version: 8"), 426),
+        (handshake("/rooms/1", "connection: close\r\n").replace("HTTP/1.1", "HTTP/1.0"), 400),
+        (handshake("/rooms/1", "connection: close\r\n").replace("GET", "POST"), 405),
+        (handshake("/echo", "origin: https://elsewhere.example\r\nconnection: close\r\n"), 403),
+        (handshake("/elsewhere", "connection: close\r\n"), 404),
+    ];
+    for (request, status) in cases {
+        let whole = headless(&door, &[request.as_bytes()]).await;
+        let (first, second) = request.as_bytes().split_at(30);
+        let pieces = headless(&door, &[first, second]).await;
+        assert_eq!(whole, pieces, "{request}");
+        assert_eq!(whole.0[8..12], format!(" {status}"), "{request}: {whole:?}");
+    }
+}
+
+/// The first line, the headers but the date in alphabetical order, and everything after them.
+async fn headless(door: &Running, pieces: &[&[u8]]) -> (String, Vec<String>, Vec<u8>) {
+    let mut stream = door.connect().await;
+    let mut answer = Vec::new();
+    for piece in pieces {
+        stream.write_all(piece).await.unwrap();
+        // Apart from each other, most often; if not, the same is tried twice.
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+    tokio::time::timeout(DEADLINE, stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+    let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap();
+    let body = answer.split_off(end + 4);
+    let head = String::from_utf8(answer).unwrap();
+    let mut lines =
+        head.lines().filter(|line| !line.is_empty() && !line.starts_with("date: ")).map(Into::into);
+    let status = lines.next().unwrap();
+    let mut headers: Vec<String> = lines.collect();
+    headers.sort();
+    (status, headers, body)
 }
 
 async fn ask_bytes(door: &Running, request: &[u8]) -> Vec<u8> {

@@ -16,6 +16,7 @@ pub mod sockjs;
 mod sse;
 mod takeover;
 mod template;
+mod upgrade;
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -30,12 +31,13 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{HeaderName, ORIGIN, UPGRADE};
+use hyper::header::UPGRADE;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, Response};
 use hyper_util::rt::TokioTimer;
+use tokio::time::timeout;
 
 use super::acceptor::{Door, Face};
 use super::callers::Callers;
@@ -45,7 +47,6 @@ use super::socket::Socket;
 use crate::model::Refusal;
 use crate::policy::Origins;
 use crate::policy::quota::AddressGuard;
-use crate::transport::websocket::{deflate, handshake};
 
 pub(in crate::server) use admin::admin_router;
 pub use admin::{AdminDoor, Scrape};
@@ -165,7 +166,14 @@ impl Front {
         remote: IpAddr,
         closing: Closing,
     ) -> io::Result<Option<Served>> {
-        let Some((handover, taken)) = self.converse(socket, remote, &closing).await? else {
+        let peer = Peer { remote, tls: socket.is_tls() };
+        let Some((mut socket, first)) = self.admit(socket, peer, &closing).await? else { return Ok(None) };
+        if let Some(begun) = self.upgrade_at_once(&first, peer) {
+            return Ok(Some(begun.go_on(socket, closing).await?));
+        }
+        socket.unread(first);
+        // Boxed: it needs far more than what comes before it, which is most often all.
+        let Some((handover, taken)) = Box::pin(self.converse(socket, peer, &closing)).await? else {
             return Ok(None);
         };
         let Handover { to, share } = handover;
@@ -194,20 +202,28 @@ impl Front {
         answer.unwrap_or_else(|| too_many_connections(refusal))
     }
 
+    /// The first bytes of who speaks HTTP, beside the stream that they were read from.
+    async fn admit(
+        &self,
+        socket: Socket,
+        peer: Peer,
+        announced: &Closing,
+    ) -> io::Result<Option<(Socket, Bytes)>> {
+        let door = Door { face: Face::Http, tls: peer.tls };
+        let admitted = timeout(self.settings.head_max, misdirected::admit(socket, door, peer.remote));
+        tokio::select! {
+            admitted = admitted => admitted?,
+            () = announced.announced() => Ok(None),
+        }
+    }
+
     async fn converse(
         &self,
         socket: Socket,
-        remote: IpAddr,
+        peer: Peer,
         announced: &Closing,
     ) -> io::Result<Option<(Handover, Option<Socket>)>> {
-        let peer = Peer { remote, tls: socket.is_tls() };
-        let door = Door { face: Face::Http, tls: peer.tls };
-        let mut closing = pin!(announced.announced());
-        let admitted = tokio::select! {
-            admitted = tokio::time::timeout(self.settings.head_max, misdirected::admit(socket, door, remote)) => admitted??,
-            () = &mut closing => None,
-        };
-        let Some(socket) = admitted else { return Ok(None) };
+        let closing = pin!(announced.announced());
         let (handover, cut) = (RefCell::new(None), Cut::default());
         let service = service_fn(|request| self.answer(request, peer, &handover, (announced, &cut)));
         let mut http = http1::Builder::new();
@@ -223,19 +239,22 @@ impl Front {
 
     async fn answer(
         &self,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
         peer: Peer,
         handover: &RefCell<Option<Handover>>,
         (closing, cut): (&Closing, &Cut),
     ) -> Result<Response<Body>, Infallible> {
         let streams = self.streams.as_ref();
         let stream = streams.and_then(|streams| Some((streams, streams.find(request.uri())?)));
-        let (peer, share) = match (self.identify(&request, peer), &stream) {
-            (Ok(identified), _) => identified,
-            (Err(refusal), Some((streams, _))) => {
-                return Ok(streams.put_off(request.headers(), peer, &self.origins, &refusal));
+        let (peer, share) = match self.identify(request.headers(), peer) {
+            Ok(identified) => identified,
+            Err((remote, refusal)) => {
+                tracing::info!(%remote, reason = refusal.reason.code(), "refused: {}", refusal.message);
+                let put_off = |(streams, _): &(&Streams, _)| {
+                    streams.put_off(request.headers(), peer, &self.origins, &refusal)
+                };
+                return Ok(stream.as_ref().map_or_else(|| too_many_requests(&refusal), put_off));
             }
-            (Err(refusal), None) => return Ok(too_many_requests(&refusal)),
         };
         if let Some((streams, (path, params))) = stream {
             let (parts, _) = request.into_parts();
@@ -276,72 +295,19 @@ impl Front {
             drop(share);
             return Ok(answer);
         };
-        Ok(match self.upgrade(mount, params, request, peer) {
-            Ok((response, to)) => {
+        let stream = hyper::upgrade::on(&mut request);
+        let (parts, _) = request.into_parts();
+        Ok(match self.agree(mount, params, &parts, peer) {
+            Ok((response, request)) => {
                 self.callers.handshakes.websocket.ok.add(1);
+                let to = Heir::Endpoint(Rc::clone(&mount.endpoint), Box::new(request), stream);
                 handover.replace(Some(Handover { to, share }));
                 response
             }
-            Err(refused) => {
+            Err(declined) => {
                 self.callers.handshakes.websocket.failed.add(1);
-                *refused
+                declined.answer(peer, parts.uri.path())
             }
         })
     }
-
-    /// Who asks. One connection of a proxy carries the requests of many, so each counts as its client's, an upgrade to the
-    /// end of the connection, any other until it is answered.
-    fn identify(
-        &self,
-        request: &Request<Incoming>,
-        peer: Peer,
-    ) -> Result<(Peer, Option<AddressGuard>), Refusal> {
-        let relayed = self.sockjs.first().and_then(|mount| mount.recognise(request.headers()));
-        if let Some(peer) = relayed {
-            return Ok((peer, self.callers.share(peer.remote)?));
-        }
-        let values = request.headers().get_all(FORWARDED_FOR).iter();
-        let forwarded = values.map(|value| value.to_str().unwrap_or(NO_ADDRESS));
-        match self.callers.identify(peer.remote, forwarded) {
-            Ok(None) => Ok((peer, None)),
-            Ok(Some((remote, share))) => Ok((Peer { remote, ..peer }, Some(share))),
-            Err((remote, refusal)) => {
-                tracing::info!(%remote, reason = refusal.reason.code(), "refused: {}", refusal.message);
-                Err(refusal)
-            }
-        }
-    }
-
-    fn upgrade(
-        &self,
-        mount: &Mount,
-        params: Params,
-        mut request: Request<Incoming>,
-        peer: Peer,
-    ) -> Result<(Response<Body>, Heir), Box<Response<Body>>> {
-        let stream = hyper::upgrade::on(&mut request);
-        let (parts, _) = request.into_parts();
-        let upgrade = handshake::check(&parts.method, parts.version, &parts.headers)
-            .map_err(|refused| Box::new(refused.answer()))?;
-        let subprotocol = handshake::choose(&parts.headers, mount.endpoint.subprotocols());
-        let deflate = mount.endpoint.accepts_deflate().then(|| deflate::negotiate(&parts.headers)).flatten();
-        let request = UpgradeRequest::new(&parts, params, subprotocol, deflate.is_some(), peer);
-        if mount.origins == OriginCheck::Configured {
-            // A value that is no text is no origin we know, and must not pass for a missing one.
-            let named = parts.headers.contains_key(ORIGIN);
-            let origin = request.origin.as_deref().or(named.then_some(""));
-            self.origins.check(origin, request.host.as_deref(), peer.tls).map_err(|refused| {
-                tracing::warn!(remote = %peer.remote, path = %request.path, "refused: {refused}");
-                Box::new(problem(StatusCode::FORBIDDEN, &refused.to_string()))
-            })?;
-        }
-        let response = upgrade.with_deflate(deflate).answer(subprotocol);
-        Ok((response, Heir::Endpoint(Rc::clone(&mount.endpoint), Box::new(request), stream)))
-    }
 }
-
-/// What proxies say of who asked them.
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-
-/// In place of a value that is no text.
-const NO_ADDRESS: &str = "?";

@@ -1,8 +1,10 @@
 //! The opening handshake (RFC 6455, section 4.2), as far as it is about WebSocket: who may come from where is policy.
 
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::handshake::machine::TryParse;
+use tokio_tungstenite::tungstenite::handshake::server::{Request, write_response};
 use tokio_tungstenite::tungstenite::http::{
-    self, HeaderMap, HeaderValue, Method, StatusCode, Version, header,
+    self, HeaderMap, HeaderValue, Method, StatusCode, Version, header, request,
 };
 
 use super::deflate;
@@ -43,6 +45,19 @@ pub enum Refused {
     /// `Sec-WebSocket-Key` is missing, repeated, or not 16 bytes in Base64.
     #[error("The header Sec-WebSocket-Key must be 16 bytes in Base64, once.")]
     BadKey,
+}
+
+/// The head of a GET request of HTTP/1.1 that `bytes` are, from its beginning to its end.
+pub fn parse(bytes: &[u8]) -> Option<request::Parts> {
+    let (length, request) = Request::try_parse(bytes).ok()??;
+    (length == bytes.len()).then(|| request.into_parts().0)
+}
+
+/// An answer as it goes over the wire; `None` when a header is no text.
+pub fn written<B>(answer: &http::Response<B>) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(ANSWER_BYTES);
+    write_response(&mut bytes, answer).ok()?;
+    Some(bytes)
 }
 
 /// Checks a request against section 4.2.1.
@@ -153,6 +168,9 @@ fn is_key(key: &[u8]) -> bool {
     let base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
     matches!(key.split_last_chunk(), Some((value, b"==")) if value.len() == 22 && value.iter().all(base64))
 }
+
+/// Room for an answer with a subprotocol.
+const ANSWER_BYTES: usize = 256;
 
 #[cfg(test)]
 mod tests {
