@@ -1,5 +1,7 @@
 //! From the configuration to a broker.
 
+use std::cell::RefCell;
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -219,15 +221,23 @@ fn open(data: &DataSection, settings: &Settings) -> Result<Option<(Arc<Disk>, Ba
     Ok(Some(Disk::open(&options, limits, rules, memory_bytes_max, now_ms, random())?))
 }
 
-/// An unguessable number.
+/// An unguessable number. The system is asked for many at once: each connection needs one.
 pub(super) fn random() -> u128 {
-    let mut bytes = [0; 16];
-    if let Err(error) = getrandom::fill(&mut bytes) {
-        // Guessable session ids and reply addresses would be worse than no broker.
-        tracing::error!(%error, "the system gives no random numbers");
-        std::process::abort();
+    thread_local! {
+        static DRAWN: RefCell<([[u8; 16]; DRAWN_AT_ONCE], usize)> = const { RefCell::new(([[0; 16]; _], 0)) };
     }
-    u128::from_ne_bytes(bytes)
+    DRAWN.with_borrow_mut(|(drawn, left)| {
+        if *left == 0 {
+            if let Err(error) = getrandom::fill(drawn.as_flattened_mut()) {
+                // Guessable session ids and reply addresses would be worse than no broker.
+                tracing::error!(%error, "the system gives no random numbers");
+                std::process::abort();
+            }
+            *left = drawn.len();
+        }
+        *left -= 1;
+        u128::from_ne_bytes(mem::take(&mut drawn[*left]))
+    })
 }
 
 /// Sees to the keys of issuers, if there are any.
@@ -279,3 +289,6 @@ const CACHE_PART: u64 = 8;
 
 /// What is read is what came lately; the system's own cache has the rest.
 const CACHE_BYTES_MAX: u64 = 64 << 20;
+
+/// Random numbers of a thread that are drawn before they are needed.
+const DRAWN_AT_ONCE: usize = 16;
