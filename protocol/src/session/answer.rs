@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{Accepted, ErrorFrame};
 use crate::encode::{self, encode};
-use crate::{Command, Frame, HeartBeat, Version};
+use crate::{Command, Frame, Headers, HeartBeat, Version};
 
 /// Frames that wait for the driver, in order. One has its place here; more are rare.
 #[derive(Debug, Default)]
@@ -58,7 +58,9 @@ impl Transmit {
 
 /// "CONNECTED frame [...] version : the version of the STOMP protocol the session will be using."
 pub(super) fn connected(accepted: &Accepted<'_>, version: Version, heart_beat: HeartBeat) -> Frame {
-    let mut frame = Frame::new(Command::Connected).with("version", version.as_str());
+    let mut frame = Frame::new(Command::Connected);
+    frame.headers = Headers::with_capacity(CONNECTED_TEXT_BYTES);
+    frame.headers.push("version", version.as_str());
     // 1.0 has none, and whoever looks is told so.
     let heart_beat = if version == Version::V1_0 { HeartBeat::default() } else { heart_beat };
     frame.headers.push("heart-beat", &heart_beat.to_string());
@@ -90,3 +92,6 @@ pub(super) fn error(error: &ErrorFrame<'_>, versions: bool) -> Frame {
     }
     frame
 }
+
+/// Room for the headers of a CONNECTED with names of a usual length.
+const CONNECTED_TEXT_BYTES: usize = 160;
