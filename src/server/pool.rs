@@ -100,6 +100,11 @@ impl Pool {
         worker.submit(Box::new(move |worker| run(worker, counted, serve))).is_ok()
     }
 
+    #[cfg(test)]
+    pub(crate) fn loads(&self) -> Vec<usize> {
+        self.workers.iter().map(WorkerHandle::load).collect()
+    }
+
     /// How many workers there are.
     pub(crate) fn workers(&self) -> usize {
         self.workers.len()

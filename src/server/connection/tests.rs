@@ -12,10 +12,11 @@ use super::super::config::Config;
 use super::super::doorman::{self, Visit};
 use super::super::faces::Faces;
 use super::super::http::sockjs::Peers;
-use super::super::http::{Router, Template};
+use super::super::http::{Router, Serving, Template};
 use super::super::pool::Pool;
 use super::super::shutdown::Closing;
 use super::super::socket::Socket;
+use super::super::worker::Job;
 use super::*;
 use crate::backend::Unshared;
 use crate::broker::Transport;
@@ -41,7 +42,7 @@ impl Framing for Faulty {
     }
 }
 
-fn one_worker() -> (Api, Pool) {
+fn pool_of(workers: usize) -> (Api, Pool) {
     let built = build(&Config::default()).unwrap();
     let api = Api::start().unwrap();
     let stomp = Template::parse("/ws").unwrap();
@@ -61,7 +62,8 @@ fn one_worker() -> (Api, Pool) {
         sockjs_extras,
         peers,
     };
-    let pool = Pool::start(1, &built.broker, Clock::start(), api.handle(), &faces, &Arc::default()).unwrap();
+    let pool =
+        Pool::start(workers, &built.broker, Clock::start(), api.handle(), &faces, &Arc::default()).unwrap();
     (api, pool)
 }
 
@@ -69,7 +71,7 @@ fn one_worker() -> (Api, Pool) {
 #[test]
 fn an_idle_connection_is_two_small_allocations() {
     assert!(size_of::<Line<Socket, WebSocket>>() <= 256, "{}", size_of::<Line<Socket, WebSocket>>());
-    let (_api, pool) = one_worker();
+    let (_api, pool) = pool_of(1);
     let (tell, told) = oneshot::channel();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -97,8 +99,38 @@ fn an_idle_connection_is_two_small_allocations() {
 }
 
 #[test]
+fn whoever_accepts_connections_they_go_where_there_are_fewer() {
+    let (_api, pool) = pool_of(2);
+    let pool = Arc::new(pool);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let streams: Vec<_> =
+        (0..100).map(|_| std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap()).collect();
+    let (tell, told) = oneshot::channel();
+    let placing = Arc::clone(&pool);
+    let accepted: Job = Box::new(move |here| {
+        for stream in streams {
+            stream.set_nonblocking(true).unwrap();
+            let stream = TcpStream::from_std(stream).unwrap();
+            let serve = |_, stream| -> Serving {
+                Box::pin(async move {
+                    std::future::pending::<()>().await;
+                    drop(stream);
+                })
+            };
+            assert!(placing.place(here, stream, serve));
+        }
+        let _ = tell.send(());
+    });
+    assert!(pool.submit(0, accepted).is_ok());
+    told.blocking_recv().unwrap();
+    let loads = pool.loads();
+    assert_eq!(loads.iter().sum::<usize>(), 100);
+    assert!(loads[0].abs_diff(loads[1]) <= 4, "{loads:?}");
+}
+
+#[test]
 fn a_fault_in_the_framing_leaves_nothing_in_the_shard() {
-    let (_api, pool) = one_worker();
+    let (_api, pool) = pool_of(1);
     let (_ours, theirs) = pipe(1_024);
     let (begun, opened) = oneshot::channel();
     let placed = pool.begin(move |worker| {
