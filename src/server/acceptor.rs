@@ -100,7 +100,7 @@ impl Listener {
     }
 
     /// Accepts until `stop` becomes true or its sender is dropped, then closes the port. An error of one connection or
-    /// a lack of file descriptors ends nothing: it is logged once and tried again, ever slower.
+    /// a lack of file descriptors ends nothing: it is logged once by each that accepts, and tried again, ever slower.
     ///
     /// # Errors
     /// The socket cannot be used with this runtime.

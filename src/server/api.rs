@@ -1,4 +1,4 @@
-//! The runtime beside the workers: the HTTP API, accepting, what programs in the process do.
+//! The runtime beside the workers: the HTTP API, the admin port, what programs in the process do.
 
 use std::io;
 

@@ -60,9 +60,7 @@ impl Placement for Post {
         let (callers, closing) = (Arc::clone(callers), closing.clone());
         let visit = Visit { remote: remote.ip(), door, certificate, counted, callers, closing };
         let serve = move |worker, stream| -> Serving { Box::pin(serve(worker, stream, visit)) };
-        if !pool.place(&self.worker, stream, serve) {
-            tracing::warn!(remote = %remote, "closed: every worker is too far behind");
-        }
+        pool.place(&self.worker, stream, serve);
     }
 }
 

@@ -1,6 +1,5 @@
 //! All workers, and which of them gets the next connection.
 
-use std::future::ready;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -62,32 +61,25 @@ impl Pool {
     }
 
     /// Has a socket of the worker `here` served by what `serve` gives until the connection has ended: by that worker, or
-    /// by the least loaded if it has clearly more to do than that one. `false` when the least loaded is too far behind to
-    /// take it: the socket is closed.
-    pub(crate) fn place<F>(&self, here: &Rc<Worker>, stream: TcpStream, serve: F) -> bool
+    /// by the least loaded if that has clearly less to do and is not too far behind to take it.
+    pub(crate) fn place<F>(&self, here: &Rc<Worker>, stream: TcpStream, serve: F)
     where
         F: FnOnce(Rc<Worker>, TcpStream) -> Serving + Send + 'static,
     {
-        let least = self.workers.iter().map(WorkerHandle::load).min().unwrap_or(0);
-        if here.load() <= least + least / SLACK {
-            run(here, here.count(), |worker| serve(worker, stream));
-            return true;
-        }
-        // Another worker's runtime knows nothing of it yet.
-        let stream = match stream.into_std() {
-            Ok(stream) => stream,
-            Err(error) => {
-                unusable(&error);
-                return true;
-            }
+        let fits = |other: &&WorkerHandle| here.load() > other.load() + other.load() / SLACK_PARTS;
+        let other = self.least_loaded().filter(fits);
+        let Some((other, place)) = other.and_then(|other| Some((other, other.reserve()?))) else {
+            return run(here, here.count(), |worker| serve(worker, stream));
         };
-        self.begin(move |worker| match TcpStream::from_std(stream) {
-            Ok(stream) => serve(worker, stream),
-            Err(error) => {
-                unusable(&error);
-                Box::pin(ready(()))
-            }
-        })
+        let counted = other.count();
+        // The other worker's runtime knows nothing of it yet.
+        match stream.into_std() {
+            Ok(stream) => place.send(Box::new(move |worker| match TcpStream::from_std(stream) {
+                Ok(stream) => run(worker, counted, |worker| serve(worker, stream)),
+                Err(error) => unusable(&error),
+            })),
+            Err(error) => unusable(&error),
+        }
     }
 
     /// Runs what `serve` gives on the least loaded worker as a connection of it; `false` when that one is too far behind.
@@ -95,9 +87,14 @@ impl Pool {
     where
         F: FnOnce(Rc<Worker>) -> Serving + Send + 'static,
     {
-        let Some(worker) = self.workers.iter().min_by_key(|worker| worker.load()) else { return false };
+        let Some(worker) = self.least_loaded() else { return false };
         let counted = worker.count();
         worker.submit(Box::new(move |worker| run(worker, counted, serve))).is_ok()
+    }
+
+    /// Of those that are there: a worker that has ended by a fault would have the least to do for ever.
+    fn least_loaded(&self) -> Option<&WorkerHandle> {
+        self.workers.iter().filter(|worker| !worker.is_gone()).min_by_key(|worker| worker.load())
     }
 
     #[cfg(test)]
@@ -146,5 +143,6 @@ fn unusable(error: &io::Error) {
     tracing::warn!(%error, "an accepted socket could not be used");
 }
 
-/// A worker keeps what it has accepted until it has this part more to do than the least loaded: handing over costs both.
-const SLACK: usize = 16;
+/// A worker keeps what it has accepted while it has no more than one part in so many more to do than the least loaded:
+/// handing over costs both.
+const SLACK_PARTS: usize = 16;

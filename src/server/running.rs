@@ -240,10 +240,11 @@ impl Running {
             sleep(Duration::from_millis(config.shutdown.grace_ms)).await;
             broker.drain();
             closing.send_replace(true);
+            // A worker that does not come round must not keep the others from hearing of it.
+            let _ = timeout(PORTS_CLOSE_MAX, listening.recv()).await;
             let window = Duration::from_millis(config.shutdown.window_ms);
             let deadline = window + Duration::from_millis(config.shutdown.deadline_ms);
             let gone = async {
-                let _ = listening.recv().await;
                 pool.drain(window, deadline).await;
                 while pool.load() > 0 {
                     sleep(Duration::from_millis(20)).await;
@@ -262,8 +263,13 @@ impl Running {
         });
         tracing::info!(connections_left = pool.load(), "shut down");
         drop(entered);
-        if let Some(pool) = Arc::into_inner(pool).filter(|_| ended) {
-            pool.join();
+        if ended {
+            // Who accepts has the workers in hand.
+            let _ = api.handle().block_on(async { timeout(PATIENCE, listening.recv()).await });
+            match Arc::into_inner(pool) {
+                Some(pool) => pool.join(),
+                None => tracing::warn!("a worker does not end, and is left behind"),
+            }
         }
         match keeper {
             Keeper::Nobody => {}
@@ -302,6 +308,9 @@ async fn put_away(storekeeper: Storekeeper, patience: Duration, signals: &mut Si
         }
     }
 }
+
+/// How long it is waited for the ports to be closed before connections are asked to go.
+const PORTS_CLOSE_MAX: Duration = Duration::from_secs(1);
 
 /// Where STOMP over WebSocket is served.
 const STOMP_PATH: &str = "/ws";

@@ -95,7 +95,9 @@ impl WorkerHandle {
                 // As a task it takes turns with the connections; as the blocked-on future it would go before them.
                 let flusher = spawn_local(Rc::clone(&worker).flush());
                 let main = spawn_local(worker.run(inbox));
-                let _ = main.await;
+                if main.await.is_err() {
+                    tracing::error!("a worker has ended by a fault, and its connections with it");
+                }
                 flusher.abort();
             });
         })?;
@@ -112,6 +114,16 @@ impl WorkerHandle {
     pub(crate) fn count(&self) -> LoadGuard {
         self.load.fetch_add(1, Ordering::Relaxed);
         LoadGuard(Arc::clone(&self.load))
+    }
+
+    /// Whether the worker has ended.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.jobs.is_closed()
+    }
+
+    /// A place for something to do, if the worker is not too far behind.
+    pub(crate) fn reserve(&self) -> Option<mpsc::Permit<'_, Job>> {
+        self.jobs.try_reserve().ok()
     }
 
     /// Hands over something to do; gives it back when the worker is too far behind or gone.
@@ -247,5 +259,5 @@ const TICK_MS: u64 = 100;
 /// Bytes read from a socket at a time.
 const SCRATCH_BYTES: usize = 64 << 10;
 
-/// Jobs that may wait for a worker; above, the acceptor waits.
+/// Jobs that may wait for a worker; above, nobody hands it any.
 const JOBS_MAX: usize = 4_096;

@@ -1,10 +1,12 @@
 //! How a server ends.
 
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
+use stompede::server::http::Upgraded;
 use stompede::server::{Config, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -51,6 +53,27 @@ async fn during_the_grace_it_is_not_ready_and_serves_as_before() {
     assert!(asked.elapsed() >= Duration::from_millis(3_000), "ended before the grace was over");
     is_told_of_the_shutdown(&mut early).await;
     assert!(TcpStream::connect(server.ports.stomp).await.is_err(), "the port is closed");
+}
+
+#[tokio::test]
+async fn a_worker_that_is_stuck_keeps_nobody_else_from_being_told() {
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let (stuck, is_stuck) = std::sync::mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    let stick = move |upgraded: Upgraded| {
+        stuck.send(()).unwrap();
+        let _ = released.lock().unwrap().recv();
+        async move { drop(upgraded) }
+    };
+    let mut server = Served::run(Server::new(config(0, 0)).unwrap().mount("/stick", stick).unwrap());
+    let mut session = session(&server).await;
+    // The other worker has less to do.
+    let url = format!("ws://{}/stick", server.ports.http);
+    let _sticking = connect_async(url).await.unwrap();
+    tokio::task::spawn_blocking(move || is_stuck.recv_timeout(DEADLINE).unwrap()).await.unwrap();
+    server.stop();
+    is_told_of_the_shutdown(&mut session).await;
+    drop(release);
 }
 
 #[tokio::test]

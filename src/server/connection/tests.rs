@@ -98,15 +98,13 @@ fn an_idle_connection_is_two_small_allocations() {
     pool.join();
 }
 
-#[test]
-fn whoever_accepts_connections_they_go_where_there_are_fewer() {
-    let (_api, pool) = pool_of(2);
-    let pool = Arc::new(pool);
+/// Has the first worker accept so many connections that nobody says anything on.
+fn accept_at_the_first(pool: &Arc<Pool>, count: usize) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let streams: Vec<_> =
-        (0..100).map(|_| std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap()).collect();
+    let address = listener.local_addr().unwrap();
+    let streams: Vec<_> = (0..count).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
     let (tell, told) = oneshot::channel();
-    let placing = Arc::clone(&pool);
+    let placing = Arc::clone(pool);
     let accepted: Job = Box::new(move |here| {
         for stream in streams {
             stream.set_nonblocking(true).unwrap();
@@ -117,15 +115,38 @@ fn whoever_accepts_connections_they_go_where_there_are_fewer() {
                     drop(stream);
                 })
             };
-            assert!(placing.place(here, stream, serve));
+            placing.place(here, stream, serve);
         }
         let _ = tell.send(());
     });
     assert!(pool.submit(0, accepted).is_ok());
     told.blocking_recv().unwrap();
+}
+
+#[test]
+fn whoever_accepts_connections_they_go_where_there_are_fewer() {
+    let (_api, pool) = pool_of(2);
+    let pool = Arc::new(pool);
+    accept_at_the_first(&pool, 100);
     let loads = pool.loads();
     assert_eq!(loads.iter().sum::<usize>(), 100);
     assert!(loads[0].abs_diff(loads[1]) <= 4, "{loads:?}");
+}
+
+#[test]
+fn a_worker_that_has_ended_by_a_fault_is_handed_nothing() {
+    let (_api, pool) = pool_of(2);
+    let pool = Arc::new(pool);
+    assert!(pool.submit(1, Box::new(|_| panic!("a fault of a worker"))).is_ok());
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while pool.submit(1, Box::new(|_| ())).is_ok() {
+        assert!(Instant::now() < deadline, "the worker does not end");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    accept_at_the_first(&pool, 10);
+    assert_eq!(pool.loads(), [10, 0]);
+    assert!(pool.begin(|_| Box::pin(std::future::pending())));
+    assert_eq!(pool.loads(), [11, 0]);
 }
 
 #[test]
