@@ -275,6 +275,13 @@ async fn a_websocket_counts_as_the_client_that_the_balancer_was_asked_by() {
     }
     // One balancer behind another.
     assert_eq!(come(BALANCER, &["192.0.2.1, fd00::1"]).await.unwrap_err(), "429");
+    let mut admin = TcpStream::connect(server.ports.admin.unwrap()).await.unwrap();
+    admin.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    let metrics = rest(&mut admin).await;
+    assert!(
+        metrics.contains("stompede_limits_crossed_total{limit=\"address_connections_max\"} 4\n"),
+        "{metrics}"
+    );
     drop(page);
     let deadline = Instant::now() + DEADLINE;
     while come(BALANCER, &["192.0.2.1"]).await.is_err() {

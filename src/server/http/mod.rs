@@ -1,7 +1,7 @@
 //! The HTTP face of a worker: HTTP/1.1 over the bare stream.
 //!
-//! A WebSocket stays on the worker that accepted it: after the handshake its stream is taken back from hyper and given
-//! to an [`Endpoint`]. Every other request is answered on the API runtime by an axum router, which never touches what
+//! A WebSocket stays on the worker that serves it from its first byte: after the handshake its stream is given to an
+//! [`Endpoint`], taken back from hyper where hyper had it at all. Every other request is answered on the API runtime by an axum router, which never touches what
 //! workers own.
 
 mod admin;
@@ -58,6 +58,7 @@ use sockjs::{Around, Cut, Place, SockJsMount};
 pub use sse::{DESTINATIONS_MAX, Opening, StreamEndpoint, StreamPath, StreamRequest, Streams};
 use takeover::Watched;
 pub use template::{BadTemplate, Params, Template};
+use upgrade::Identified;
 
 /// Bounds of the HTTP face.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -168,12 +169,14 @@ impl Front {
     ) -> io::Result<Option<Served>> {
         let peer = Peer { remote, tls: socket.is_tls() };
         let Some((mut socket, first)) = self.admit(socket, peer, &closing).await? else { return Ok(None) };
-        if let Some(begun) = self.upgrade_at_once(&first, peer) {
-            return Ok(Some(begun.go_on(socket, closing).await?));
-        }
+        let identified = match self.upgrade_at_once(&first, peer) {
+            Ok(begun) => return Ok(Some(begun.go_on(socket, closing).await?)),
+            Err(identified) => RefCell::new(identified),
+        };
         socket.unread(first);
         // Boxed: it needs far more than what comes before it, which is most often all.
-        let Some((handover, taken)) = Box::pin(self.converse(socket, peer, &closing)).await? else {
+        let Some((handover, taken)) = Box::pin(self.converse(socket, peer, &closing, identified)).await?
+        else {
             return Ok(None);
         };
         let Handover { to, share } = handover;
@@ -222,10 +225,14 @@ impl Front {
         socket: Socket,
         peer: Peer,
         announced: &Closing,
+        identified: RefCell<Option<Identified>>,
     ) -> io::Result<Option<(Handover, Option<Socket>)>> {
         let closing = pin!(announced.announced());
         let (handover, cut) = (RefCell::new(None), Cut::default());
-        let service = service_fn(|request| self.answer(request, peer, &handover, (announced, &cut)));
+        let service = service_fn(|request| {
+            let identified = identified.take().unwrap_or_else(|| self.identify(request.headers(), peer));
+            self.answer(request, (peer, identified), &handover, (announced, &cut))
+        });
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(self.settings.head_max)
@@ -240,13 +247,13 @@ impl Front {
     async fn answer(
         &self,
         mut request: Request<Incoming>,
-        peer: Peer,
+        (peer, identified): (Peer, Identified),
         handover: &RefCell<Option<Handover>>,
         (closing, cut): (&Closing, &Cut),
     ) -> Result<Response<Body>, Infallible> {
         let streams = self.streams.as_ref();
         let stream = streams.and_then(|streams| Some((streams, streams.find(request.uri())?)));
-        let (peer, share) = match self.identify(request.headers(), peer) {
+        let (peer, share) = match identified {
             Ok(identified) => identified,
             Err((remote, refusal)) => {
                 tracing::info!(%remote, reason = refusal.reason.code(), "refused: {}", refusal.message);
@@ -268,7 +275,7 @@ impl Front {
             };
         }
         let path = request.uri().path();
-        let mut found = self.mounts.iter().find_map(|mount| Some((mount, mount.path.matches(path)?)));
+        let mut found = self.mount_at(path);
         let below = self.sockjs.iter().find_map(|mount| Some((mount, mount.place(path)?)));
         // A WebSocket at the base itself is another endpoint's.
         let below = below.filter(|_| found.is_none() || !request.headers().contains_key(UPGRADE));

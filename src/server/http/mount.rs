@@ -19,7 +19,7 @@ use crate::server::socket::Socket;
 
 /// What runs on a connection once it has become a WebSocket.
 ///
-/// It runs on the worker thread that accepted the connection and may hold what cannot leave that thread; one worker
+/// It runs on the worker thread that serves the connection and may hold what cannot leave that thread; one worker
 /// serves many connections, so it must not block. A closure `Fn(Upgraded) -> Future` is an endpoint without
 /// subprotocols.
 ///

@@ -34,6 +34,9 @@ pub(super) struct AtOnce {
     share: Option<AddressGuard>,
 }
 
+/// Who asks, and his count; or why he gets no answer.
+pub(super) type Identified = Result<(Peer, Option<AddressGuard>), (IpAddr, Refusal)>;
+
 /// Why a request is not upgraded.
 pub(super) enum Declined {
     Handshake(handshake::Refused),
@@ -41,38 +44,42 @@ pub(super) enum Declined {
 }
 
 impl Front {
-    /// The handshake that `first`, all that was read so far, is from its beginning to its end.
-    pub(super) fn upgrade_at_once(&self, first: &[u8], peer: Peer) -> Option<AtOnce> {
+    /// The handshake that `first`, all that was read so far, is from its beginning to its end; else who asks, as far as that
+    /// was looked at: it counts, so it is asked once for each request.
+    pub(super) fn upgrade_at_once(&self, first: &[u8], peer: Peer) -> Result<AtOnce, Option<Identified>> {
+        let Some(parts) = self.handshake_in(first) else { return Err(None) };
+        let Some((mount, params)) = self.mount_at(parts.uri.path()) else { return Err(None) };
+        let (peer, share) = self.identify(&parts.headers, peer).map_err(|refused| Some(Err(refused)))?;
+        let agreed = self.agree(mount, params, &parts, peer).ok();
+        let written = agreed.and_then(|(answer, request)| Some((handshake::written(&answer)?, request)));
+        let Some((answer, request)) = written else { return Err(Some(Ok((peer, share)))) };
+        self.callers.handshakes.websocket.ok.add(1);
+        Ok(AtOnce { answer, endpoint: Rc::clone(&mount.endpoint), request, share })
+    }
+
+    /// A whole request for an upgrade after which nothing else is asked on the connection.
+    fn handshake_in(&self, first: &[u8]) -> Option<Parts> {
         if !first.starts_with(b"GET ") || first.len() > self.settings.head_bytes_max {
             return None;
         }
         let parts = handshake::parse(first)?;
-        let headers = &parts.headers;
-        let names = |name: HeaderName| headers.contains_key(name);
-        if headers.len() > self.settings.headers_max
-            || !names(UPGRADE)
-            || [CONTENT_LENGTH, TRANSFER_ENCODING, EXPECT].into_iter().any(names)
-            || self.streams.as_ref().is_some_and(|streams| streams.find(&parts.uri).is_some())
-        {
-            return None;
-        }
-        let path = parts.uri.path();
-        let (mount, params) =
-            self.mounts.iter().find_map(|mount| Some((mount, mount.path.matches(path)?)))?;
-        let (peer, share) = self.identify(headers, peer).ok()?;
-        let (response, request) = self.agree(mount, params, &parts, peer).ok()?;
-        let answer = handshake::written(&response)?;
-        self.callers.handshakes.websocket.ok.add(1);
-        Some(AtOnce { answer, endpoint: Rc::clone(&mount.endpoint), request, share })
+        let names = |name: HeaderName| parts.headers.contains_key(name);
+        let is_plain = names(UPGRADE)
+            && ![CONTENT_LENGTH, TRANSFER_ENCODING, EXPECT].into_iter().any(names)
+            && !handshake::says_close(&parts.headers)
+            && parts.headers.len() <= self.settings.headers_max
+            && self.streams.as_ref().is_none_or(|streams| streams.find(&parts.uri).is_none());
+        is_plain.then_some(parts)
+    }
+
+    /// The endpoint at a path, the first that fits.
+    pub(super) fn mount_at(&self, path: &str) -> Option<(&Mount, Params)> {
+        self.mounts.iter().find_map(|mount| Some((mount, mount.path.matches(path)?)))
     }
 
     /// Who asks. One connection of a proxy carries the requests of many, so each counts as its client's, an upgrade to the
     /// end of the connection, any other until it is answered.
-    pub(super) fn identify(
-        &self,
-        headers: &HeaderMap,
-        peer: Peer,
-    ) -> Result<(Peer, Option<AddressGuard>), (IpAddr, Refusal)> {
+    pub(super) fn identify(&self, headers: &HeaderMap, peer: Peer) -> Identified {
         let relayed = self.sockjs.first().and_then(|mount| mount.recognise(headers));
         if let Some(peer) = relayed {
             let share = self.callers.share(peer.remote).map_err(|refusal| (peer.remote, refusal))?;
@@ -127,7 +134,7 @@ impl Declined {
         match self {
             Self::Handshake(refused) => refused.answer(),
             Self::Origin(refused) => {
-                tracing::warn!(remote = %peer.remote, path, "refused: {refused}");
+                tracing::warn!(remote = %peer.remote, %path, "refused: {refused}");
                 problem(StatusCode::FORBIDDEN, &refused.to_string())
             }
         }

@@ -148,6 +148,11 @@ impl Refused {
     }
 }
 
+/// Whether the client wants the connection to end after the answer.
+pub fn says_close(headers: &HeaderMap) -> bool {
+    has_token(headers, header::CONNECTION, "close")
+}
+
 fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
     tokens(headers, name).any(|each| each.eq_ignore_ascii_case(token))
 }
