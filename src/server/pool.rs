@@ -60,13 +60,16 @@ impl Pool {
         self.workers.iter().map(WorkerHandle::load).sum()
     }
 
-    /// Has a socket of the worker `here` served by what `serve` gives until the connection has ended: by that worker, or
-    /// by the least loaded if that has clearly less to do and is not too far behind to take it.
+    /// Has a socket of the worker `here` served by what `serve` gives until the connection has ended: by the least loaded
+    /// worker if it is not too far behind to take it; where there are many connections, only if it has clearly less to do.
     pub(crate) fn place<F>(&self, here: &Rc<Worker>, stream: TcpStream, serve: F)
     where
         F: FnOnce(Rc<Worker>, TcpStream) -> Serving + Send + 'static,
     {
-        let fits = |other: &&WorkerHandle| here.load() > other.load() + other.load() / SLACK_PARTS;
+        let fits = |other: &&WorkerHandle| {
+            let least = other.load();
+            !other.is(here) && (least < EXACT_BELOW || here.load() > least + least / SLACK_PARTS)
+        };
         let other = self.least_loaded().filter(fits);
         let Some((other, place)) = other.and_then(|other| Some((other, other.reserve()?))) else {
             return run(here, here.count(), |worker| serve(worker, stream));
@@ -143,6 +146,9 @@ fn unusable(error: &io::Error) {
     tracing::warn!(%error, "an accepted socket could not be used");
 }
 
-/// A worker keeps what it has accepted while it has no more than one part in so many more to do than the least loaded:
+/// Connections of a worker up to which each goes where there are fewest.
+const EXACT_BELOW: usize = 256;
+
+/// Above, a worker keeps what it has accepted while it has no more than one part in so many more to do than the least loaded:
 /// handing over costs both.
 const SLACK_PARTS: usize = 16;

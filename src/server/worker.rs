@@ -116,6 +116,11 @@ impl WorkerHandle {
         LoadGuard(Arc::clone(&self.load))
     }
 
+    /// Whether this is that worker's.
+    pub(crate) fn is(&self, worker: &Worker) -> bool {
+        Arc::ptr_eq(&self.load, &worker.load)
+    }
+
     /// Whether the worker has ended.
     pub(crate) fn is_gone(&self) -> bool {
         self.jobs.is_closed()

@@ -116,6 +116,8 @@ async function outage(t, { begin, end, isLossy }) {
   await end(cluster.redis);
   const back = performance.now();
   await cluster.ready(HEALED_MS);
+  // Once it heals everybody has his answer; what comes after that was sent after it.
+  await Promise.all([...early, ...late, mail]);
   for (const place of [0, 1, 2]) for (const sent of sendAll(place, `healed ${place}`)) assert.equal(await sent, 'receipt');
   const heard = await Promise.all(inboxes.map((inbox) => upTo(inbox, 'healed 2')));
   const healedMs = performance.now() - back;
