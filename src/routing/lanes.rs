@@ -15,6 +15,7 @@ use crate::model::Overflow;
 use super::outbox::{Outbox, Pushed};
 
 use recoveries::Recoveries;
+use slowness::Outage;
 
 /// The outgoing side of one connection.
 #[derive(Debug, Default)]
@@ -60,9 +61,9 @@ pub struct Lanes {
     blocked_count: usize,
     /// The most bytes that ever waited for one socket that took none.
     high_water: usize,
-    /// Since when most connections are blocked.
-    outage: Option<Millis>,
-    /// When last most had been blocked for long, and were no more.
+    /// Most connections are blocked.
+    outage: Option<Outage>,
+    /// When last most had been blocked for long, and many of them took bytes again.
     relieved: Millis,
     /// Consumers lag for a common cause: publishers must give way.
     congested: bool,
@@ -190,9 +191,7 @@ impl Lanes {
         lane.wrote = now;
         // Somebody who takes a few bytes whenever he likes is no measure for others.
         let took_some = count >= self.caught_up_bytes / SOME_PART || lane.outbox.is_empty();
-        if let Some(since) = lane.blocked.filter(|_| took_some) {
-            self.recoveries.record(now.since(since));
-        }
+        let came_back = lane.blocked.filter(|_| took_some);
         if lane.lagging.is_some() {
             lane.taken = lane.taken.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
             // With so much taken, all that waited when it began to lag has left: what waits now is a new lag.
@@ -200,6 +199,9 @@ impl Lanes {
             if lane.outbox.bytes() <= self.caught_up_bytes || renewed {
                 self.forget_lag(slot);
             }
+        }
+        if let Some(since) = came_back {
+            self.came_back(now.since(since));
         }
         self.changed(slot, before);
         self.set_blocked(slot, None);

@@ -225,6 +225,36 @@ fn when_all_stop_reading_the_publisher_waits_and_nobody_is_closed_though_some_re
 }
 
 #[test]
+fn when_all_resume_by_turns_and_only_by_a_little_nobody_is_closed() {
+    let world = World::with(|setup| {
+        setup.limits.outbox_bytes_max = OUTBOX;
+        setup.limits.backlog_bytes_max = 100_000;
+        setup.shards = 1;
+    });
+    let all = subscribers(&world, "all", 20);
+    let alice = world.connect_as("alice");
+    all.iter().for_each(Person::stalls);
+    let mut accepted = (0..100).filter(|n| says(&alice, *n)).count();
+    assert!(accepted < 20, "{accepted} accepted although nobody reads");
+    world.runs_for(5_000);
+    // Whoever has had a turn is sent more at once than it took: at no moment does anybody's socket take bytes.
+    for _ in 0..20 {
+        for some in all.chunks(5) {
+            some.iter().for_each(|person| person.takes(3 * (HEAD + 1_000)));
+            accepted += receipts(&alice);
+        }
+        world.runs_for(500);
+    }
+    assert_eq!(slow_closes(&world), 0);
+    all.iter().for_each(Person::resumes);
+    world.runs_for(200);
+    assert_eq!(accepted + receipts(&alice), 100);
+    for person in &all {
+        assert_eq!(numbers(person), (0..100).collect::<Vec<_>>());
+    }
+}
+
+#[test]
 fn a_flood_that_nobody_reads_waits_in_its_sockets_until_the_readers_are_given_up() {
     let world = World::with(|setup| {
         setup.limits.outbox_bytes_max = OUTBOX;

@@ -4,6 +4,14 @@ use stompede_protocol::Millis;
 
 use super::{Lane, Lanes};
 
+/// Most connections are blocked at once.
+#[derive(Debug)]
+pub(super) struct Outage {
+    since: Millis,
+    /// So many have taken bytes since then, after they had taken none for long.
+    came_back: usize,
+}
+
 impl Lane {
     /// Whether the socket has taken a good part of the limit since it began to lag.
     fn takes_much(&self, outbox_bytes_max: usize) -> bool {
@@ -128,19 +136,34 @@ impl Lanes {
         self.blocked_count * 2 > self.lanes.len()
     }
 
+    /// Keeps book of outages; to be called whenever a socket refuses bytes or takes them again.
+    pub(super) fn watch_outage(&mut self) {
+        if !self.most_are_blocked() {
+            self.end_outage();
+        } else if self.outage.is_none() {
+            self.outage = Some(Outage { since: self.now, came_back: 0 });
+        }
+    }
+
+    /// A socket that had refused bytes for `ms` takes more than a trickle. Most may be blocked for as long as there is
+    /// much to catch up with, everybody by what he is sent as soon as there is room: the outage is over all the same.
+    pub(super) fn came_back(&mut self, ms: u64) {
+        self.recoveries.record(ms);
+        let blocked_count = self.blocked_count;
+        if let Some(outage) = self.outage.as_mut().filter(|_| ms > PROGRESS_MS) {
+            outage.came_back += 1;
+            if outage.came_back * 2 >= blocked_count {
+                self.end_outage();
+            }
+        }
+    }
+
     /// What most had in common is over, an outage perhaps. Those still blocked are given the time to show that they read:
     /// publishers go on as soon as half do.
-    pub(super) fn watch_outage(&mut self) {
-        match (self.outage, self.most_are_blocked()) {
-            (None, true) => self.outage = Some(self.now),
-            (Some(since), false) => {
-                self.outage = None;
-                // Shorter ones were no reason to take anybody for slow.
-                if self.now.since(since) > PROGRESS_MS {
-                    self.relieved = self.now;
-                }
-            }
-            _ => {}
+    fn end_outage(&mut self) {
+        // Shorter ones were no reason to take anybody for slow.
+        if self.outage.take().is_some_and(|outage| self.now.since(outage.since) > PROGRESS_MS) {
+            self.relieved = self.now;
         }
     }
 

@@ -108,6 +108,26 @@ fn after_an_outage_the_last_to_resume_have_a_second_to_show_that_they_read() {
 }
 
 #[test]
+fn an_outage_is_over_for_those_who_resume_though_they_are_blocked_again_at_once() {
+    for (resumed, expected) in [(2, Pushed::Taken), (1, Pushed::Full)] {
+        let mut lanes = Lanes::default();
+        let slots: Vec<u32> = (0..4).map(|_| lanes.open()).collect();
+        for slot in &slots {
+            push(&mut lanes, *slot, 90);
+            lanes.set_blocked(*slot, Some(Millis(0)));
+        }
+        lanes.tick(Millis(5_000), 100);
+        for slot in &slots[..resumed] {
+            lanes.advance(*slot, 50, Millis(5_000));
+            lanes.set_blocked(*slot, Some(Millis(5_000)));
+        }
+        assert_eq!(push(&mut lanes, slots[3], 20), expected, "{resumed} have resumed");
+        lanes.tick(Millis(6_100), 100);
+        assert_eq!(push(&mut lanes, slots[3], 20), Pushed::Full);
+    }
+}
+
+#[test]
 fn who_does_not_read_at_all_is_slow_however_many_they_are() {
     let mut lanes = Lanes::default();
     let slots: Vec<u32> = (0..10).map(|_| lanes.open()).collect();
