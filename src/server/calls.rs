@@ -1,7 +1,8 @@
 //! The slow work that a worker's peers asked for.
 //!
-//! Who shows a token whose key is not known waits for the [`Keyring`]. Hashes have a line: a call waits in the worker's own line until one of the hashing threads is free. Who has gone meanwhile costs no hash,
-//! so a wave of logins that hang up delays nobody.
+//! Who shows a token whose key is not known waits for the [`Keyring`]. Hashes have a line: a call waits in the worker's own
+//! line until one of the hashing threads is free. Who has gone meanwhile costs no hash, so a wave of logins that hang up
+//! delays nobody.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

@@ -1,8 +1,8 @@
 //! The HTTP face of a worker: HTTP/1.1 over the bare stream.
 //!
 //! A WebSocket stays on the worker that serves it from its first byte: after the handshake its stream is given to an
-//! [`Endpoint`], taken back from hyper where hyper had it at all. Every other request is answered on the API runtime by an axum router, which never touches what
-//! workers own.
+//! [`Endpoint`], taken back from hyper where hyper had it at all. Every other request is answered on the API runtime by an
+//! axum router, which never touches what workers own.
 
 mod admin;
 pub(in crate::server) mod api;
