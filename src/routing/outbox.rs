@@ -116,6 +116,11 @@ impl Outbox {
         self.pieces.gather(slices, self.written)
     }
 
+    /// As [`Outbox::gather`], copied: into `buffer` go as many whole pieces as it has room for. Returns the bytes.
+    pub fn copy(&self, buffer: &mut [u8]) -> usize {
+        self.pieces.copy(buffer, self.written)
+    }
+
     /// The socket took `count` bytes.
     pub fn advance(&mut self, mut count: usize) {
         self.bytes -= count;
@@ -265,6 +270,12 @@ mod tests {
                 let mut slices = [IoSlice::new(&[]); 3];
                 let count = outbox.gather(&mut slices);
                 let flat: Vec<u8> = slices[..count].iter().flat_map(|s| s.iter().copied()).collect();
+                // Whole pieces, as many as there is room for.
+                let mut copied = vec![0; take.max(slices[0].len())];
+                let filled = outbox.copy(&mut copied);
+                prop_assert_eq!(&copied[..filled], &expected[got.len()..][..filled]);
+                let ends = slices[..count].iter().scan(0, |end, s| { *end += s.len(); Some(*end) });
+                prop_assert!(filled > flat.len() || ends.filter(|end| *end <= copied.len()).last() == Some(filled));
                 let take = take.min(flat.len());
                 got.extend_from_slice(&flat[..take]);
                 outbox.advance(take);

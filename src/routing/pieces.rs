@@ -75,6 +75,19 @@ impl Pieces {
         slices.len().min(self.len())
     }
 
+    /// Copies from the front what `buffer` has room for; returns how many bytes.
+    pub(super) fn copy(&self, buffer: &mut [u8], skip: usize) -> usize {
+        let mut skip = skip;
+        let mut filled = 0;
+        for piece in self.first.iter().chain(&self.rest) {
+            let bytes = &piece.bytes[std::mem::take(&mut skip)..];
+            let Some(room) = buffer[filled..].get_mut(..bytes.len()) else { break };
+            room.copy_from_slice(bytes);
+            filled += bytes.len();
+        }
+        filled
+    }
+
     /// Leaves the first `keep`; returns the bytes of the others.
     pub(super) fn truncate(&mut self, keep: usize) -> usize {
         let mut bytes = 0;

@@ -1,10 +1,11 @@
 //! One connection: bytes from its socket to the shard, bytes from its outbox to the socket.
 
 mod farewell;
+mod write;
 
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker, ready};
@@ -13,11 +14,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::broker::{Link, Now, Shown, Status, Transport};
 use crate::model::{CloseReason, Refusal};
-use crate::routing::Outbox;
 use crate::transport::{Framing, FramingError, Incoming};
 
 use super::flusher::Flush;
 use super::worker::Worker;
+
+use write::poll_write;
 
 /// Who comes, and how.
 #[derive(Debug)]
@@ -159,7 +161,7 @@ where
         loop {
             let shard = worker.shard.borrow();
             let Some(outbox) = shard.outbox(*slot).filter(|outbox| !outbox.is_empty()) else { break };
-            let written = poll_write(context, &mut self.stream, outbox);
+            let written = poll_write(context, &mut self.stream, outbox, &worker.scratch);
             drop(shard);
             let now = *now.get_or_insert_with(|| worker.now());
             let mut shard = worker.shard.borrow_mut();
@@ -287,34 +289,6 @@ where
     }
 }
 
-/// One write of what waits. What is many pieces leaves in one vectored write.
-fn poll_write<S>(context: &mut Context<'_>, stream: &mut S, outbox: &Outbox) -> Poll<io::Result<usize>>
-where
-    S: AsyncWrite + Unpin,
-{
-    if let Some(bytes) = outbox.only() {
-        // The plain call costs the system less than the vectored one.
-        return Pin::new(stream).poll_write(context, bytes);
-    }
-    if outbox.pieces() <= FEW_SLICES {
-        return poll_write_gathered::<S, FEW_SLICES>(context, stream, outbox);
-    }
-    poll_write_gathered::<S, MANY_SLICES>(context, stream, outbox)
-}
-
-fn poll_write_gathered<S, const SLICES: usize>(
-    context: &mut Context<'_>,
-    stream: &mut S,
-    outbox: &Outbox,
-) -> Poll<io::Result<usize>>
-where
-    S: AsyncWrite + Unpin,
-{
-    let mut slices = [IoSlice::new(&[]); SLICES];
-    let count = outbox.gather(&mut slices);
-    Pin::new(stream).poll_write_vectored(context, &slices[..count])
-}
-
 fn refusal_of(error: &FramingError) -> Refusal {
     let reason: CloseReason = error.reason();
     Refusal::new(reason, error.to_string()).closing_with(error.close_code())
@@ -325,12 +299,6 @@ const FRAMES_A_MESSAGE: usize = 4;
 
 /// Reads of one connection before the others get their turn.
 const READS_AT_ONCE: usize = 4;
-
-/// Slices of one vectored write; the system takes at most 1,024.
-const MANY_SLICES: usize = 256;
-
-/// Slices for which a small array does, which costs less to fill.
-const FEW_SLICES: usize = 16;
 
 #[cfg(test)]
 mod tests;
