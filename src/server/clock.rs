@@ -1,5 +1,6 @@
 //! The only place that reads the clocks.
 
+use std::cell::Cell;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use stompede_protocol::Millis;
@@ -21,7 +22,11 @@ impl Clock {
     /// What both show.
     pub(crate) fn now(&self) -> Now {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now { mono: Millis(millis(self.start.elapsed())), wall_ms: millis(wall) }
+        Now { mono: self.mono(), wall_ms: millis(wall) }
+    }
+
+    fn mono(&self) -> Millis {
+        Millis(millis(self.start.elapsed()))
     }
 
     /// The monotonic side, finer; for durations.
@@ -30,6 +35,58 @@ impl Clock {
     }
 }
 
+/// A worker's clock: it reads the monotonic side only, and is set by the wall now and then.
+#[derive(Debug)]
+pub(crate) struct WorkerClock {
+    clock: Clock,
+    /// What the wall showed when the monotonic side began.
+    begun_ms: Cell<u64>,
+}
+
+impl WorkerClock {
+    pub(crate) fn new(clock: Clock) -> Self {
+        Self { clock, begun_ms: Cell::new(begun_ms(clock.now())) }
+    }
+
+    /// What both show; the wall has been looked at by the last [`WorkerClock::set`].
+    pub(crate) fn now(&self) -> Now {
+        let mono = self.clock.mono();
+        Now { mono, wall_ms: self.begun_ms.get() + mono.0 }
+    }
+
+    /// Looks at the wall. To be called several times a second.
+    pub(crate) fn set(&self) {
+        let begun_ms = begun_ms(self.clock.now());
+        // Both are cut to milliseconds: one more or less says nothing, and time should not go back for it.
+        if begun_ms.abs_diff(self.begun_ms.get()) > 1 {
+            self.begun_ms.set(begun_ms);
+        }
+    }
+}
+
+fn begun_ms(now: Now) -> u64 {
+    now.wall_ms.saturating_sub(now.mono.0)
+}
+
 fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_follows_the_wall_where_it_was_set_and_not_for_a_millisecond() {
+        let clock = WorkerClock::new(Clock::start());
+        let begun_ms = clock.begun_ms.get();
+        for (wrong_by, stays) in [(0, true), (3_600_000, false)] {
+            clock.begun_ms.set(begun_ms - wrong_by);
+            clock.set();
+            let now = clock.now();
+            assert_eq!(now.wall_ms - now.mono.0, clock.begun_ms.get());
+            assert_eq!(clock.begun_ms.get() == begun_ms - wrong_by, stays, "{wrong_by} ms");
+            assert!(clock.begun_ms.get().abs_diff(begun_ms) <= 3_000, "it shows what the wall does");
+        }
+    }
 }

@@ -115,7 +115,7 @@ where
     /// Ready when everything is written and the session has ended, or with an error when the socket is of no more use.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         for _ in 0..READS_AT_ONCE {
-            let blocked = self.poll_flush(context)?.is_pending();
+            let blocked = self.poll_flush(context, None)?.is_pending();
             let Seat { worker, slot, .. } = &self.seat;
             let status = worker.shard.borrow().status(*slot);
             match status {
@@ -151,13 +151,13 @@ where
         }
     }
 
-    /// Writes what waits, as much as the socket takes; pending while it takes no more.
-    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Writes what waits, as much as the socket takes; pending while it takes no more. Looks at the clock unless it is
+    /// known what it shows.
+    fn poll_flush(&mut self, context: &mut Context<'_>, mut now: Option<Now>) -> Poll<io::Result<()>> {
         if let Some(broken) = self.broken {
             return Poll::Ready(Err(broken.into()));
         }
         let Seat { worker, slot, .. } = &self.seat;
-        let mut now = None;
         loop {
             let shard = worker.shard.borrow();
             let Some(outbox) = shard.outbox(*slot).filter(|outbox| !outbox.is_empty()) else { break };
@@ -244,9 +244,9 @@ where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
     F: Framing + 'static,
 {
-    fn flush_now(&mut self) -> bool {
+    fn flush_now(&mut self, now: Now) -> bool {
         // Whether the socket refuses bytes or fails, the connection's own task sees to it.
-        match self.poll_flush(&mut Context::from_waker(Waker::noop())) {
+        match self.poll_flush(&mut Context::from_waker(Waker::noop()), Some(now)) {
             Poll::Ready(Ok(())) => true,
             Poll::Ready(Err(error)) => {
                 self.broken = Some(error.kind());

@@ -20,7 +20,7 @@ use crate::broker::{Broker, Now, Shard};
 use crate::model::{CloseReason, WorkerId};
 
 use super::calls::{Calls, Means};
-use super::clock::Clock;
+use super::clock::{Clock, WorkerClock};
 use super::faces::Faces;
 use super::flusher::Flusher;
 use super::http::Front;
@@ -33,7 +33,7 @@ pub(crate) struct Worker {
     pub(crate) shard: RefCell<Shard>,
     /// Sockets are read into this, whoever they belong to: an idle connection holds no buffer.
     pub(crate) scratch: RefCell<Box<[u8]>>,
-    pub(crate) clock: Clock,
+    pub(crate) clock: WorkerClock,
     /// Writes for all connections.
     pub(super) flusher: Flusher,
     /// What would block.
@@ -83,7 +83,7 @@ impl WorkerHandle {
                 front: faces.front(this, api),
                 shard: RefCell::new(shard),
                 scratch: RefCell::new(vec![0; SCRATCH_BYTES].into_boxed_slice()),
-                clock,
+                clock: WorkerClock::new(clock),
                 flusher: Flusher::default(),
                 calls: Calls::new(means),
                 load: shared_load,
@@ -201,6 +201,7 @@ impl Worker {
             tokio::select! {
                 biased;
                 _ = ticks.tick() => {
+                    self.clock.set();
                     let now = self.now();
                     self.shard.borrow_mut().tick(now);
                     self.shard.borrow().tally().busy_ns.set(busy_ns());

@@ -205,10 +205,8 @@ impl StompEncoder {
             None => {}
             Some(0) => out.extend_from_slice(b"redelivered:false\n"),
             Some(times) => {
-                let mut count = Line::default();
-                count.decimal(times.into());
                 out.extend_from_slice(REDELIVERED);
-                out.extend_from_slice(count.as_str().as_bytes());
+                out.extend_from_slice(itoa::Buffer::new().format(times).as_bytes());
                 out.push(b'\n');
             }
         }
@@ -221,15 +219,15 @@ impl StompEncoder {
 
     pub(super) fn put_tail(self, delivery: &Delivery<'_>, out: &mut Vec<u8>) {
         let message = delivery.message;
-        let mut timestamp = Line::default();
-        timestamp.decimal(message.timestamp_ms);
+        let mut timestamp = itoa::Buffer::new();
+        let timestamp = timestamp.format(message.timestamp_ms);
         let mut position = Line::default();
         if let Some(stands) = message.position {
             position.position(stands);
         }
         let sender = message.sender.as_deref();
         let own = [
-            ("timestamp", timestamp.as_str()),
+            ("timestamp", timestamp),
             ("user-name", sender.unwrap_or_default()),
             ("stompede-position", position.as_str()),
         ];
@@ -284,34 +282,32 @@ impl Default for Line {
 impl Line {
     /// As [`MessageId`] displays itself.
     fn message_id(&mut self, id: MessageId) {
-        self.digits::<16>(id.node);
+        self.hexadecimal(id.node, 1);
         self.byte(b'-');
         self.decimal(id.number);
     }
 
     /// As [`Position`] displays itself.
     fn position(&mut self, position: Position) {
-        let digits = 16 - position.epoch.leading_zeros() as usize / 4;
-        (digits.max(1)..16).for_each(|_| self.byte(b'0'));
-        self.digits::<16>(position.epoch);
+        self.hexadecimal(position.epoch, 16);
         self.byte(b'-');
         self.decimal(position.offset);
     }
 
     fn decimal(&mut self, number: u64) {
-        self.digits::<10>(number);
+        self.text(itoa::Buffer::new().format(number).as_bytes());
     }
 
-    fn digits<const BASE: u64>(&mut self, mut number: u64) {
-        let start = self.len;
-        loop {
-            self.byte(b"0123456789abcdef"[(number % BASE) as usize]);
-            number /= BASE;
-            if number == 0 {
-                break;
-            }
+    fn hexadecimal(&mut self, number: u64, digits_min: u32) {
+        let digits = (16 - number.leading_zeros() / 4).max(digits_min);
+        for digit in (0..digits).rev() {
+            self.byte(b"0123456789abcdef"[(number >> (4 * digit) & 0xf) as usize]);
         }
-        self.bytes[start..self.len].reverse();
+    }
+
+    fn text(&mut self, text: &[u8]) {
+        self.bytes[self.len..self.len + text.len()].copy_from_slice(text);
+        self.len += text.len();
     }
 
     fn byte(&mut self, byte: u8) {

@@ -69,6 +69,12 @@ fn ids_are_written_as_they_display_themselves() {
         line.message_id(id);
         assert_eq!(line.as_str(), id.to_string());
     }
+    for (epoch, offset) in [(0, 0), (0x10, 10), (u64::MAX, u64::MAX)] {
+        let position = Position { epoch, offset };
+        let mut line = Line::default();
+        line.position(position);
+        assert_eq!(line.as_str(), position.to_string());
+    }
     let mut longest = Line::default();
     longest.message_id(MessageId { node: u64::MAX, number: u64::MAX });
     longest.byte(b'@');
