@@ -31,6 +31,8 @@ pub(crate) const HOMES: [(&str, &[&str]); 50] = [
     ("foldhash", &["src/model/", "src/routing/", "src/backend/", "src/policy/", "src/features/"]),
     ("parking_lot", &["src/routing/", "src/backend/", "src/policy/", "src/features/", "src/server/"]),
     ("smallvec", &["protocol/", "src/routing/", "src/policy/", "src/broker/", "src/backend/redis/"]),
+    // The numbers of a delivery.
+    ("itoa", &["src/transport/"]),
     // What outlives the process.
     ("fjall", &["src/backend/disk/"]),
     ("xxhash_rust", &["src/backend/disk/", "src/backend/redis/"]),
