@@ -43,6 +43,8 @@ pub struct Lane {
     taken: u32,
     /// Publishers have waited for it since then.
     excused: bool,
+    /// The number of the last outage in which it took bytes again.
+    came_back_in: u32,
 }
 
 /// All lanes of a worker, by connection slot.
@@ -63,6 +65,8 @@ pub struct Lanes {
     high_water: usize,
     /// Most connections are blocked.
     outage: Option<Outage>,
+    /// How many there have been, which numbers them from 1.
+    outages: u32,
     /// When last most had been blocked for long, and many of them took bytes again.
     relieved: Millis,
     /// Consumers lag for a common cause: publishers must give way.
@@ -201,7 +205,7 @@ impl Lanes {
             }
         }
         if let Some(since) = came_back {
-            self.came_back(now.since(since));
+            self.came_back(slot, now.since(since));
         }
         self.changed(slot, before);
         self.set_blocked(slot, None);

@@ -163,14 +163,16 @@ where
             let Some(outbox) = shard.outbox(*slot).filter(|outbox| !outbox.is_empty()) else { break };
             let written = poll_write(context, &mut self.stream, outbox, &worker.scratch);
             drop(shard);
-            let now = *now.get_or_insert_with(|| worker.now());
             let mut shard = worker.shard.borrow_mut();
             match written {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(count)) => shard.wrote(*slot, count, now),
+                Poll::Ready(Ok(count)) => {
+                    shard.wrote(*slot, count, *now.get_or_insert_with(|| worker.now()));
+                }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {
-                    shard.blocked(*slot, now);
+                    // Since when it is refused may decide who is closed: never since earlier than it was.
+                    shard.blocked(*slot, worker.now());
                     return Poll::Pending;
                 }
             }

@@ -82,17 +82,16 @@ impl Worker {
     }
 
     fn flush_some(&self, slots: &[u32]) {
-        let mut now = self.now();
-        for (n, slot) in slots.iter().enumerate() {
-            if n % FLUSHES_A_LOOK == FLUSHES_A_LOOK - 1 {
-                now = self.now();
-            }
-            let begun = self.shard.borrow_mut().begin_flush(*slot);
-            let Some(line) = self.flusher.line(*slot).filter(|_| begun) else { continue };
-            let flushed = catch_unwind(AssertUnwindSafe(|| line.borrow_mut().flush_now(now)));
-            // A fault ends the connection, not the flusher: its own task will meet it again.
-            if !flushed.unwrap_or(false) {
-                self.shard.borrow_mut().wake(*slot);
+        for some in slots.chunks(FLUSHES_A_LOOK) {
+            let now = self.now();
+            for slot in some {
+                let begun = self.shard.borrow_mut().begin_flush(*slot);
+                let Some(line) = self.flusher.line(*slot).filter(|_| begun) else { continue };
+                let flushed = catch_unwind(AssertUnwindSafe(|| line.borrow_mut().flush_now(now)));
+                // A fault ends the connection, not the flusher: its own task will meet it again.
+                if !flushed.unwrap_or(false) {
+                    self.shard.borrow_mut().wake(*slot);
+                }
             }
         }
     }
@@ -102,7 +101,7 @@ impl Worker {
 /// the sockets that are still to be written, so a large room under load has fewer, larger writes.
 const FLUSHES_AT_ONCE: usize = 128;
 
-/// Writes from one look at the clock to the next: some hundred microseconds.
+/// Writes from one look at the clock to the next: a quarter of a turn.
 const FLUSHES_A_LOOK: usize = 32;
 
 /// Capacity that the list of slots may keep.

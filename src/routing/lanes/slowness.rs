@@ -8,8 +8,10 @@ use super::{Lane, Lanes};
 #[derive(Debug)]
 pub(super) struct Outage {
     since: Millis,
-    /// So many have taken bytes since then, after they had taken none for long.
+    /// So many connections have taken bytes since then, after they had taken none for long.
     came_back: usize,
+    /// Tells it from those before.
+    number: u32,
 }
 
 impl Lane {
@@ -141,20 +143,23 @@ impl Lanes {
         if !self.most_are_blocked() {
             self.end_outage();
         } else if self.outage.is_none() {
-            self.outage = Some(Outage { since: self.now, came_back: 0 });
+            self.outages = self.outages.wrapping_add(1);
+            self.outage = Some(Outage { since: self.now, came_back: 0, number: self.outages });
         }
     }
 
     /// A socket that had refused bytes for `ms` takes more than a trickle. Most may be blocked for as long as there is
     /// much to catch up with, everybody by what he is sent as soon as there is room: the outage is over all the same.
-    pub(super) fn came_back(&mut self, ms: u64) {
+    pub(super) fn came_back(&mut self, slot: u32, ms: u64) {
         self.recoveries.record(ms);
-        let blocked_count = self.blocked_count;
-        if let Some(outage) = self.outage.as_mut().filter(|_| ms > PROGRESS_MS) {
+        let lane = &mut self.lanes[slot as usize];
+        let Some(outage) = &mut self.outage else { return };
+        if ms > PROGRESS_MS && lane.came_back_in != outage.number {
+            lane.came_back_in = outage.number;
             outage.came_back += 1;
-            if outage.came_back * 2 >= blocked_count {
-                self.end_outage();
-            }
+        }
+        if outage.came_back * 2 >= self.blocked_count && self.now.since(outage.since) > PROGRESS_MS {
+            self.end_outage();
         }
     }
 

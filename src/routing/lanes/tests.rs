@@ -128,6 +128,25 @@ fn an_outage_is_over_for_those_who_resume_though_they_are_blocked_again_at_once(
 }
 
 #[test]
+fn a_few_who_come_back_again_and_again_end_no_outage() {
+    let mut lanes = Lanes::default();
+    let slots: Vec<u32> = (0..8).map(|_| lanes.open()).collect();
+    for slot in &slots {
+        push(&mut lanes, *slot, 90);
+        lanes.set_blocked(*slot, Some(Millis(0)));
+    }
+    for second in 1..=8 {
+        let now = Millis(second * 1_100);
+        lanes.tick(now, 100);
+        for slot in &slots[..2] {
+            lanes.advance(*slot, 10, now);
+            lanes.set_blocked(*slot, Some(now));
+        }
+    }
+    assert_eq!(push(&mut lanes, slots[7], 20), Pushed::Full);
+}
+
+#[test]
 fn who_does_not_read_at_all_is_slow_however_many_they_are() {
     let mut lanes = Lanes::default();
     let slots: Vec<u32> = (0..10).map(|_| lanes.open()).collect();

@@ -59,3 +59,56 @@ const MANY_SLICES: usize = 256;
 
 /// Slices for which a small array does, which costs less to fill.
 const FEW_SLICES: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use tokio::io::duplex;
+
+    use crate::model::Overflow;
+
+    use super::*;
+
+    /// What one write takes of `pieces` and what is in the scratch space then, `room` being what the other end holds.
+    fn written(pieces: &[usize], room: usize) -> (usize, Box<[u8]>) {
+        let mut outbox = Outbox::default();
+        for (n, bytes) in pieces.iter().enumerate() {
+            outbox.push(Bytes::from(vec![n as u8 + 1; *bytes]), None, Overflow::Close, usize::MAX);
+        }
+        let scratch = RefCell::new(vec![0; 64 << 10].into_boxed_slice());
+        let (mut here, _there) = duplex(room);
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        match poll_write(&mut context, &mut here, &outbox, &scratch) {
+            Poll::Ready(Ok(count)) => (count, scratch.into_inner()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn small_pieces_are_copied_together_and_large_ones_are_not() {
+        let (few, full) = ([10, 20, 30], vec![COPIED_PIECE_BYTES; COPIED_BYTES_MAX / COPIED_PIECE_BYTES]);
+        for (pieces, room, expected, copied) in [
+            (&few[..], 1_000, 60, 60),
+            (&few[..], 25, 25, 60),
+            (&[10], 1_000, 10, 0),
+            (&[COPIED_PIECE_BYTES + 1; 2], 9_999, 2 * COPIED_PIECE_BYTES + 2, 0),
+            (&full, 99_999, COPIED_BYTES_MAX, COPIED_BYTES_MAX),
+            (&[&full[..], &[1]].concat(), 99_999, COPIED_BYTES_MAX + 1, 0),
+        ] {
+            let (count, scratch) = written(pieces, room);
+            assert_eq!(count, expected, "{pieces:?}");
+            assert_eq!(scratch.iter().filter(|byte| **byte != 0).count(), copied, "{pieces:?}");
+        }
+    }
+
+    #[test]
+    fn where_the_scratch_space_is_in_use_nothing_is_copied() {
+        let mut outbox = Outbox::default();
+        (0..3).for_each(|_| drop(outbox.push(Bytes::from_static(b"abc"), None, Overflow::Close, usize::MAX)));
+        let scratch = RefCell::new(vec![0; 64 << 10].into_boxed_slice());
+        let _in_use = scratch.borrow_mut();
+        let (mut here, _there) = duplex(100);
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        assert!(matches!(poll_write(&mut context, &mut here, &outbox, &scratch), Poll::Ready(Ok(9))));
+    }
+}

@@ -32,7 +32,7 @@ pub(super) struct Broadcast<'a> {
     body: Option<Cow<'a, str>>,
     /// The body as JSON. Not together with `body`.
     #[serde(borrow, default)]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Value)]
     json: Option<&'a RawValue>,
     /// Further headers of the message.
     #[serde(default)]

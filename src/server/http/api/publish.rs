@@ -33,7 +33,7 @@ pub(super) struct Publication<'a> {
     pub(super) body: Option<Cow<'a, str>>,
     /// The body as JSON, sent on byte for byte, with `content-type:application/json`. Not together with `body`.
     #[serde(borrow, default)]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Value)]
     pub(super) json: Option<&'a RawValue>,
     /// Further headers of the message, such as `event` or `content-type`.
     #[serde(default)]

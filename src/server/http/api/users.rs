@@ -31,7 +31,7 @@ pub(super) struct UserMessage<'a> {
     event: Option<String>,
     /// The body, sent on byte for byte.
     #[serde(borrow, default)]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Value)]
     data: Option<&'a RawValue>,
     /// What was accepted under this key within the last 5 minutes is not published again.
     #[serde(default)]
