@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { accessSync, constants, mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { chromium } from 'playwright-core';
 
 let folder;
@@ -119,6 +120,17 @@ export class Person {
   /** Names of the rooms in the list. */
   rooms() {
     return this.page.locator('#rooms .room-label').allTextContents();
+  }
+
+  /** Waits until the list of rooms has these names: the page shows what it knows with its next frame. */
+  async seesRooms(...names) {
+    const deadline = Date.now() + DEADLINE_MS;
+    for (;;) {
+      const shown = await this.rooms();
+      if (String(shown) === String(names)) return;
+      if (Date.now() > deadline) assert.deepEqual(shown, names);
+      await delay(50);
+    }
   }
 
   /** Waits until so many messages of a room are unread; `''`: none. */
