@@ -104,7 +104,9 @@ mod tests {
     #[test]
     fn where_the_scratch_space_is_in_use_nothing_is_copied() {
         let mut outbox = Outbox::default();
-        (0..3).for_each(|_| drop(outbox.push(Bytes::from_static(b"abc"), None, Overflow::Close, usize::MAX)));
+        for _ in 0..3 {
+            outbox.push(Bytes::from_static(b"abc"), None, Overflow::Close, usize::MAX);
+        }
         let scratch = RefCell::new(vec![0; 64 << 10].into_boxed_slice());
         let _in_use = scratch.borrow_mut();
         let (mut here, _there) = duplex(100);
