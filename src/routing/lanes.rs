@@ -65,7 +65,7 @@ pub struct Lanes {
     high_water: usize,
     /// Most connections are blocked.
     outage: Option<Outage>,
-    /// How many there have been, which numbers them from 1.
+    /// How many there have been: the number of the last one.
     outages: u32,
     /// When last most had been blocked for long, and many of them took bytes again.
     relieved: Millis,

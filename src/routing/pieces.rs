@@ -76,8 +76,7 @@ impl Pieces {
     }
 
     /// Copies from the front what `buffer` has room for; returns how many bytes.
-    pub(super) fn copy(&self, buffer: &mut [u8], skip: usize) -> usize {
-        let mut skip = skip;
+    pub(super) fn copy(&self, buffer: &mut [u8], mut skip: usize) -> usize {
         let mut filled = 0;
         for piece in self.first.iter().chain(&self.rest) {
             let bytes = &piece.bytes[std::mem::take(&mut skip)..];

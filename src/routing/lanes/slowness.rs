@@ -10,8 +10,13 @@ pub(super) struct Outage {
     since: Millis,
     /// So many connections have taken bytes since then, after they had taken none for long.
     came_back: usize,
-    /// Tells it from those before.
-    number: u32,
+}
+
+impl Outage {
+    /// Shorter ones are no reason to take anybody for slow.
+    fn is_long(&self, now: Millis) -> bool {
+        now.since(self.since) > PROGRESS_MS
+    }
 }
 
 impl Lane {
@@ -144,7 +149,7 @@ impl Lanes {
             self.end_outage();
         } else if self.outage.is_none() {
             self.outages = self.outages.wrapping_add(1);
-            self.outage = Some(Outage { since: self.now, came_back: 0, number: self.outages });
+            self.outage = Some(Outage { since: self.now, came_back: 0 });
         }
     }
 
@@ -154,11 +159,11 @@ impl Lanes {
         self.recoveries.record(ms);
         let lane = &mut self.lanes[slot as usize];
         let Some(outage) = &mut self.outage else { return };
-        if ms > PROGRESS_MS && lane.came_back_in != outage.number {
-            lane.came_back_in = outage.number;
+        if ms > PROGRESS_MS && lane.came_back_in != self.outages {
+            lane.came_back_in = self.outages;
             outage.came_back += 1;
         }
-        if outage.came_back * 2 >= self.blocked_count && self.now.since(outage.since) > PROGRESS_MS {
+        if outage.came_back * 2 >= self.blocked_count && outage.is_long(self.now) {
             self.end_outage();
         }
     }
@@ -166,8 +171,7 @@ impl Lanes {
     /// What most had in common is over, an outage perhaps. Those still blocked are given the time to show that they read:
     /// publishers go on as soon as half do.
     fn end_outage(&mut self) {
-        // Shorter ones were no reason to take anybody for slow.
-        if self.outage.take().is_some_and(|outage| self.now.since(outage.since) > PROGRESS_MS) {
+        if self.outage.take().is_some_and(|outage| outage.is_long(self.now)) {
             self.relieved = self.now;
         }
     }
