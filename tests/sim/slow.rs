@@ -201,16 +201,22 @@ fn many_who_lag_slow_the_publisher_and_only_those_who_never_read_are_closed() {
     assert!(most <= 10 * 2 * OUTBOX, "{most} bytes waited for 10 slow ones");
 }
 
-#[test]
-fn when_all_stop_reading_the_publisher_waits_and_nobody_is_closed_though_some_resume_last() {
+/// Twenty subscribers of one worker who have stopped reading, and a publisher.
+fn all_stalled(backlog_bytes_max: usize) -> (World, Vec<Person>, Person) {
     let world = World::with(|setup| {
         setup.limits.outbox_bytes_max = OUTBOX;
-        setup.limits.backlog_bytes_max = 50_000;
+        setup.limits.backlog_bytes_max = backlog_bytes_max;
         setup.shards = 1;
     });
     let all = subscribers(&world, "all", 20);
     let alice = world.connect_as("alice");
     all.iter().for_each(Person::stalls);
+    (world, all, alice)
+}
+
+#[test]
+fn when_all_stop_reading_the_publisher_waits_and_nobody_is_closed_though_some_resume_last() {
+    let (world, all, alice) = all_stalled(50_000);
     let accepted = (0..100).filter(|n| says(&alice, *n)).count();
     assert!(accepted < 10, "{accepted} accepted although nobody reads");
     world.runs_for(5_000);
@@ -226,14 +232,7 @@ fn when_all_stop_reading_the_publisher_waits_and_nobody_is_closed_though_some_re
 
 #[test]
 fn when_all_resume_by_turns_and_only_by_a_little_nobody_is_closed() {
-    let world = World::with(|setup| {
-        setup.limits.outbox_bytes_max = OUTBOX;
-        setup.limits.backlog_bytes_max = 100_000;
-        setup.shards = 1;
-    });
-    let all = subscribers(&world, "all", 20);
-    let alice = world.connect_as("alice");
-    all.iter().for_each(Person::stalls);
+    let (world, all, alice) = all_stalled(100_000);
     let mut accepted = (0..100).filter(|n| says(&alice, *n)).count();
     assert!(accepted < 20, "{accepted} accepted although nobody reads");
     world.runs_for(5_000);

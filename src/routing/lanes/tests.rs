@@ -5,6 +5,17 @@ fn push(lanes: &mut Lanes, slot: u32, bytes: usize) -> Pushed {
     lanes.push(slot, Bytes::from(vec![0; bytes]), None, Overflow::Close, 100)
 }
 
+/// So many connections, each with 90 bytes waiting, and all blocked from the start.
+fn all_blocked(count: usize) -> (Lanes, Vec<u32>) {
+    let mut lanes = Lanes::default();
+    let slots: Vec<u32> = (0..count).map(|_| lanes.open()).collect();
+    for slot in &slots {
+        push(&mut lanes, *slot, 90);
+        lanes.set_blocked(*slot, Some(Millis(0)));
+    }
+    (lanes, slots)
+}
+
 #[test]
 fn a_connection_is_slow_only_while_its_socket_refuses() {
     let mut lanes = Lanes::default();
@@ -92,12 +103,7 @@ fn who_has_taken_all_that_waited_begins_to_lag_anew() {
 
 #[test]
 fn after_an_outage_the_last_to_resume_have_a_second_to_show_that_they_read() {
-    let mut lanes = Lanes::default();
-    let slots: Vec<u32> = (0..4).map(|_| lanes.open()).collect();
-    for slot in &slots {
-        push(&mut lanes, *slot, 90);
-        lanes.set_blocked(*slot, Some(Millis(0)));
-    }
+    let (mut lanes, slots) = all_blocked(4);
     lanes.tick(Millis(5_000), 100);
     for slot in &slots[..2] {
         lanes.advance(*slot, 90, Millis(5_000));
@@ -110,12 +116,7 @@ fn after_an_outage_the_last_to_resume_have_a_second_to_show_that_they_read() {
 #[test]
 fn an_outage_is_over_for_those_who_resume_though_they_are_blocked_again_at_once() {
     for (resumed, expected) in [(2, Pushed::Taken), (1, Pushed::Full)] {
-        let mut lanes = Lanes::default();
-        let slots: Vec<u32> = (0..4).map(|_| lanes.open()).collect();
-        for slot in &slots {
-            push(&mut lanes, *slot, 90);
-            lanes.set_blocked(*slot, Some(Millis(0)));
-        }
+        let (mut lanes, slots) = all_blocked(4);
         lanes.tick(Millis(5_000), 100);
         for slot in &slots[..resumed] {
             lanes.advance(*slot, 50, Millis(5_000));
@@ -129,12 +130,7 @@ fn an_outage_is_over_for_those_who_resume_though_they_are_blocked_again_at_once(
 
 #[test]
 fn a_few_who_come_back_again_and_again_end_no_outage() {
-    let mut lanes = Lanes::default();
-    let slots: Vec<u32> = (0..8).map(|_| lanes.open()).collect();
-    for slot in &slots {
-        push(&mut lanes, *slot, 90);
-        lanes.set_blocked(*slot, Some(Millis(0)));
-    }
+    let (mut lanes, slots) = all_blocked(8);
     for second in 1..=8 {
         let now = Millis(second * 1_100);
         lanes.tick(now, 100);
@@ -160,12 +156,7 @@ fn who_does_not_read_at_all_is_slow_however_many_they_are() {
 
 #[test]
 fn a_few_who_read_but_lag_are_given_more_room_for_a_while() {
-    let mut lanes = Lanes::default();
-    let slots: Vec<u32> = (0..3).map(|_| lanes.open()).collect();
-    for slot in &slots {
-        push(&mut lanes, *slot, 90);
-        lanes.set_blocked(*slot, Some(Millis(0)));
-    }
+    let (mut lanes, slots) = all_blocked(3);
     assert_eq!(push(&mut lanes, slots[0], 100 * LENIENCY - 90), Pushed::Taken);
     lanes.tick(Millis(PATIENCE_MS + 1), 100);
     assert_eq!(push(&mut lanes, slots[0], 1), Pushed::Full);
