@@ -4,8 +4,8 @@ import assert from 'node:assert/strict';
 import { accessSync, constants, mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { chromium } from 'playwright-core';
+import { until } from '../cluster.mjs';
 
 let folder;
 
@@ -124,13 +124,8 @@ export class Person {
 
   /** Waits until the list of rooms has these names: the page shows what it knows with its next frame. */
   async seesRooms(...names) {
-    const deadline = Date.now() + DEADLINE_MS;
-    for (;;) {
-      const shown = await this.rooms();
-      if (String(shown) === String(names)) return;
-      if (Date.now() > deadline) assert.deepEqual(shown, names);
-      await delay(50);
-    }
+    const shows = async () => String(await this.rooms()) === String(names);
+    await until(shows, async () => `${names}, not ${await this.rooms()}`, DEADLINE_MS);
   }
 
   /** Waits until so many messages of a room are unread; `''`: none. */
