@@ -236,6 +236,8 @@ pub struct Refusal {
 
 impl Refusal {
     /// A refusal with its own text.
+    // Whatever leads here stands apart from what every message runs through.
+    #[cold]
     pub fn new(reason: CloseReason, message: impl Into<Cow<'static, str>>) -> Self {
         Self { reason, message: message.into(), destination: None, retry_after_ms: None, close_code: None }
     }
@@ -288,6 +290,7 @@ impl From<MembershipError> for Refusal {
 }
 
 impl From<CloseReason> for Refusal {
+    #[cold]
     fn from(reason: CloseReason) -> Self {
         Self::new(reason, reason.row().text)
     }

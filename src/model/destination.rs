@@ -105,19 +105,19 @@ impl Address {
     }
 
     fn parse(text: &str) -> Result<Self, Refusal> {
-        check_characters(text)?;
-        let (head, rest) = text[1..].split_once('/').unwrap_or((&text[1..], ""));
+        let name = Name::of(text)?;
+        let (head, rest) = split_segment(&text[1..]).unwrap_or((&text[1..], ""));
         if rest.is_empty() {
             return Err(unknown_prefix(text));
         }
         match head {
-            "topic" if rest.contains('*') => Pattern::parse(text).map(Self::Wildcard),
-            "topic" => plain(text, rest).map(Self::Topic),
-            "queue" => plain(text, rest).map(Self::Queue),
-            "app" => plain(text, rest).map(Self::App),
-            "temp-queue" => no_wildcard(text, rest).map(|()| Self::TempQueue(rest.into())),
-            "reply-queue" => no_wildcard(text, rest).map(|()| Self::ReplyQueue(rest.into())),
-            "user" => user(text, rest),
+            "topic" if name.has(WILDCARD) && rest.contains('*') => Pattern::parse(text).map(Self::Wildcard),
+            "topic" => name.plain(rest).map(Self::Topic),
+            "queue" => name.plain(rest).map(Self::Queue),
+            "app" => name.plain(rest).map(Self::App),
+            "temp-queue" => name.no_wildcard(rest).map(|()| Self::TempQueue(rest.into())),
+            "reply-queue" => name.no_wildcard(rest).map(|()| Self::ReplyQueue(rest.into())),
+            "user" => name.user(rest),
             _ => Err(unknown_prefix(text)),
         }
     }
@@ -133,80 +133,124 @@ pub fn decode_user(segment: &str) -> String {
     segment.replace("%2F", "/").replace("%2f", "/").replace("%25", "%")
 }
 
-fn user(text: &str, rest: &str) -> Result<Address, Refusal> {
-    let form = || bad(text, "a user destination is /user/queue/<name> or /user/<id>/queue/<name>");
-    let (first, tail) = rest.split_once('/').ok_or_else(form)?;
-    if let Some(path) = tail.strip_prefix("queue/") {
-        no_wildcard(text, path)?;
-        // What is written as it is routed needs no second look.
-        let canonical = !first.contains('%');
-        return Ok(Address::UserQueue(if canonical {
-            Destination(text.into())
-        } else {
-            Destination::of_user(&decode_user(first), path)
-        }));
-    }
-    if first == "queue" {
-        no_wildcard(text, tail)?;
-        return Ok(Address::OwnQueue { path: tail.into() });
-    }
-    spring(text, first, tail).unwrap_or_else(|| Err(form()))
+/// A name whose characters and segments are right, and which kinds of bytes it has.
+#[derive(Clone, Copy)]
+struct Name<'a> {
+    text: &'a str,
+    seen: u8,
 }
 
-/// What Spring's user destinations may be besides queues. A topic of a user is one more queue of his, with a path that says so.
-fn spring(text: &str, first: &str, tail: &str) -> Option<Result<Address, Refusal>> {
-    if first == "exchange" || tail.starts_with("exchange/") {
-        let hint = "there are no exchanges here; use /user/queue/<name> or /user/<id>/queue/<name> instead";
-        return Some(Err(bad(text, hint)));
+impl<'a> Name<'a> {
+    fn of(text: &'a str) -> Result<Self, Refusal> {
+        if text.len() > DESTINATION_BYTES_MAX {
+            return Err(too_long(text));
+        }
+        let (mut seen, mut double, mut before) = (0, false, 0);
+        for &byte in text.as_bytes() {
+            seen |= KINDS[usize::from(byte)];
+            double |= byte == b'/' && before == b'/';
+            before = byte;
+        }
+        let name = Self { text, seen };
+        if name.has(CONTROL) || name.has(WIDE) && text.chars().any(char::is_control) {
+            return Err(bad(&text.escape_debug().to_string(), "a destination has no control characters"));
+        }
+        if !text.starts_with('/') {
+            return Err(unknown_prefix(text));
+        }
+        if double || text.ends_with('/') {
+            return Err(bad(text, "a destination has no empty segments"));
+        }
+        Ok(name)
     }
-    let path = |rest: &str| no_wildcard(text, rest).map(|()| [TOPICS, rest].concat());
-    if first == "topic" {
-        return Some(path(tail).map(|path| Address::OwnQueue { path: path.into() }));
+
+    fn has(self, kind: u8) -> bool {
+        self.seen & kind != 0
     }
-    let path = path(tail.strip_prefix(TOPICS)?);
-    Some(path.map(|path| Address::UserQueue(Destination::of_user(&decode_user(first), &path))))
+
+    fn plain(self, rest: &str) -> Result<Destination, Refusal> {
+        self.no_wildcard(rest).map(|()| Destination(self.text.into()))
+    }
+
+    /// Refuses wildcards in `rest`, a part of the name.
+    fn no_wildcard(self, rest: &str) -> Result<(), Refusal> {
+        let found = self.has(WILDCARD) && rest.bytes().any(|byte| KINDS[usize::from(byte)] & WILDCARD != 0);
+        if found { Err(bad(self.text, WILDCARD_FORM)) } else { Ok(()) }
+    }
+
+    fn user(self, rest: &str) -> Result<Address, Refusal> {
+        let form = || bad(self.text, "a user destination is /user/queue/<name> or /user/<id>/queue/<name>");
+        let (first, tail) = split_segment(rest).ok_or_else(form)?;
+        if let Some(path) = tail.strip_prefix("queue/") {
+            self.no_wildcard(path)?;
+            // What is written as it is routed needs no second look.
+            let is_canonical = !self.has(PERCENT) || !first.contains('%');
+            return Ok(Address::UserQueue(if is_canonical {
+                Destination(self.text.into())
+            } else {
+                Destination::of_user(&decode_user(first), path)
+            }));
+        }
+        if first == "queue" {
+            self.no_wildcard(tail)?;
+            return Ok(Address::OwnQueue { path: tail.into() });
+        }
+        self.spring(first, tail).unwrap_or_else(|| Err(form()))
+    }
+
+    /// What Spring's user destinations may be besides queues. A topic of a user is one more queue of his, with a path that
+    /// says so.
+    fn spring(self, first: &str, tail: &str) -> Option<Result<Address, Refusal>> {
+        if first == "exchange" || tail.starts_with("exchange/") {
+            let hint =
+                "there are no exchanges here; use /user/queue/<name> or /user/<id>/queue/<name> instead";
+            return Some(Err(bad(self.text, hint)));
+        }
+        let path = |rest: &str| self.no_wildcard(rest).map(|()| [TOPICS, rest].concat());
+        if first == "topic" {
+            return Some(path(tail).map(|path| Address::OwnQueue { path: path.into() }));
+        }
+        let path = path(tail.strip_prefix(TOPICS)?);
+        Some(path.map(|path| Address::UserQueue(Destination::of_user(&decode_user(first), &path))))
+    }
 }
 
-fn plain(text: &str, rest: &str) -> Result<Destination, Refusal> {
-    no_wildcard(text, rest).map(|()| Destination(text.into()))
+/// The first segment and what follows its slash. Segments are too short for a search to pay.
+fn split_segment(text: &str) -> Option<(&str, &str)> {
+    let end = text.bytes().position(|byte| byte == b'/')?;
+    Some((&text[..end], &text[end + 1..]))
 }
 
-fn no_wildcard(text: &str, rest: &str) -> Result<(), Refusal> {
-    // No early exit: the compiler turns this into vector comparisons.
-    let found = rest.bytes().fold(false, |found, byte| found | matches!(byte, b'*' | b'#' | b'>'));
-    if found { Err(bad(text, WILDCARD_FORM)) } else { Ok(()) }
-}
+/// What the bytes of a name may be. Names are short: one look into a table for each byte beats a search for each kind.
+const KINDS: [u8; 256] = {
+    let mut kinds = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        kinds[byte] = match byte as u8 {
+            0..0x20 | 0x7f => CONTROL,
+            0x80.. => WIDE,
+            b'*' | b'#' | b'>' => WILDCARD,
+            b'%' => PERCENT,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    kinds
+};
 
-fn check_characters(text: &str) -> Result<(), Refusal> {
-    if text.len() > DESTINATION_BYTES_MAX {
-        let shown: String = text.chars().take(64).collect();
-        return Err(bad(
-            &shown,
-            &format!("a destination has at most {DESTINATION_BYTES_MAX} bytes, this has {}", text.len()),
-        ));
-    }
-    if has_control(text) {
-        return Err(bad(&text.escape_debug().to_string(), "a destination has no control characters"));
-    }
-    let Some(rest) = text.strip_prefix('/') else {
-        return Err(unknown_prefix(text));
-    };
-    let bytes = rest.as_bytes();
-    let double = bytes
-        .iter()
-        .zip(&bytes[1.min(bytes.len())..])
-        .fold(false, |double, pair| double | (pair == (&b'/', &b'/')));
-    if double || bytes.first().is_none_or(|first| *first == b'/') || bytes.last() == Some(&b'/') {
-        return Err(bad(text, "a destination has no empty segments"));
-    }
-    Ok(())
-}
+/// A control character of ASCII.
+const CONTROL: u8 = 1;
+/// Part of a character beyond ASCII.
+const WIDE: u8 = 2;
+/// Stands for segments, here or with other brokers.
+const WILDCARD: u8 = 4;
+/// Begins a byte of a user id that is written in digits.
+const PERCENT: u8 = 8;
 
-fn has_control(text: &str) -> bool {
-    let (odd, wide) = text.bytes().fold((false, false), |(odd, wide), byte| {
-        (odd | matches!(byte, 0..0x20 | 0x7f), wide | (byte >= 0x80))
-    });
-    odd || wide && text.chars().any(char::is_control)
+fn too_long(text: &str) -> Refusal {
+    let shown: String = text.chars().take(64).collect();
+    let why = format!("a destination has at most {DESTINATION_BYTES_MAX} bytes, this has {}", text.len());
+    bad(&shown, &why)
 }
 
 fn unknown_prefix(text: &str) -> Refusal {
