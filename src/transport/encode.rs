@@ -298,11 +298,13 @@ impl Line {
         self.text(itoa::Buffer::new().format(number).as_bytes());
     }
 
-    fn hexadecimal(&mut self, number: u64, digits_min: u32) {
-        let digits = (16 - number.leading_zeros() / 4).max(digits_min);
-        for digit in (0..digits).rev() {
-            self.byte(b"0123456789abcdef"[(number >> (4 * digit) & 0xf) as usize]);
+    fn hexadecimal(&mut self, number: u64, digits_min: usize) {
+        let mut digits = [[0; 2]; 8];
+        for (pair, byte) in digits.iter_mut().zip(number.to_be_bytes()) {
+            *pair = HEXADECIMAL[usize::from(byte)];
         }
+        let zeros = (number.leading_zeros() / 4) as usize;
+        self.text(&digits.as_flattened()[zeros.min(16 - digits_min)..]);
     }
 
     fn text(&mut self, text: &[u8]) {
@@ -320,6 +322,17 @@ impl Line {
         std::str::from_utf8(&self.bytes[..self.len]).unwrap_or_default()
     }
 }
+
+/// The two digits of each byte.
+const HEXADECIMAL: [[u8; 2]; 256] = {
+    let mut digits = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        digits[byte] = [b"0123456789abcdef"[byte >> 4], b"0123456789abcdef"[byte & 0xf]];
+        byte += 1;
+    }
+    digits
+};
 
 /// The longest id: 16 hexadecimal digits, two numbers of 20 digits and one of 10, three separators.
 const LINE_BYTES: usize = 16 + 2 * 20 + 10 + 3;
