@@ -36,6 +36,11 @@ impl WorkerSet {
         Self(self.0 & !(1 << worker.0))
     }
 
+    /// Its member, if there is just one.
+    pub fn only(self) -> Option<WorkerId> {
+        self.0.is_power_of_two().then(|| WorkerId(self.0.trailing_zeros() as u8))
+    }
+
     /// Its members, lowest number first.
     pub fn iter(self) -> impl Iterator<Item = WorkerId> {
         let mut left = self.0;

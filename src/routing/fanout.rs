@@ -42,8 +42,8 @@ pub fn fan_out(
 ) -> Report {
     let mut report = Report::default();
     let mut frames = Frames { encoders, message, whole: SmallVec::new(), tails: SmallVec::new() };
-    table.for_each(&message.destination, |subscriber| {
-        let Some((head, tail)) = frames.of(subscriber) else {
+    table.for_each(&message.destination, |subscriber, others_follow| {
+        let Some((head, tail)) = frames.of(subscriber, others_follow) else {
             if subscriber.note == Note::Watch {
                 report.watched.push((subscriber.slot, subscriber.key));
             }
@@ -94,26 +94,26 @@ impl Variant {
 }
 
 impl Frames<'_> {
-    /// Head and tail; `None` for who is to get nothing.
-    fn of(&mut self, subscriber: &mut Subscriber) -> Option<(Bytes, Option<Bytes>)> {
+    /// Head and tail; `None` for who is to get nothing. What is encoded is kept if others may follow.
+    fn of(&mut self, subscriber: &mut Subscriber, others_follow: bool) -> Option<(Bytes, Option<Bytes>)> {
         if subscriber.note != Note::None {
             return Some((self.noted(subscriber)?, None));
         }
         let acknowledged = subscriber.issued.is_some();
         if acknowledged || self.message.body.len() >= SPLIT_BODY_BYTES_MIN {
-            return Some(self.split(subscriber));
+            return Some(self.split(subscriber, others_follow));
         }
-        Some((self.whole(subscriber), None))
+        Some((self.whole(subscriber, others_follow), None))
     }
 
     #[inline]
-    fn whole(&mut self, s: &Subscriber) -> Bytes {
+    fn whole(&mut self, s: &Subscriber, others_follow: bool) -> Bytes {
         // The last one used stands first: a room full of equal clients never looks further.
         if let Some(at) = self.whole.iter().position(|(variant, _)| variant.is_of(s)) {
             self.whole.swap(0, at);
             return self.whole[0].1.clone();
         }
-        self.encode(s)
+        self.encode(s, others_follow)
     }
 
     /// A frame of its own: it says something of what stands before it.
@@ -127,28 +127,28 @@ impl Frames<'_> {
     }
 
     #[cold]
-    fn encode(&mut self, s: &Subscriber) -> Bytes {
+    fn encode(&mut self, s: &Subscriber, others_follow: bool) -> Bytes {
         let (encoder, delivery) = (self.encoders.of(s.kind), delivery(self.message, s, None));
         let frame = if encoder.is_tail_costly() {
             encoder.join(&delivery, &self.tail(s, encoder, &delivery))
         } else {
             encoder.whole(&delivery)
         };
-        let variant = Variant { kind: s.kind, id: s.id.clone(), shown: s.shown.clone() };
-        if self.whole.len() < VARIANTS_MAX {
+        if others_follow && self.whole.len() < VARIANTS_MAX {
+            let variant = Variant { kind: s.kind, id: s.id.clone(), shown: s.shown.clone() };
             self.whole.push((variant, frame.clone()));
         }
         frame
     }
 
-    fn split(&mut self, s: &mut Subscriber) -> (Bytes, Option<Bytes>) {
+    fn split(&mut self, s: &mut Subscriber, others_follow: bool) -> (Bytes, Option<Bytes>) {
         let ack = next_ack(s);
         let delivery = delivery(self.message, s, ack);
         let encoder = self.encoders.of(s.kind);
         let tail = self.tail(s, encoder, &delivery);
         if ack.is_none() && tail.is_compressed && tail.bytes.len() < SPLIT_BODY_BYTES_MIN {
             // What was long is short now.
-            return (self.whole(s), None);
+            return (self.whole(s, others_follow), None);
         }
         (encoder.head(&delivery, &tail), Some(tail.bytes))
     }

@@ -126,6 +126,22 @@ impl Inbox {
         WorkerSet::default()
     }
 
+    /// Adds the item of `bytes` that is made when there is room for it; who is to be woken. If there is none, `from` is told
+    /// when there is.
+    fn offer(
+        &self,
+        bytes: usize,
+        from: Option<WorkerId>,
+        make: impl FnOnce() -> Item,
+    ) -> Result<Option<Waker>, Full> {
+        let mut state = self.state.lock();
+        if !self.has_room(&state, bytes) {
+            state.waiting = from.map_or(state.waiting, |from| state.waiting.with(from));
+            return Err(Full);
+        }
+        Ok(state.push(make()).cloned())
+    }
+
     /// Registers who is woken by the next item; `true` when some wait already.
     pub fn watch(&self, waker: &Waker) -> bool {
         let mut state = self.state.lock();
@@ -205,6 +221,12 @@ impl Inboxes {
         from: Option<WorkerId>,
         make: impl FnOnce() -> Arc<Message>,
     ) -> Result<(), Full> {
+        if let Some(worker) = workers.only() {
+            let bytes = size_of::<Item>() + cost_bytes;
+            let waker = self.of(worker).offer(bytes, from, || Item::Publish(make()))?;
+            waker.filter(|_| from != Some(worker)).into_iter().for_each(Waker::wake);
+            return Ok(());
+        }
         // Ascending order: two publishers never wait for each other.
         let mut states: SmallVec<[(&Inbox, MutexGuard<'_, State>); 4]> =
             workers.iter().map(|worker| (self.of(worker), self.of(worker).state.lock())).collect();
@@ -241,17 +263,8 @@ impl Inboxes {
 
     /// Hands one item to one worker if there is room.
     pub fn offer(&self, worker: WorkerId, item: Item, from: Option<WorkerId>) -> Result<(), Full> {
-        let inbox = self.of(worker);
-        let mut state = inbox.state.lock();
-        if !inbox.has_room(&state, item.cost_bytes()) {
-            state.waiting = from.map_or(state.waiting, |from| state.waiting.with(from));
-            return Err(Full);
-        }
-        let waker = state.push(item).cloned();
-        drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        let waker = self.of(worker).offer(item.cost_bytes(), from, || item)?;
+        waker.into_iter().for_each(Waker::wake);
         Ok(())
     }
 

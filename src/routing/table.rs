@@ -142,15 +142,22 @@ impl Table {
         })
     }
 
-    /// Calls `visit` for each subscriber of `destination`: by name first, then by pattern.
-    pub fn for_each(&mut self, destination: &Destination, mut visit: impl FnMut(&mut Subscriber)) {
-        if let Some(list) = self.exact.get(destination) {
-            self.lists[*list as usize].subscribers.iter_mut().for_each(|(_, s)| visit(s));
+    /// Calls `visit` for each subscriber of `destination`: by name first, then by pattern. With each goes whether others may
+    /// follow.
+    pub fn for_each(&mut self, destination: &Destination, mut visit: impl FnMut(&mut Subscriber, bool)) {
+        let patterns_follow = !self.patterns.is_empty();
+        if let Some(list) = self.exact.get(destination)
+            && let Some(((_, last), others)) = self.lists[*list as usize].subscribers.split_last_mut()
+        {
+            others.iter_mut().for_each(|(_, s)| visit(s, true));
+            visit(last, patterns_follow);
         }
-        let lists = &mut self.lists;
-        self.trie.for_each_match(destination, |list| {
-            lists[*list as usize].subscribers.iter_mut().for_each(|(_, s)| visit(s));
-        });
+        if patterns_follow {
+            let lists = &mut self.lists;
+            self.trie.for_each_match(destination, |list| {
+                lists[*list as usize].subscribers.iter_mut().for_each(|(_, s)| visit(s, true));
+            });
+        }
     }
 
     /// Calls `visit` for each subscriber of a pattern.
@@ -233,7 +240,7 @@ mod tests {
 
     fn slots(table: &mut Table, name: &str) -> Vec<u32> {
         let mut slots = Vec::new();
-        table.for_each(&Destination::internal(name), |s| slots.push(s.slot));
+        table.for_each(&Destination::internal(name), |s, _| slots.push(s.slot));
         slots.sort_unstable();
         slots
     }

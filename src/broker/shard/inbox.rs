@@ -95,7 +95,7 @@ impl Shard {
             }
             Item::Gap(destination) => {
                 let mut told = Vec::new();
-                self.table.for_each(&destination, |subscriber| {
+                self.table.for_each(&destination, |subscriber, _| {
                     told.push((subscriber.slot, subscriber.key, subscriber.note));
                 });
                 self.tally.gaps_told.count(told.len());
