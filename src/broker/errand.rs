@@ -111,10 +111,10 @@ impl Broker {
     pub fn admit_errand(
         &self,
         principal: &Arc<Principal>,
-        sends: &[Send],
+        sends: Vec<Send>,
         now: Now,
     ) -> Result<Errand, (usize, Refusal)> {
-        let admitted = sends.iter().enumerate().map(|(at, send)| {
+        let admitted = sends.into_iter().enumerate().map(|(at, send)| {
             let step = self.first_step(principal, send, now).inspect_err(|refusal| self.count(refusal));
             step.map_err(|refusal| (at, refusal))
         });
@@ -122,14 +122,11 @@ impl Broker {
         Ok(Errand { principal: Arc::clone(principal), steps, next: 0, is_failing: false })
     }
 
-    fn first_step(&self, principal: &Arc<Principal>, send: &Send, now: Now) -> Result<Step, Refusal> {
-        match self.admit_step(principal, send, Leave::Open, now) {
+    fn first_step(&self, principal: &Arc<Principal>, mut send: Send, now: Now) -> Result<Step, Refusal> {
+        match self.admit_step(principal, &mut send, Leave::Open, now) {
             Ok(step) => Ok(step),
             Err(Unruled::Refused(refusal)) => Err(refusal),
             Err(Unruled::Asks(asks)) => {
-                let Send { destination, headers, body, .. } = send;
-                let (destination, headers, body) = (destination.clone(), headers.clone(), body.clone());
-                let send = Send { destination, headers, body, receipt: None };
                 let step = Step::of(Letter::Nothing, 0);
                 Ok(Step { plea: Some(Pending::new(Plea::new(asks, About::Send(send)))), ..step })
             }
@@ -139,20 +136,22 @@ impl Broker {
     fn admit_step(
         &self,
         principal: &Arc<Principal>,
-        send: &Send,
+        send: &mut Send,
         leave: Leave,
         now: Now,
     ) -> Result<Step, Unruled> {
         if self.is_draining() {
             return Err(Refusal::from(CloseReason::ShuttingDown).into());
         }
-        let reply_to = send.headers.get("reply-to");
-        if reply_to.is_some_and(|address| address.starts_with("/temp-queue/")) {
+        let reply_to = send.headers.get("reply-to").map(str::to_owned);
+        if reply_to.as_ref().is_some_and(|address| address.starts_with("/temp-queue/")) {
             return Err(Refusal::new(CloseReason::BadDestination, SESSIONS_OWN).at(&send.destination).into());
         }
         let address = Address::of_send(&send.destination)?;
+        let has_key = send.headers.get("idempotency-key").is_some();
+        let body = if has_key { self.idempotency.fingerprint(&send.body) } else { 0 };
         let sender = Sender { principal, session: NO_SESSION };
-        let letter = self.admit(sender, send, address, reply_to, None, leave, now)?;
+        let letter = self.admit(sender, send, address, reply_to.as_deref(), None, leave, now)?;
         if matches!(letter, Letter::Refresh(_) | Letter::Mark(_) | Letter::Leave(..)) {
             return Err(Refusal::new(CloseReason::BadDestination, SESSIONS_OWN).at(&send.destination).into());
         }
@@ -160,8 +159,6 @@ impl Broker {
         let expires_ms = expires_ms
             .map_err(|bad| Refusal::new(CloseReason::BadContent, bad.to_string()).at(&send.destination))?;
         let letter = if expiry::is_past(expires_ms, now.wall_ms) { letter.if_late() } else { letter };
-        let has_key = send.headers.get("idempotency-key").is_some();
-        let body = if has_key { self.idempotency.fingerprint(&send.body) } else { 0 };
         Ok(match letter {
             Letter::Backend(hook, message) => {
                 let plea = Some(Pending::new(Plea::of_message(hook, message)));

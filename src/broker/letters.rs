@@ -1,7 +1,9 @@
 //! SEND: from a frame to a message on its way.
 
+use std::mem::take;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use stompede_protocol::{Headers, Send};
 
 use crate::features::control;
@@ -105,12 +107,13 @@ impl Letter {
 
 impl Broker {
     /// Checks a SEND: policy, then rules of the destination, then content. `reply_to` is the reply address as the
-    /// receiver shall see it; `own_reply` leads to a temp-queue of the sender.
+    /// receiver shall see it; `own_reply` leads to a temp-queue of the sender. What becomes a message takes its body away,
+    /// but not while somebody else is still to be asked.
     #[expect(clippy::too_many_arguments, reason = "each is about another part of a SEND")]
     pub(super) fn admit(
         &self,
         sender: Sender<'_>,
-        send: &Send,
+        send: &mut Send,
         address: Address,
         reply_to: Option<&str>,
         own_reply: Option<ReplyRoute>,
@@ -132,33 +135,28 @@ impl Broker {
         if let Some(reply_to) = reply_to {
             headers.push("reply-to", reply_to);
         }
-        let make = |destination, headers| {
-            Arc::new(self.message(
-                destination,
-                sender.principal.user.clone(),
-                headers,
-                send.body.clone(),
-                now,
-            ))
+        let make = |body: &mut Bytes, destination, headers| {
+            let user = sender.principal.user.clone();
+            Arc::new(self.message(destination, user, headers, take(body), now))
         };
         match address {
-            Address::Topic(destination) => Ok(Letter::Topic(make(destination, headers))),
+            Address::Topic(destination) => Ok(Letter::Topic(make(&mut send.body, destination, headers))),
             Address::Queue(destination) => {
                 self.check_private(sender.principal, &destination)?;
-                Ok(Letter::Queue(make(destination, headers)))
+                Ok(Letter::Queue(make(&mut send.body, destination, headers)))
             }
-            Address::UserQueue(queue) => Ok(Letter::Topic(make(queue, headers))),
+            Address::UserQueue(queue) => Ok(Letter::Topic(make(&mut send.body, queue, headers))),
             Address::OwnQueue { path } => {
                 let user = sender.principal.user.as_deref();
                 let user = user.ok_or_else(|| Refusal::from(CloseReason::Forbidden).at(name))?;
-                Ok(Letter::Topic(make(Destination::of_user(user, &path), headers)))
+                Ok(Letter::Topic(make(&mut send.body, Destination::of_user(user, &path), headers)))
             }
             Address::TempQueue(_) => {
                 let route = own_reply.ok_or_else(|| Refusal::from(CloseReason::NoSuchReply).at(name))?;
-                Ok(Letter::Reply(route, make(Destination::internal(name), headers)))
+                Ok(Letter::Reply(route, make(&mut send.body, Destination::internal(name), headers)))
             }
             Address::ReplyQueue(token) => {
-                let message = make(Destination::internal(name), headers);
+                let message = make(&mut send.body, Destination::internal(name), headers);
                 match self.replies.find(&token) {
                     Some(route) => Ok(Letter::Reply(route, message)),
                     // Whoever asked did so on another node.
@@ -175,7 +173,7 @@ impl Broker {
                 Some(command) => Ok(self.room_command(sender, command?, send, &headers, now)?),
                 None => {
                     headers.push("session", sender.session);
-                    Ok(self.to_application(make(destination, headers)))
+                    Ok(self.to_application(make(&mut send.body, destination, headers)))
                 }
             },
             // `Address::of_send` has refused it.

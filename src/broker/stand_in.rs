@@ -106,14 +106,14 @@ impl Broker {
     ) -> Result<Letter, Refusal> {
         let Content { headers, body } = content;
         fits(destination, &body, &self.parts.settings.limits)?;
-        let send = Send { destination: destination.into(), headers, body, receipt: None };
+        let mut send = Send { destination: destination.into(), headers, body, receipt: None };
         let address = Address::of_send(destination)?;
         if matches!(address, Address::App(_) | Address::TempQueue(_)) {
             // A backend that answers by asking might never come to an end.
             let text = "a hook publishes to topics, queues and users";
             return Err(Refusal::new(CloseReason::BadDestination, text).at(destination));
         }
-        self.admit(sender, &send, address, None, None, Leave::Any, now).map_err(Unruled::refusal)
+        self.admit(sender, &mut send, address, None, None, Leave::Any, now).map_err(Unruled::refusal)
     }
 }
 

@@ -399,7 +399,7 @@ fn errand_of_several(count: usize, is_full: bool) -> (World, Arc<Script>, Vec<Re
         Box::new(move |answer| drop(answers.lock().insert(at, answer)))
     };
     let principal = Arc::new(Principal::service("shop"));
-    let mut errand = broker.admit_errand(&principal, &[send], now).expect("it may");
+    let mut errand = broker.admit_errand(&principal, vec![send], now).expect("it may");
     assert_eq!(broker.run_errand(&mut errand, now, &mut answered), Ok(Progress::Waits));
     let (_, told) = script.open.lock().pop().expect("it is asked");
     let outgoing = |n: usize| {
@@ -428,7 +428,7 @@ fn again(world: &World, script: &Script, body: &str) -> (usize, Result<Progress,
     let send =
         Send { destination: "/app/calc/add".into(), headers, body: body.to_owned().into(), receipt: None };
     let mut errand =
-        broker.admit_errand(&Arc::new(Principal::service("shop")), &[send], now).expect("it may");
+        broker.admit_errand(&Arc::new(Principal::service("shop")), vec![send], now).expect("it may");
     let mut answered = |_: usize| -> Answered { Box::new(|_| {}) };
     let run = broker.run_errand(&mut errand, now, &mut answered).map_err(|refusal| refusal.reason);
     (script.open.lock().drain(..).count(), run)

@@ -111,7 +111,7 @@ impl Broker {
         match plea.about {
             About::Send(mut send) => {
                 changed(&mut send, allowance, &self.parts.settings.limits)?;
-                let step = self.admit_step(principal, &send, leave, now);
+                let step = self.admit_step(principal, &mut send, leave, now);
                 Ok(vec![step.map_err(Unruled::refusal)?])
             }
             About::Message(message) if allowance.is_for_worker => {

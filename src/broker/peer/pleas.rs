@@ -75,7 +75,7 @@ impl Peer {
             About::Send(mut send) => {
                 let limits = &env.broker.settings().limits;
                 changed(&mut send, allowance, limits).map_err(Unposted::Refused)?;
-                let letter = self.admit_send(env, &send, Leave::Given(hook));
+                let letter = self.admit_send(env, &mut send, Leave::Given(hook));
                 Ok(vec![Stage::Post(letter.map_err(|unruled| Unposted::Refused(unruled.refusal()))?)])
             }
             About::Room => Ok(Vec::new()),

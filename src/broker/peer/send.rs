@@ -24,7 +24,7 @@ impl Peer {
             let refusal = refusal.at(&send.destination);
             return self.refuse(env, &refusal, receipt);
         }
-        match self.admit_send(env, &send, Leave::Open) {
+        match self.admit_send(env, &mut send, Leave::Open) {
             Ok(letter) => {
                 let mut stage = Stage::Post(letter);
                 // What nearly every SEND is needs no book-keeping.
@@ -80,9 +80,9 @@ impl Peer {
         self.work(env, work);
     }
 
-    fn admit_step(&mut self, env: &mut Env<'_>, send: Send) -> Result<Stage, Refusal> {
+    fn admit_step(&mut self, env: &mut Env<'_>, mut send: Send) -> Result<Stage, Refusal> {
         self.check_rate(env)?;
-        match self.admit_send(env, &send, Leave::Open) {
+        match self.admit_send(env, &mut send, Leave::Open) {
             Ok(letter) => Ok(Stage::Post(no_refresh(letter)?)),
             Err(Unruled::Refused(refusal)) => Err(refusal),
             Err(Unruled::Asks(asks)) => Ok(Stage::Plea(Box::new(Plea::new(asks, About::Send(send))))),
@@ -142,7 +142,7 @@ impl Peer {
     pub(super) fn admit_send(
         &mut self,
         env: &mut Env<'_>,
-        send: &Send,
+        send: &mut Send,
         leave: Leave,
     ) -> Result<Letter, Unruled> {
         let address = Address::of_send(&send.destination)?;

@@ -75,7 +75,7 @@ pub(super) async fn broadcast(
     let content = Content { body, json, headers, idempotency_key, expires };
     let (headers, body) = content.parts(api.limits())?;
     let sends: Vec<Send> = destinations.iter().map(|to| sent(to, headers.clone(), body.clone())).collect();
-    Ok(Json(AllPosted::of(api.office.post_all(&principal, &sends).await?)?))
+    Ok(Json(AllPosted::of(api.office.post_all(&principal, sends).await?)?))
 }
 
 /// Publish several messages
@@ -99,7 +99,7 @@ pub(super) async fn batch(
         .enumerate()
         .map(|(at, Named(message))| message.send(api.limits()).map_err(|refused| refused.of(at)));
     let sends: Vec<Send> = sends.collect::<Result<_, _>>()?;
-    Ok(Json(AllPosted::of(api.office.post_all(&principal, &sends).await?)?))
+    Ok(Json(AllPosted::of(api.office.post_all(&principal, sends).await?)?))
 }
 
 fn check_count(api: &Api, count: usize) -> Result<(), Refused> {

@@ -51,7 +51,7 @@ impl Office {
 
     /// Posts one message; returns when a RECEIPT would have come.
     pub(super) async fn post(&self, principal: &Arc<Principal>, send: Send) -> Result<Accepted, Refused> {
-        let outcomes = self.post_all(principal, &[send]).await?;
+        let outcomes = self.post_all(principal, vec![send]).await?;
         let outcome = outcomes.into_iter().next().unwrap_or_else(|| Err(CloseReason::Internal.into()));
         Ok(outcome?)
     }
@@ -63,11 +63,11 @@ impl Office {
     pub(super) async fn post_all(
         &self,
         principal: &Arc<Principal>,
-        sends: &[Send],
+        sends: Vec<Send>,
     ) -> Result<Outcomes, Refused> {
-        let refused = |(at, refusal): (usize, Refusal)| match sends {
-            [_] => refusal.into(),
-            _ => Refused::at(refusal, at),
+        let is_alone = sends.len() == 1;
+        let refused = |(at, refusal): (usize, Refusal)| {
+            if is_alone { refusal.into() } else { Refused::at(refusal, at) }
         };
         let mut errand = self.broker.admit_errand(principal, sends, self.now()).map_err(refused)?;
         let mut answers = Vec::new();

@@ -116,8 +116,8 @@ pub(super) async fn broadcast(
     let principal = caller.backend(Scope::Publish)?;
     let letterhead = text.read::<UserMessage<'_>>()?.letterhead(api.limits())?;
     // What is wrong with it is told even where nobody is online.
-    let trial = [letterhead.to("nobody")];
-    api.office.broker().admit_errand(&principal, &trial, api.office.now()).map_err(|(_, refusal)| refusal)?;
+    let trial = vec![letterhead.to("nobody")];
+    api.office.broker().admit_errand(&principal, trial, api.office.now()).map_err(|(_, refusal)| refusal)?;
     let (mut users, mut next) = (0, None::<Box<str>>);
     loop {
         let from = next.take();
@@ -131,7 +131,7 @@ pub(super) async fn broadcast(
         let people = people.await?;
         let sends: Vec<Send> = people.listed.iter().map(|user| letterhead.to(user)).collect();
         users += sends.len();
-        for outcome in api.office.post_all(&principal, &sends).await? {
+        for outcome in api.office.post_all(&principal, sends).await? {
             outcome?;
         }
         next = people.next;
