@@ -147,7 +147,7 @@ impl Broker {
         if reply_to.as_ref().is_some_and(|address| address.starts_with("/temp-queue/")) {
             return Err(Refusal::new(CloseReason::BadDestination, SESSIONS_OWN).at(&send.destination).into());
         }
-        let address = Address::of_send(&send.destination)?;
+        let address = Address::of_send_shared(&send.destination)?;
         let has_key = send.headers.get("idempotency-key").is_some();
         let body = if has_key { self.idempotency.fingerprint(&send.body) } else { 0 };
         let sender = Sender { principal, session: NO_SESSION };

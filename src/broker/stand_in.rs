@@ -107,7 +107,7 @@ impl Broker {
         let Content { headers, body } = content;
         fits(destination, &body, &self.parts.settings.limits)?;
         let mut send = Send { destination: destination.into(), headers, body, receipt: None };
-        let address = Address::of_send(destination)?;
+        let address = Address::of_send_shared(&send.destination)?;
         if matches!(address, Address::App(_) | Address::TempQueue(_)) {
             // A backend that answers by asking might never come to an end.
             let text = "a hook publishes to topics, queues and users";

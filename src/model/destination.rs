@@ -93,19 +93,28 @@ pub enum Address {
 impl Address {
     /// Parses the destination of a SEND.
     pub fn of_send(text: &str) -> Result<Self, Refusal> {
-        match Self::parse(text)? {
-            Self::Wildcard(_) => Err(wildcard_in_send(text)),
-            address => Ok(address),
-        }
+        Self::parse(Name::of(text)?)?.of_one()
+    }
+
+    /// As [`Address::of_send`]; where the name is routed as it is, its text is shared.
+    pub fn of_send_shared(text: &Arc<str>) -> Result<Self, Refusal> {
+        Self::parse(Name { shared: Some(text), ..Name::of(text)? })?.of_one()
     }
 
     /// Parses the destination of a SUBSCRIBE: wildcards are allowed under `/topic`.
     pub fn of_subscribe(text: &str) -> Result<Self, Refusal> {
-        Self::parse(text)
+        Self::parse(Name::of(text)?)
     }
 
-    fn parse(text: &str) -> Result<Self, Refusal> {
-        let name = Name::of(text)?;
+    fn of_one(self) -> Result<Self, Refusal> {
+        match self {
+            Self::Wildcard(pattern) => Err(wildcard_in_send(pattern.as_str())),
+            address => Ok(address),
+        }
+    }
+
+    fn parse(name: Name<'_>) -> Result<Self, Refusal> {
+        let text = name.text;
         let (head, rest) = split_segment(&text[1..]).unwrap_or((&text[1..], ""));
         if rest.is_empty() {
             return Err(unknown_prefix(text));
@@ -137,6 +146,7 @@ pub fn decode_user(segment: &str) -> String {
 #[derive(Clone, Copy)]
 struct Name<'a> {
     text: &'a str,
+    shared: Option<&'a Arc<str>>,
     seen: u8,
 }
 
@@ -151,7 +161,7 @@ impl<'a> Name<'a> {
             double |= byte == b'/' && before == b'/';
             before = byte;
         }
-        let name = Self { text, seen };
+        let name = Self { text, shared: None, seen };
         if name.has(CONTROL) || name.has(WIDE) && text.chars().any(char::is_control) {
             return Err(bad(&text.escape_debug().to_string(), "a destination has no control characters"));
         }
@@ -169,7 +179,11 @@ impl<'a> Name<'a> {
     }
 
     fn plain(self, rest: &str) -> Result<Destination, Refusal> {
-        self.no_wildcard(rest).map(|()| Destination(self.text.into()))
+        self.no_wildcard(rest).map(|()| self.destination())
+    }
+
+    fn destination(self) -> Destination {
+        Destination(self.shared.map_or_else(|| self.text.into(), Arc::clone))
     }
 
     /// Refuses wildcards in `rest`, a part of the name.
@@ -186,7 +200,7 @@ impl<'a> Name<'a> {
             // What is written as it is routed needs no second look.
             let is_canonical = !self.has(PERCENT) || !first.contains('%');
             return Ok(Address::UserQueue(if is_canonical {
-                Destination(self.text.into())
+                self.destination()
             } else {
                 Destination::of_user(&decode_user(first), path)
             }));

@@ -1,5 +1,7 @@
 //! What a session tells its broker, and what the broker answers.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use smallvec::SmallVec;
 
@@ -72,8 +74,8 @@ pub struct Connect {
 /// SEND.
 #[derive(Debug)]
 pub struct Send {
-    /// Where to.
-    pub destination: Box<str>,
+    /// Where to. Whoever routes it may share the text.
+    pub destination: Arc<str>,
     /// All headers, `destination`, `receipt` and `transaction` included.
     pub headers: Headers,
     /// The body.

@@ -145,7 +145,7 @@ impl Peer {
         send: &mut Send,
         leave: Leave,
     ) -> Result<Letter, Unruled> {
-        let address = Address::of_send(&send.destination)?;
+        let address = Address::of_send_shared(&send.destination)?;
         let own_reply = match &address {
             Address::TempQueue(name) => {
                 if !self.has_reply_queue(name) {
