@@ -20,6 +20,8 @@ pub(crate) use escape::{is_line_breaking, push_unescaped};
 pub struct Headers {
     text: String,
     ends: SmallVec<[Ends; INLINE]>,
+    /// One bit for each name: most questions are for a name that is not there.
+    name_bits: u64,
 }
 
 /// Where a header's name and value end in the text; a colon stands between them, and an
@@ -40,7 +42,7 @@ impl Headers {
     /// No headers yet, and room for `text_bytes` of names and values.
     #[must_use]
     pub fn with_capacity(text_bytes: usize) -> Self {
-        Self { text: String::with_capacity(text_bytes), ends: SmallVec::new() }
+        Self { text: String::with_capacity(text_bytes), ..Self::default() }
     }
 
     /// Adds a header at the end.
@@ -73,18 +75,25 @@ impl Headers {
 
     /// Header lines as they came over the wire, to be found by [`Self::mark`]; nothing in them is escaped.
     pub(crate) fn verbatim(lines: &str) -> Self {
-        Self { text: lines.to_owned(), ends: SmallVec::new() }
+        Self { text: lines.to_owned(), ..Self::default() }
     }
 
     /// In the text given to [`Self::verbatim`] the next header's name and value end here.
     pub(crate) fn mark(&mut self, name_end: usize, value_end: usize) {
         let offset = |end: usize| u32::try_from(end).expect("headers stay below 4 GiB");
+        let start = self.ends.last().map_or(0, |last| last.value as usize + 1);
+        self.name_bits |= bit_of(&self.text.as_bytes()[start..name_end]);
         self.ends.push(Ends { name: offset(name_end), value: offset(value_end) });
     }
 
     /// The value of the first header of this name.
     #[must_use]
+    #[inline]
     pub fn get(&self, name: &str) -> Option<&str> {
+        if self.name_bits & bit_of(name.as_bytes()) == 0 { None } else { self.find(name) }
+    }
+
+    fn find(&self, name: &str) -> Option<&str> {
         let text = self.text.as_bytes();
         let mut start = 0;
         for ends in &self.ends {
@@ -183,6 +192,13 @@ impl<'a> Extend<(&'a str, &'a str)> for Headers {
 /// The character after a backslash that means nothing; `None` at the end of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UndefinedEscape(pub Option<char>);
+
+/// One bit for a name, by its length and how it begins: those in use hardly ever share one.
+#[inline]
+fn bit_of(name: &[u8]) -> u64 {
+    let first = name.first().map_or(0, |first| usize::from(*first));
+    1 << ((name.len() * 8 ^ first) % 64)
+}
 
 /// Headers that need no second allocation. Clients send three to six on a SEND.
 const INLINE: usize = 8;
