@@ -108,6 +108,7 @@ fn header(name: &str, value: &str, version: Version, out: &mut Vec<u8>) {
 }
 
 /// A header of ours, whose name needs no escape.
+#[inline(always)]
 fn field(name_and_colon: &[u8], value: &str, version: Version, out: &mut Vec<u8>) {
     out.extend_from_slice(name_and_colon);
     escape_into(out, value, version);
@@ -115,6 +116,7 @@ fn field(name_and_colon: &[u8], value: &str, version: Version, out: &mut Vec<u8>
 }
 
 /// Headers of ours, whose names need no escape.
+#[inline(always)]
 fn put_own(own: &[(&'static str, &str)], version: Version, out: &mut Vec<u8>) {
     for (name, value) in own {
         out.extend_from_slice(name.as_bytes());
@@ -128,6 +130,7 @@ fn can_carry(name: &str, version: Version) -> bool {
     !name.is_empty() && (version != Version::V1_0 || !name.bytes().any(unescaped))
 }
 
+#[inline(always)]
 fn content_length(length: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(b"content-length:");
     let mut digits = [0; 20];
@@ -145,6 +148,7 @@ fn content_length(length: usize, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
+#[inline(always)]
 fn body(body: &[u8], out: &mut Vec<u8>) {
     out.push(b'\n');
     out.extend_from_slice(body);

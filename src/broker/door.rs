@@ -215,6 +215,7 @@ impl Broker {
     }
 
     /// A message of ours, with identity and time.
+    #[inline(always)]
     pub(super) fn message(
         &self,
         destination: Destination,

@@ -139,6 +139,7 @@ impl Broker {
 
     /// Puts a letter on its way, unless it is there already. `begun`: its transaction has, so no limit of a queue may
     /// refuse it any more.
+    #[inline(always)]
     pub(super) fn post(
         &self,
         letter: &mut Letter,
@@ -180,6 +181,7 @@ impl Broker {
         }
     }
 
+    #[inline(always)]
     fn post_new(
         &self,
         letter: &mut Letter,

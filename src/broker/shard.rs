@@ -118,6 +118,7 @@ impl Shard {
     /// Bytes came from the client; `text` unless they came in a binary WebSocket message. What it publishes waits in the
     /// inbox: [`Shard::drain`] must follow, after all that came at once. Much is drained here already, so that what the
     /// backlog allows is known before more is taken.
+    #[inline(always)]
     pub fn receive(&mut self, slot: u32, bytes: &[u8], text: bool, now: Now) {
         self.with(slot, now, |peer, env| peer.receive(env, bytes, text));
         self.undrained_bytes += bytes.len();
@@ -191,6 +192,7 @@ impl Shard {
     }
 
     /// What the driver should do.
+    #[inline(always)]
     pub fn status(&self, slot: u32) -> Status {
         if self.dead.contains(&slot) {
             return Status::Dead;
@@ -204,6 +206,7 @@ impl Shard {
 
     /// Whether more bytes of the client can be handled. Not while its work is held, nor while it leaves our answers
     /// unread.
+    #[inline(always)]
     pub fn wants_input(&self, slot: u32) -> bool {
         let outbox_bytes = self.lanes.lane(slot).map_or(0, |lane| lane.outbox.bytes());
         let reads = outbox_bytes <= self.broker.settings().limits.outbox_bytes_max;

@@ -93,28 +93,29 @@ pub enum Address {
 impl Address {
     /// Parses the destination of a SEND.
     pub fn of_send(text: &str) -> Result<Self, Refusal> {
-        Self::parse(Name::of(text)?)?.of_one()
+        Self::parse(text, None)?.concrete()
     }
 
     /// As [`Address::of_send`]; where the name is routed as it is, its text is shared.
     pub fn of_send_shared(text: &Arc<str>) -> Result<Self, Refusal> {
-        Self::parse(Name { shared: Some(text), ..Name::of(text)? })?.of_one()
+        Self::parse(text, Some(text))?.concrete()
     }
 
     /// Parses the destination of a SUBSCRIBE: wildcards are allowed under `/topic`.
     pub fn of_subscribe(text: &str) -> Result<Self, Refusal> {
-        Self::parse(Name::of(text)?)
+        Self::parse(text, None)
     }
 
-    fn of_one(self) -> Result<Self, Refusal> {
+    #[inline(always)]
+    fn concrete(self) -> Result<Self, Refusal> {
         match self {
             Self::Wildcard(pattern) => Err(wildcard_in_send(pattern.as_str())),
             address => Ok(address),
         }
     }
 
-    fn parse(name: Name<'_>) -> Result<Self, Refusal> {
-        let text = name.text;
+    fn parse(text: &str, shared: Option<&Arc<str>>) -> Result<Self, Refusal> {
+        let name = Name::of(text, shared)?;
         let (head, rest) = split_segment(&text[1..]).unwrap_or((&text[1..], ""));
         if rest.is_empty() {
             return Err(unknown_prefix(text));
@@ -151,24 +152,26 @@ struct Name<'a> {
 }
 
 impl<'a> Name<'a> {
-    fn of(text: &'a str) -> Result<Self, Refusal> {
+    #[inline(always)]
+    fn of(text: &'a str, shared: Option<&'a Arc<str>>) -> Result<Self, Refusal> {
         if text.len() > DESTINATION_BYTES_MAX {
             return Err(too_long(text));
         }
-        let (mut seen, mut double, mut before) = (0, false, 0);
+        let (mut seen, mut double, mut before) = (0, 0, 0);
         for &byte in text.as_bytes() {
-            seen |= KINDS[usize::from(byte)];
-            double |= byte == b'/' && before == b'/';
-            before = byte;
+            let kind = KINDS[usize::from(byte)];
+            seen |= kind;
+            double |= kind & before & SLASH;
+            before = kind;
         }
-        let name = Self { text, shared: None, seen };
+        let name = Self { text, shared, seen };
         if name.has(CONTROL) || name.has(WIDE) && text.chars().any(char::is_control) {
             return Err(bad(&text.escape_debug().to_string(), "a destination has no control characters"));
         }
         if !text.starts_with('/') {
             return Err(unknown_prefix(text));
         }
-        if double || text.ends_with('/') {
+        if double != 0 || text.ends_with('/') {
             return Err(bad(text, "a destination has no empty segments"));
         }
         Ok(name)
@@ -245,6 +248,7 @@ const KINDS: [u8; 256] = {
             0x80.. => WIDE,
             b'*' | b'#' | b'>' => WILDCARD,
             b'%' => PERCENT,
+            b'/' => SLASH,
             _ => 0,
         };
         byte += 1;
@@ -260,6 +264,8 @@ const WIDE: u8 = 2;
 const WILDCARD: u8 = 4;
 /// Begins a byte of a user id that is written in digits.
 const PERCENT: u8 = 8;
+/// Separates segments.
+const SLASH: u8 = 16;
 
 fn too_long(text: &str) -> Refusal {
     let shown: String = text.chars().take(64).collect();

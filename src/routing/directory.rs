@@ -89,6 +89,7 @@ impl Directory {
 
     /// Serialises publishing to one destination: while the guard lives, nobody else publishes there, so every worker's
     /// inbox sees the same order. Held for the pushes of one publish, never for a delivery.
+    #[inline(always)]
     pub fn order(&self, destination: &Destination) -> MutexGuard<'_, ()> {
         self.stripes[self.stripe(destination)].lock()
     }

@@ -32,6 +32,7 @@ pub struct Report {
 }
 
 /// Delivers `message` to every subscriber in `table`.
+#[inline(always)]
 pub fn fan_out(
     table: &mut Table,
     lanes: &mut Lanes,
@@ -95,6 +96,7 @@ impl Variant {
 
 impl Frames<'_> {
     /// Head and tail; `None` for who is to get nothing. What is encoded is kept if others may follow.
+    #[inline(always)]
     fn of(&mut self, subscriber: &mut Subscriber, others_follow: bool) -> Option<(Bytes, Option<Bytes>)> {
         if subscriber.note != Note::None {
             return Some((self.noted(subscriber)?, None));
@@ -126,7 +128,6 @@ impl Frames<'_> {
         Some(self.encoders.of(s.kind).whole(&delivery))
     }
 
-    #[cold]
     fn encode(&mut self, s: &Subscriber, others_follow: bool) -> Bytes {
         let (encoder, delivery) = (self.encoders.of(s.kind), delivery(self.message, s, None));
         let frame = if encoder.is_tail_costly() {

@@ -106,6 +106,7 @@ impl Inbox {
 
     /// Moves up to `count` items to the end of `out`, and no more once they hold `bytes`. Workers that waited for room are
     /// returned once it is half empty.
+    #[inline(always)]
     pub fn take(&self, out: &mut VecDeque<Item>, count: usize, bytes: usize) -> WorkerSet {
         let mut state = self.state.lock();
         let bytes_left = state.bytes.saturating_sub(bytes);
@@ -128,6 +129,7 @@ impl Inbox {
 
     /// Adds the item of `bytes` that is made when there is room for it; who is to be woken. If there is none, `from` is told
     /// when there is.
+    #[inline(always)]
     fn offer(
         &self,
         bytes: usize,
@@ -185,6 +187,7 @@ impl Inbox {
 
 impl State {
     /// Adds an item; who is to be woken for it.
+    #[inline(always)]
     fn push(&mut self, item: Item) -> Option<&Waker> {
         self.bytes += item.cost_bytes();
         self.items.push_back(item);
@@ -214,6 +217,7 @@ impl Inboxes {
 
     /// Hands a message of `cost_bytes` to all of `workers` or to none; it is made when there is room for it. `from` is told
     /// when room comes; its own inbox wakes nobody, for it looks there itself once it has handled what is at hand.
+    #[inline(always)]
     pub fn publish(
         &self,
         workers: WorkerSet,

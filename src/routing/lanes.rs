@@ -188,6 +188,7 @@ impl Lanes {
     }
 
     /// The socket took `count` bytes. Whether somebody wants to hear of it, see [`Lanes::heed`].
+    #[inline(always)]
     pub fn advance(&mut self, slot: u32, count: usize, now: Millis) -> bool {
         let before = self.lanes[slot as usize].outbox.bytes();
         let lane = &mut self.lanes[slot as usize];
@@ -299,6 +300,7 @@ impl Lanes {
     }
 
     /// Lists the lane for the flusher. A blocked one is written by its own driver, once its socket takes bytes again.
+    #[inline(always)]
     fn soil(&mut self, slot: u32) {
         let lane = &mut self.lanes[slot as usize];
         if lane.dirty || lane.blocked.is_some() {
@@ -323,6 +325,7 @@ impl Lanes {
         self.lanes.is_empty()
     }
 
+    #[inline(always)]
     fn changed(&mut self, slot: u32, before: usize) {
         let lane = &self.lanes[slot as usize];
         let sum = if lane.blocked.is_some() {

@@ -85,6 +85,7 @@ impl Outbox {
     }
 
     /// Adds a delivery: `head` and, where it is shared, `tail`. An empty outbox takes a delivery of any size.
+    #[inline(always)]
     pub fn push(&mut self, head: Bytes, tail: Option<Bytes>, overflow: Overflow, bytes_max: usize) -> Pushed {
         let wanted = head.len() + tail.as_ref().map_or(0, Bytes::len);
         let mut dropped = 0;
@@ -122,6 +123,7 @@ impl Outbox {
     }
 
     /// The socket took `count` bytes.
+    #[inline(always)]
     pub fn advance(&mut self, mut count: usize) {
         self.bytes -= count;
         while count > 0 {

@@ -49,6 +49,7 @@ impl Pieces {
         }
     }
 
+    #[inline(always)]
     pub(super) fn pop_front(&mut self) -> Option<Piece> {
         let first = self.first.take();
         if first.is_some() && !self.rest.is_empty() {

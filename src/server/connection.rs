@@ -113,6 +113,7 @@ where
     }
 
     /// Ready when everything is written and the session has ended, or with an error when the socket is of no more use.
+    #[inline(always)]
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         for _ in 0..READS_AT_ONCE {
             let blocked = self.poll_flush(context, None)?.is_pending();
@@ -121,8 +122,8 @@ where
             match status {
                 Status::Dead => return Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
                 Status::Closing if !blocked => return Poll::Ready(Ok(())),
-                Status::Open if self.bytes_wanted() > 0 => {
-                    if self.poll_read(context)?.is_ready() {
+                Status::Open if let wanted @ 1.. = self.bytes_wanted() => {
+                    if self.poll_read(context, wanted)?.is_ready() {
                         continue;
                     }
                 }
@@ -142,6 +143,7 @@ where
     }
 
     /// How many bytes may be read now.
+    #[inline(always)]
     fn bytes_wanted(&self) -> usize {
         let shard = self.seat.worker.shard.borrow();
         match () {
@@ -153,6 +155,7 @@ where
 
     /// Writes what waits, as much as the socket takes; pending while it takes no more. Looks at the clock unless it is
     /// known what it shows.
+    #[inline(always)]
     fn poll_flush(&mut self, context: &mut Context<'_>, mut now: Option<Now>) -> Poll<io::Result<()>> {
         if let Some(broken) = self.broken {
             return Poll::Ready(Err(broken.into()));
@@ -180,10 +183,11 @@ where
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
-    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    #[inline]
+    fn poll_read(&mut self, context: &mut Context<'_>, wanted: usize) -> Poll<io::Result<()>> {
         let worker = Rc::clone(&self.seat.worker);
         let mut scratch = worker.scratch.borrow_mut();
-        let count = scratch.len().min(self.bytes_wanted()).min(self.framing.read_bytes_max());
+        let count = scratch.len().min(wanted).min(self.framing.read_bytes_max());
         let mut buffer = ReadBuf::new(&mut scratch[..count]);
         ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
         if buffer.filled().is_empty() {
@@ -195,6 +199,7 @@ where
     }
 
     /// Bytes of the client, through the framing to the shard.
+    #[inline(always)]
     fn take(&mut self, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
@@ -227,6 +232,7 @@ where
     }
 
     /// A stranger may send small messages only; who is accepted, also while slow work was done, may send any.
+    #[inline(always)]
     fn see_who_it_is(&mut self) {
         if self.connected {
             return;

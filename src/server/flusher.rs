@@ -81,6 +81,7 @@ impl Worker {
         }
     }
 
+    #[inline(always)]
     fn flush_some(&self, slots: &[u32]) {
         for some in slots.chunks(FLUSHES_A_LOOK) {
             let now = self.now();

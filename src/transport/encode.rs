@@ -153,6 +153,7 @@ impl Encoder for StompEncoder {
 
 impl StompEncoder {
     /// A buffer with `room` for STOMP, and for a WebSocket header before it.
+    #[inline(always)]
     fn begin(self, room: usize) -> Vec<u8> {
         if self.wire == Wire::Raw {
             return Vec::with_capacity(room);
@@ -181,6 +182,7 @@ impl StompEncoder {
         }
     }
 
+    #[inline(always)]
     fn seal(self, delivery: &Delivery<'_>, out: Vec<u8>, more_bytes: usize) -> Bytes {
         match self.wire.message(|| delivery.message.text) {
             Some(kind) => frame::seal(kind, out, more_bytes),
@@ -281,6 +283,7 @@ impl Default for Line {
 
 impl Line {
     /// As [`MessageId`] displays itself.
+    #[inline(always)]
     fn message_id(&mut self, id: MessageId) {
         self.hexadecimal(id.node, 1);
         self.byte(b'-');
@@ -298,6 +301,7 @@ impl Line {
         self.text(itoa::Buffer::new().format(number).as_bytes());
     }
 
+    #[inline(always)]
     fn hexadecimal(&mut self, number: u64, digits_min: usize) {
         let mut digits = [[0; 2]; 8];
         for (pair, byte) in digits.iter_mut().zip(number.to_be_bytes()) {

@@ -71,6 +71,7 @@ impl Decoder {
     /// Consumes bytes from the front of `input` until one item is complete. `None`: `input` is used up.
     ///
     /// After a violation the rest of the input, and all input that follows, is discarded.
+    #[inline(always)]
     pub fn decode(&mut self, limits: &Limits, input: &mut &[u8]) -> Option<Result<Item, Violation>> {
         let decoded = match &mut self.state {
             State::Between => self.between(limits, input),
@@ -106,6 +107,7 @@ impl Decoder {
         if let State::Failed(receipt) = &mut self.state { receipt.take() } else { None }
     }
 
+    #[inline(always)]
     fn between(&mut self, limits: &Limits, input: &mut &[u8]) -> Decoded {
         match **input {
             [] => None,
@@ -132,6 +134,7 @@ impl Decoder {
         }
     }
 
+    #[inline(always)]
     fn whole_head(&mut self, limits: &Limits, input: &mut &[u8]) -> Decoded {
         if !self.begun
             && let Err(violation) = head::misplaced(input)

@@ -50,6 +50,7 @@ impl Headers {
     /// # Panics
     /// When all names and values together would pass 4 GiB; a decoded head is far below by its limit.
     pub fn push(&mut self, name: &str, value: &str) {
+        self.text.reserve(name.len() + value.len() + 2);
         self.text.push_str(name);
         let name_end = self.end_name();
         self.text.push_str(value);
@@ -88,11 +89,12 @@ impl Headers {
 
     /// The value of the first header of this name.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn get(&self, name: &str) -> Option<&str> {
         if self.name_bits & bit_of(name.as_bytes()) == 0 { None } else { self.find(name) }
     }
 
+    #[inline(never)]
     fn find(&self, name: &str) -> Option<&str> {
         let text = self.text.as_bytes();
         let mut start = 0;
@@ -194,10 +196,10 @@ impl<'a> Extend<(&'a str, &'a str)> for Headers {
 pub struct UndefinedEscape(pub Option<char>);
 
 /// One bit for a name, by its length and how it begins: those in use hardly ever share one.
-#[inline]
+#[inline(always)]
 fn bit_of(name: &[u8]) -> u64 {
     let first = name.first().map_or(0, |first| usize::from(*first));
-    1 << ((name.len() * 8 ^ first) % 64)
+    1 << (((name.len() * 8) ^ first) % 64)
 }
 
 /// Headers that need no second allocation. Clients send three to six on a SEND.

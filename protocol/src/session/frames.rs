@@ -29,6 +29,7 @@ impl Session {
         }
     }
 
+    #[inline(always)]
     fn handle_send(&mut self, frame: Frame, receipt: &mut Option<Receipt>) -> Handled {
         let destination = destination(&frame)?.into();
         let Some(transaction) = frame.headers.get("transaction") else {

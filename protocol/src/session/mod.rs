@@ -92,6 +92,7 @@ impl Session {
 
     /// The next event out of `input`, from whose front it consumes what it used. `None`: the input is used up; or the
     /// session waits for the answer to CONNECT, and consumed nothing; or it reads no further, and discarded it.
+    #[inline(always)]
     pub fn receive(&mut self, now: Millis, input: &mut &[u8]) -> Option<Event> {
         if input.is_empty() {
             return None;

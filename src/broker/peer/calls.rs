@@ -84,14 +84,15 @@ impl Calls {
         self.0.as_ref().is_some_and(|open| open.deferred.is_some())
     }
 
-    /// The event, unless something is open and it is no SEND: then it is kept until all is answered.
-    pub(super) fn pass(&mut self, event: Event) -> Option<Event> {
-        match &mut self.0 {
-            Some(open) if !matches!(event, Event::Send(_)) => {
-                open.deferred = Some(event);
-                None
-            }
-            _ => Some(event),
+    /// Whether the event may be handled now: where something is open, only a SEND.
+    pub(super) fn may_pass(&self, event: &Event) -> bool {
+        self.is_empty() || matches!(event, Event::Send(_))
+    }
+
+    /// Keeps an event that may not pass until all is answered.
+    pub(super) fn defer(&mut self, event: Event) {
+        if let Some(open) = &mut self.0 {
+            open.deferred = Some(event);
         }
     }
 

@@ -195,6 +195,7 @@ impl Peer {
     }
 
     /// Bytes came from the client.
+    #[inline(always)]
     pub(super) fn receive(&mut self, env: &mut Env<'_>, bytes: &[u8], text: bool) {
         if self.is_closing() {
             return;
@@ -234,9 +235,11 @@ impl Peer {
         while !self.waits() && !self.is_closing() {
             let Some(event) = self.session.receive(env.now.mono, input) else { break };
             env.tally.heard(&event);
-            match self.calls.pass(event) {
-                Some(event) => self.handle(env, event),
-                None => self.session.suspend(),
+            if self.calls.may_pass(&event) {
+                self.handle(env, event);
+            } else {
+                self.calls.defer(event);
+                self.session.suspend();
             }
             self.transmit(env);
         }
@@ -258,6 +261,7 @@ impl Peer {
     }
 
     /// What the session has to say goes to the outbox, in order with the deliveries.
+    #[inline(always)]
     fn transmit(&mut self, env: &mut Env<'_>) {
         while let Some(frame) = self.session.poll_transmit() {
             self.push(env, frame);

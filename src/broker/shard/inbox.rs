@@ -40,6 +40,7 @@ impl Shard {
         filled && !self.is_backlogged()
     }
 
+    #[inline(always)]
     fn handle(&mut self, item: Item, now: Now) {
         match item {
             Item::Publish(message) => {
@@ -119,6 +120,7 @@ impl Shard {
         }
     }
 
+    #[inline(always)]
     fn account(&mut self, report: Report, now: Now) {
         self.tally.deliveries.count(report.delivered);
         if report.dropped > 0 {

@@ -10,6 +10,7 @@ use tokio::io::AsyncWrite;
 use crate::routing::Outbox;
 
 /// One write of what waits in `outbox`. `scratch` may hold what is copied, unless it is in use.
+#[inline(always)]
 pub(super) fn poll_write<S>(
     context: &mut Context<'_>,
     stream: &mut S,

@@ -54,6 +54,7 @@ pub(crate) fn seal_compressed(kind: Kind, buffer: Vec<u8>, more_bytes: usize) ->
     put_header(&FrameHeader { opcode: data(kind), rsv1: true, ..FrameHeader::default() }, buffer, more_bytes)
 }
 
+#[inline(always)]
 fn put_header(header: &FrameHeader, mut buffer: Vec<u8>, more_bytes: usize) -> Bytes {
     let length = (buffer.len() - HEADER_BYTES_MAX + more_bytes) as u64;
     let start = HEADER_BYTES_MAX - header.len(length);
