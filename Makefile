@@ -1,6 +1,6 @@
 # stompede: `make run` starts a broker, `make test` tests everything on a fresh machine.
 
-.PHONY: run page test bench bench-micro bench-peers fmt lint
+.PHONY: run page test release bench bench-micro bench-peers fmt lint
 .DELETE_ON_ERROR:
 
 PAGE_SOURCES := $(shell find web/src -type f) web/build.mjs web/tsconfig.json web/package.json
@@ -25,6 +25,10 @@ test:
 	@.ci/prepare
 	@$(MAKE) --no-print-directory page
 	@.ci/test $(SUITES)
+
+# The broker for production, trained by the load program: target/release/trained/stompede. A quarter of an hour on two cores.
+release: page
+	python3 benches/suite/release.py
 
 # Broker against floor, by load program: a quarter of an hour. Some of it: make bench ARGS="--only fanout,chat --pairs 2"
 bench:

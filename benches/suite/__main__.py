@@ -39,7 +39,7 @@ def main():
     temporary = tempfile.TemporaryDirectory
     with temporary(prefix="stompede-bench-") as folder, temporary(prefix="bench-data-", dir=disk) as disk:
         folder = pathlib.Path(folder)
-        house = House(servers.build(folder), folder, pathlib.Path(disk))
+        house = House(servers.build(folder, options.broker), folder, pathlib.Path(disk))
         began = time.monotonic()
         try:
             rows, unclean, unmet = beside(house, options) if options.peer else against_targets(house, options)
@@ -47,7 +47,8 @@ def main():
             house.close()
     minutes = (time.monotonic() - began) / 60
     target = "make bench-peers" if options.peer else "make bench"
-    more = [word for word in (f"--only {','.join(options.only)}" if options.only else "",) if word]
+    more = [f"--only {','.join(options.only)}"] if options.only else []
+    more += [f"--broker {options.broker}"] if options.broker else []
     command = target + (f' ARGS="{" ".join(more)}"' if more else "")
     text = f"`{command}`, {options.pairs} rounds, {minutes:.1f} minutes; {table.machine()}.\n\n" + "\n".join(rows)
     print(f"\n{text}\n")
@@ -175,6 +176,7 @@ def arguments():
     parser = argparse.ArgumentParser(prog="benches/suite", description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=5, help="rounds of each comparison (default 5)")
     parser.add_argument("--only", type=lambda text: text.split(","), help="such as fanout,chat")
+    parser.add_argument("--broker", metavar="PATH", help="measure this one instead of building one, such as target/release/trained/stompede")
     parser.add_argument("--peer", metavar="NAME", help="another server that is running: compare with it")
     parser.add_argument("--peer-url", metavar="URL")
     parser.add_argument("--peer-pid", type=int, metavar="PID")

@@ -39,19 +39,27 @@ class Server:
             self.process.wait()
 
 
-def build(folder):
-    """Builds broker, floor and load program; gives their paths."""
-    paths = {}
+def build(folder, broker=None):
+    """Builds floor, load program, and the broker unless there is one; gives their paths."""
+    paths = build_tools(folder)
     # The broker last and by itself, as it is shipped: with the benches' own dependencies its libraries get other
     # features, and cargo would put that broker in its place.
-    for what in (["bench", "--no-run", "--bench", "floor", "--bench", "load"], ["build", "--release", "--bin", "stompede"]):
-        command = ["cargo", *what, "--message-format=json-render-diagnostics"]
-        output = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
-        artifacts = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
-        built = {a["target"]["name"]: a["executable"] for a in artifacts if a.get("executable")}
-        for name, path in built.items():
-            paths[name] = shutil.copy(path, folder / name)
-    return paths
+    built = {"stompede": broker} if broker else cargo("build", "--release", "--bin", "stompede")
+    return paths | {name: shutil.copy(path, folder / name) for name, path in built.items()}
+
+
+def build_tools(folder):
+    """Builds floor and load program; gives their paths."""
+    built = cargo("bench", "--no-run", "--bench", "floor", "--bench", "load")
+    return {name: shutil.copy(path, folder / name) for name, path in built.items()}
+
+
+def cargo(*what):
+    """Builds; gives the programs by their names."""
+    command = ["cargo", *what, "--message-format=json-render-diagnostics"]
+    output = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+    artifacts = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+    return {a["target"]["name"]: a["executable"] for a in artifacts if a.get("executable")}
 
 
 def start(name, command, ports, log):
