@@ -9,8 +9,6 @@ import argparse
 import copy
 import itertools
 import pathlib
-import resource
-import signal
 import sys
 import tempfile
 import time
@@ -27,12 +25,8 @@ README = servers.ROOT / "benches" / "README.md"
 
 def main():
     options = arguments()
-    # Whatever ends us, the servers end too.
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(number, lambda number, _: sys.exit(128 + number))
-    # Children inherit it: fifteen thousand sockets a process.
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    servers.end_with_us()
+    servers.may_open_many()
     # What is kept is to stand on a disk, and the usual place for temporary files may be in memory.
     disk = servers.ROOT / "target"
     disk.mkdir(exist_ok=True)

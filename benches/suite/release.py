@@ -33,6 +33,8 @@ LESSONS = [
 
 
 def main():
+    servers.end_with_us()
+    servers.may_open_many()
     profdata = llvm_profdata()
     shutil.rmtree(TARGET / "counts", ignore_errors=True)
     host = next(line.split()[1] for line in output("rustc", "-vV").splitlines() if line.startswith("host:"))
@@ -46,7 +48,9 @@ def main():
     trained = build(host, "trained", f"-Cprofile-use={merged}")
     place = servers.ROOT / "target" / "release" / "trained"
     place.mkdir(parents=True, exist_ok=True)
-    print(shutil.copy(trained, place / "stompede"))
+    # The one before it may be running.
+    fresh = shutil.copy(trained, place / "stompede.new")
+    print(pathlib.Path(fresh).replace(place / "stompede"))
 
 
 def llvm_profdata():
@@ -56,20 +60,24 @@ def llvm_profdata():
         found = next(sysroot.glob("lib/rustlib/*/bin/llvm-profdata"), None)
         if found:
             return found
-        if attempt == "present":
-            subprocess.run(["rustup", "component", "add", "llvm-tools"], check=True)
+        if attempt == "present" and shutil.which("rustup"):
+            subprocess.run(["rustup", "component", "add", "llvm-tools"], cwd=servers.ROOT, check=False)
     raise SystemExit("there is no llvm-profdata: install the toolchain's component llvm-tools")
 
 
 def build(host, kind, flag):
     # With --target, build scripts and macros are built without the flag.
-    environment = os.environ | {"RUSTFLAGS": f"{os.environ.get('RUSTFLAGS', '')} {flag}".strip()}
+    encoded = os.environ.get("CARGO_ENCODED_RUSTFLAGS")
+    flags = encoded.split("\x1f") if encoded else os.environ.get("RUSTFLAGS", "").split()
+    environment = os.environ | {"CARGO_ENCODED_RUSTFLAGS": "\x1f".join([*flags, flag])}
     command = ["cargo", "build", "--release", "--bin", "stompede", "--target", host, "--target-dir", str(TARGET / kind)]
     subprocess.run(command, cwd=servers.ROOT, env=environment, check=True)
     return TARGET / kind / host / "release" / "stompede"
 
 
 def train(paths, folder):
+    # Counts go where the build says.
+    os.environ.pop("LLVM_PROFILE_FILE", None)
     broker = servers.broker(paths, folder, "counting", 1)
     try:
         for scenario, flags in LESSONS:
@@ -83,7 +91,7 @@ def train(paths, folder):
 
 
 def output(*command):
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(command, cwd=servers.ROOT, check=True, capture_output=True, text=True).stdout.strip()
 
 
 if __name__ == "__main__":

@@ -2,9 +2,12 @@
 
 import json
 import pathlib
+import resource
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import time
 from dataclasses import dataclass, field
 
@@ -41,17 +44,38 @@ class Server:
 
 def build(folder, broker=None):
     """Builds floor, load program, and the broker unless there is one; gives their paths."""
+    given = {"stompede": shutil.copy(broker, folder / "stompede")} if broker else {}
     paths = build_tools(folder)
-    # The broker last and by itself, as it is shipped: with the benches' own dependencies its libraries get other
-    # features, and cargo would put that broker in its place.
-    built = {"stompede": broker} if broker else cargo("build", "--release", "--bin", "stompede")
-    return paths | {name: shutil.copy(path, folder / name) for name, path in built.items()}
+    if broker and not pathlib.Path(broker).exists():
+        shutil.copy(given["stompede"], broker)
+    # The broker last and by itself, as it is shipped.
+    built = {} if broker else cargo("build", "--release", "--bin", "stompede")
+    return paths | given | copied(built, folder)
 
 
 def build_tools(folder):
     """Builds floor and load program; gives their paths."""
     built = cargo("bench", "--no-run", "--bench", "floor", "--bench", "load")
+    # With the benches' own dependencies the broker's libraries get other features, and cargo puts that broker in the place
+    # of the one that is shipped. Nobody shall take it for that.
+    pathlib.Path(built.pop("stompede", folder / "none")).unlink(missing_ok=True)
+    return copied(built, folder)
+
+
+def copied(built, folder):
     return {name: shutil.copy(path, folder / name) for name, path in built.items()}
+
+
+def may_open_many():
+    """Lets us and our children open as many files as the system allows: fifteen thousand sockets a process."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def end_with_us():
+    """Whatever ends us, what we have started ends too."""
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
 
 
 def cargo(*what):

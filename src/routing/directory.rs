@@ -189,6 +189,16 @@ mod tests {
     }
 
     #[test]
+    fn a_set_knows_whether_it_has_one_member() {
+        let mut set = WorkerSet::default();
+        for (worker, expected) in [(62, Some(WorkerId(62))), (0, None), (7, None)] {
+            set = set.with(WorkerId(worker));
+            assert_eq!(set.only(), expected);
+        }
+        assert_eq!(WorkerSet::default().only(), None);
+    }
+
+    #[test]
     fn patterns_count_as_interest() {
         let directory = Directory::new();
         let pattern = Pattern::parse("/topic/**").unwrap();

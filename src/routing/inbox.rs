@@ -289,6 +289,8 @@ mod tests {
     use super::*;
     use crate::model::MessageId;
     use bytes::Bytes;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
 
     fn message() -> Arc<Message> {
         Arc::new(Message {
@@ -327,6 +329,32 @@ mod tests {
         let (taken, waiting) = drain(&inboxes, 1, 1);
         assert_eq!((taken, waiting), (1, WorkerSet::default().with(WorkerId(0))));
         assert_eq!(publish(&inboxes, both, Some(WorkerId(0))), Ok(()));
+    }
+
+    #[test]
+    fn a_publish_to_one_worker_wakes_it_unless_it_is_its_own_and_tells_whom_it_refuses() {
+        let inboxes = Inboxes::new(2, 2, usize::MAX / 2);
+        let one = WorkerSet::default().with(WorkerId(1));
+        let woken = Arc::new(Woken::default());
+        inboxes.of(WorkerId(1)).watch(&Waker::from(Arc::clone(&woken)));
+        for (from, expected) in [(Some(WorkerId(1)), 0), (Some(WorkerId(0)), 1), (None, 2)] {
+            drain(&inboxes, 1, 2);
+            assert_eq!(publish(&inboxes, one, from), Ok(()));
+            assert_eq!(woken.0.load(Ordering::Relaxed), expected, "{from:?}");
+        }
+        assert_eq!(publish(&inboxes, one, None), Ok(()));
+        let unmade = || panic!("it is made only where there is room");
+        assert_eq!(inboxes.publish(one, 1, Some(WorkerId(0)), unmade), Err(Full));
+        assert_eq!(drain(&inboxes, 1, 1), (1, WorkerSet::default().with(WorkerId(0))));
+    }
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     #[test]

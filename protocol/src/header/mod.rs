@@ -221,6 +221,29 @@ mod tests {
     }
 
     #[test]
+    fn whatever_its_name_a_header_is_found_however_it_came() {
+        let names: Vec<String> = (0..300).map(|n| format!("{}{n}", "x".repeat(n % 40))).collect();
+        let mut headers = Headers::new();
+        for name in &names {
+            assert_eq!(headers.get(name), None);
+            headers.push(name, "v");
+            assert_eq!(headers.get(name), Some("v"));
+        }
+        let mut escaped = Headers::new();
+        escaped.push_escaped("\\ca", "1", Version::V1_2).unwrap();
+        assert_eq!((escaped.get(":a"), escaped.get("\\ca")), (Some("1"), None));
+        escaped.push("", "empty");
+        assert_eq!(escaped.clone().get(""), Some("empty"));
+        let mut verbatim = Headers::verbatim("a:1\nlonger:2\n");
+        verbatim.mark(1, 3);
+        verbatim.mark(10, 12);
+        assert_eq!(
+            (verbatim.get("a"), verbatim.get("longer"), verbatim.get("b")),
+            (Some("1"), Some("2"), None)
+        );
+    }
+
+    #[test]
     fn equality_looks_at_the_boundaries_of_names_and_values() {
         let one: Headers = [("ab", "c")].into_iter().collect();
         let other: Headers = [("a", "bc")].into_iter().collect();
