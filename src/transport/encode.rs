@@ -4,10 +4,11 @@ use bytes::Bytes;
 use stompede_protocol::{MessageHead, MessageTail, Version};
 
 use super::events::EventEncoder;
+use super::line::{LINE_BYTES, Line};
 use super::sockjs::SockJsEncoder;
 use super::websocket::deflate::{self, STORED_BYTES};
 use super::websocket::frame::{self, HEADER_BYTES_MAX, Kind};
-use crate::model::{Delivery, Encoder, EncoderKind, Encoders, MessageId, Position, Tail};
+use crate::model::{Delivery, Encoder, EncoderKind, Encoders, Tail};
 
 /// How frames are wrapped for one client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -268,78 +269,6 @@ fn tail_room(delivery: &Delivery<'_>) -> usize {
     let own = TAIL_BYTES + message.sender.as_deref().map_or(0, str::len);
     message.body.len() + (headers + own).max(TAIL_BYTES_MIN)
 }
-
-/// A short text on the stack: ids and numbers are written without the formatting machinery.
-struct Line {
-    bytes: [u8; LINE_BYTES],
-    len: usize,
-}
-
-impl Default for Line {
-    fn default() -> Self {
-        Self { bytes: [0; LINE_BYTES], len: 0 }
-    }
-}
-
-impl Line {
-    /// As [`MessageId`] displays itself.
-    #[inline(always)]
-    fn message_id(&mut self, id: MessageId) {
-        self.hexadecimal(id.node, 1);
-        self.byte(b'-');
-        self.decimal(id.number);
-    }
-
-    /// As [`Position`] displays itself.
-    fn position(&mut self, position: Position) {
-        self.hexadecimal(position.epoch, 16);
-        self.byte(b'-');
-        self.decimal(position.offset);
-    }
-
-    fn decimal(&mut self, number: u64) {
-        self.text(itoa::Buffer::new().format(number).as_bytes());
-    }
-
-    #[inline(always)]
-    fn hexadecimal(&mut self, number: u64, digits_min: usize) {
-        let mut digits = [[0; 2]; 8];
-        for (pair, byte) in digits.iter_mut().zip(number.to_be_bytes()) {
-            *pair = HEXADECIMAL[usize::from(byte)];
-        }
-        let zeros = (number.leading_zeros() / 4) as usize;
-        self.text(&digits.as_flattened()[zeros.min(16 - digits_min)..]);
-    }
-
-    fn text(&mut self, text: &[u8]) {
-        self.bytes[self.len..self.len + text.len()].copy_from_slice(text);
-        self.len += text.len();
-    }
-
-    fn byte(&mut self, byte: u8) {
-        self.bytes[self.len] = byte;
-        self.len += 1;
-    }
-
-    fn as_str(&self) -> &str {
-        // Only ASCII was written.
-        std::str::from_utf8(&self.bytes[..self.len]).unwrap_or_default()
-    }
-}
-
-/// The two digits of each byte.
-const HEXADECIMAL: [[u8; 2]; 256] = {
-    let mut digits = [[0; 2]; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        digits[byte] = [b"0123456789abcdef"[byte >> 4], b"0123456789abcdef"[byte & 0xf]];
-        byte += 1;
-    }
-    digits
-};
-
-/// The longest id: 16 hexadecimal digits, two numbers of 20 digits and one of 10, three separators.
-const LINE_BYTES: usize = 16 + 2 * 20 + 10 + 3;
 
 /// Before the number of deliveries.
 const REDELIVERED: &[u8] = b"redelivered:true\nstompede-delivery-count:";

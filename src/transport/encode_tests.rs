@@ -1,6 +1,6 @@
 use super::super::websocket::frame::{open, open_compressed};
 use super::*;
-use crate::model::{Destination, Message};
+use crate::model::{Destination, Message, MessageId};
 use proptest::prelude::*;
 use stompede_protocol::{AckId, Command, Decoder, Headers, Item, Limits, SubscriptionKey};
 
@@ -59,29 +59,6 @@ fn client_modes_number_the_delivery_and_only_1_2_names_ack() {
             "{text}"
         );
     }
-}
-
-#[test]
-fn ids_are_written_as_they_display_themselves() {
-    for (node, number) in [(0, 0), (1, 9), (u64::MAX, u64::MAX), (0x10, 10)] {
-        let id = MessageId { node, number };
-        let mut line = Line::default();
-        line.message_id(id);
-        assert_eq!(line.as_str(), id.to_string());
-    }
-    for (epoch, offset) in [(0, 0), (0x10, 10), (u64::MAX, u64::MAX)] {
-        let position = Position { epoch, offset };
-        let mut line = Line::default();
-        line.position(position);
-        assert_eq!(line.as_str(), position.to_string());
-    }
-    let mut longest = Line::default();
-    longest.message_id(MessageId { node: u64::MAX, number: u64::MAX });
-    longest.byte(b'@');
-    longest.decimal(u32::MAX.into());
-    longest.byte(b'-');
-    longest.decimal(u64::MAX);
-    assert_eq!(longest.len, LINE_BYTES);
 }
 
 #[test]

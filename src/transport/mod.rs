@@ -14,6 +14,7 @@ use crate::model::CloseReason;
 
 pub mod encode;
 pub mod events;
+mod line;
 pub mod memory;
 pub mod proxy_protocol;
 pub mod sockjs;
