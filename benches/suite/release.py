@@ -36,7 +36,9 @@ def main():
     servers.end_with_us()
     servers.may_open_many()
     profdata = llvm_profdata()
-    shutil.rmtree(TARGET / "counts", ignore_errors=True)
+    # What is built with a profile is not built anew where only the profile has changed.
+    for old in ("counts", "trained"):
+        shutil.rmtree(TARGET / old, ignore_errors=True)
     host = next(line.split()[1] for line in output("rustc", "-vV").splitlines() if line.startswith("host:"))
     with tempfile.TemporaryDirectory(prefix="stompede-release-") as folder:
         folder = pathlib.Path(folder)
