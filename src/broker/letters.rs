@@ -3,7 +3,6 @@
 use std::mem::take;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use stompede_protocol::{Headers, Send};
 
 use crate::features::control;
@@ -135,28 +134,28 @@ impl Broker {
         if let Some(reply_to) = reply_to {
             headers.push("reply-to", reply_to);
         }
-        let make = |body: &mut Bytes, destination, headers| {
+        let mut make = |destination, headers| {
             let user = sender.principal.user.clone();
-            Arc::new(self.message(destination, user, headers, take(body), now))
+            Arc::new(self.message(destination, user, headers, take(&mut send.body), now))
         };
         match address {
-            Address::Topic(destination) => Ok(Letter::Topic(make(&mut send.body, destination, headers))),
+            Address::Topic(destination) => Ok(Letter::Topic(make(destination, headers))),
             Address::Queue(destination) => {
                 self.check_private(sender.principal, &destination)?;
-                Ok(Letter::Queue(make(&mut send.body, destination, headers)))
+                Ok(Letter::Queue(make(destination, headers)))
             }
-            Address::UserQueue(queue) => Ok(Letter::Topic(make(&mut send.body, queue, headers))),
+            Address::UserQueue(queue) => Ok(Letter::Topic(make(queue, headers))),
             Address::OwnQueue { path } => {
                 let user = sender.principal.user.as_deref();
                 let user = user.ok_or_else(|| Refusal::from(CloseReason::Forbidden).at(name))?;
-                Ok(Letter::Topic(make(&mut send.body, Destination::of_user(user, &path), headers)))
+                Ok(Letter::Topic(make(Destination::of_user(user, &path), headers)))
             }
             Address::TempQueue(_) => {
                 let route = own_reply.ok_or_else(|| Refusal::from(CloseReason::NoSuchReply).at(name))?;
-                Ok(Letter::Reply(route, make(&mut send.body, Destination::internal(name), headers)))
+                Ok(Letter::Reply(route, make(Destination::internal(name), headers)))
             }
             Address::ReplyQueue(token) => {
-                let message = make(&mut send.body, Destination::internal(name), headers);
+                let message = make(Destination::internal(name), headers);
                 match self.replies.find(&token) {
                     Some(route) => Ok(Letter::Reply(route, message)),
                     // Whoever asked did so on another node.
@@ -173,7 +172,7 @@ impl Broker {
                 Some(command) => Ok(self.room_command(sender, command?, send, &headers, now)?),
                 None => {
                     headers.push("session", sender.session);
-                    Ok(self.to_application(make(&mut send.body, destination, headers)))
+                    Ok(self.to_application(make(destination, headers)))
                 }
             },
             // `Address::of_send` has refused it.
