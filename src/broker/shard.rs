@@ -300,7 +300,8 @@ impl Shard {
         }
         let deadline = peer.deadline(&env);
         if deadline < peer.scheduled {
-            peer.scheduled = self.wheel.schedule((slot, peer.id().serial), deadline);
+            let entry = (slot, peer.id().serial);
+            peer.scheduled = self.wheel.schedule(entry, deadline, peer.scheduled);
         }
         if peer.is_held() && !peer.listed {
             peer.listed = true;

@@ -19,11 +19,16 @@ impl Wheel {
         Self { slots: (0..SLOTS).map(|_| Vec::new()).collect(), tick: now.0 / TICK_MS }
     }
 
-    /// Calls `entry` up at `at` or a tick later. Returns when that will be.
-    pub(super) fn schedule(&mut self, entry: Entry, at: Millis) -> Millis {
+    /// Calls `entry` up at `at` or a tick later, unless it is called up by then already, at `scheduled`. Returns when it will
+    /// be.
+    pub(super) fn schedule(&mut self, entry: Entry, at: Millis, scheduled: Millis) -> Millis {
         let tick = at.0.div_ceil(TICK_MS).clamp(self.tick + 1, self.tick + SLOTS as u64 - 1);
+        let called = Millis(tick * TICK_MS);
+        if called >= scheduled {
+            return scheduled;
+        }
         self.slots[tick as usize % SLOTS].push(entry);
-        Millis(tick * TICK_MS)
+        called
     }
 
     /// Number of entries.
@@ -61,6 +66,22 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const NEVER: Millis = Millis(u64::MAX);
+
+    #[test]
+    fn who_is_called_up_by_then_is_not_listed_again() {
+        let mut wheel = Wheel::new(Millis(0));
+        let entry = (0, 0);
+        let scheduled = wheel.schedule(entry, Millis(937), NEVER);
+        assert_eq!(scheduled, Millis(1_000));
+        for at in [937, 1_000, 5_000] {
+            assert_eq!(wheel.schedule(entry, Millis(at), scheduled), scheduled);
+        }
+        assert_eq!(wheel.len(), 1);
+        assert_eq!(wheel.schedule(entry, Millis(900), scheduled), Millis(900));
+        assert_eq!(wheel.len(), 2);
+    }
+
     proptest! {
         #[test]
         fn nothing_is_forgotten_and_nothing_is_late(
@@ -70,7 +91,7 @@ mod tests {
             let mut wheel = Wheel::new(Millis(0));
             let mut waiting: Vec<(u32, u64)> = Vec::new();
             for (n, at) in deadlines.iter().enumerate() {
-                wheel.schedule((n as u32, 0), Millis(*at));
+                wheel.schedule((n as u32, 0), Millis(*at), NEVER);
                 waiting.push((n as u32, *at));
             }
             let mut now = 0;
@@ -81,7 +102,7 @@ mod tests {
                 for (n, _) in due {
                     let at = deadlines[n as usize];
                     if at > now {
-                        wheel.schedule((n, 0), Millis(at));
+                        wheel.schedule((n, 0), Millis(at), NEVER);
                     } else {
                         waiting.retain(|(waiting, _)| *waiting != n);
                     }

@@ -1,5 +1,6 @@
 //! Slow sockets, full inboxes, backlogs and memory: who waits for whom, and who is closed.
 
+use stompede::broker::Link;
 use stompede::model::{CloseReason, DestinationRule, DestinationRules, Overflow, Pattern};
 use stompede_protocol::Frame;
 
@@ -254,6 +255,22 @@ fn toggling_sockets_leave_no_timers_behind() {
     let timers = world.timers();
     // Those that a sooner one replaced stay for a turn of the wheel, not longer.
     assert!(timers <= 8, "{timers} timers for two connections");
+}
+
+#[test]
+fn a_client_that_sends_leaves_no_timers_behind() {
+    let world = World::new();
+    // No deadline stands at a tick of the wheel.
+    world.passes(37);
+    let alice = world.connect(Guest { link: Link::WebSocket, ..Guest::named("service") });
+    // What is due next is the ping: the deadline of the handshake has come up.
+    world.runs_for(20_000);
+    for n in 0..1_000 {
+        alice.sends("/topic/a", &format!("{n}"));
+        world.passes(1);
+    }
+    let timers = world.timers();
+    assert!(timers <= 4, "{timers} timers for one connection");
 }
 
 #[test]
