@@ -195,6 +195,7 @@ impl Tally {
     }
 
     /// Frames have come, one or those of a transaction.
+    #[inline(never)]
     pub(super) fn heard(&self, event: &Event) {
         let heard = |asked: Asked| self.frames[asked as usize].count(1);
         match event {

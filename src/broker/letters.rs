@@ -134,17 +134,37 @@ impl Broker {
         if let Some(reply_to) = reply_to {
             headers.push("reply-to", reply_to);
         }
+        match address {
+            Address::Topic(destination) | Address::UserQueue(destination) => {
+                let user = sender.principal.user.clone();
+                let message = self.message(destination, user, headers, take(&mut send.body), now);
+                Ok(Letter::Topic(Arc::new(message)))
+            }
+            address => self.admit_elsewhere(sender, send, address, headers, own_reply, now),
+        }
+    }
+
+    /// A SEND that whoever may refuse it has let pass, to anywhere but a topic or the queue of a user who is named.
+    #[inline(never)]
+    fn admit_elsewhere(
+        &self,
+        sender: Sender<'_>,
+        send: &mut Send,
+        address: Address,
+        mut headers: Headers,
+        own_reply: Option<ReplyRoute>,
+        now: Now,
+    ) -> Result<Letter, Unruled> {
+        let name = &*send.destination;
         let mut make = |destination, headers| {
             let user = sender.principal.user.clone();
             Arc::new(self.message(destination, user, headers, take(&mut send.body), now))
         };
         match address {
-            Address::Topic(destination) => Ok(Letter::Topic(make(destination, headers))),
             Address::Queue(destination) => {
                 self.check_private(sender.principal, &destination)?;
                 Ok(Letter::Queue(make(destination, headers)))
             }
-            Address::UserQueue(queue) => Ok(Letter::Topic(make(queue, headers))),
             Address::OwnQueue { path } => {
                 let user = sender.principal.user.as_deref();
                 let user = user.ok_or_else(|| Refusal::from(CloseReason::Forbidden).at(name))?;
@@ -175,8 +195,10 @@ impl Broker {
                     Ok(self.to_application(make(destination, headers)))
                 }
             },
-            // `Address::of_send` has refused it.
-            Address::Wildcard(_) => Err(Refusal::from(CloseReason::BadDestination).at(name).into()),
+            // [`Broker::admit`] and [`Address::of_send`] have seen to these.
+            Address::Topic(_) | Address::UserQueue(_) | Address::Wildcard(_) => {
+                Err(Refusal::from(CloseReason::BadDestination).at(name).into())
+            }
         }
     }
 

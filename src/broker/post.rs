@@ -7,7 +7,7 @@ use stompede_protocol::Subscribe;
 
 use crate::backend::{Appended, Kept, Patience, QueueError, Unappended};
 use crate::features::idempotency::Seen;
-use crate::model::{CloseReason, Destination, Full, Message, Refusal, StoreError, Ticket};
+use crate::model::{CloseReason, Destination, Full, Message, Refusal, Retention, StoreError, Ticket};
 use crate::routing::Item;
 
 use super::door::Broker;
@@ -144,23 +144,36 @@ impl Broker {
         &self,
         letter: &mut Letter,
         begun: bool,
-        mut ticket: Ticket,
+        ticket: Ticket,
         now: Now,
     ) -> Result<Posted, Unposted> {
-        let Some((message, key)) = letter.idempotency_key() else {
-            let posted = self.post_new(letter, begun, ticket, now);
-            self.seek_absent_of(letter, &posted);
-            return posted;
-        };
-        let destination = message.destination.clone();
-        ticket.key = self.hash_of_key(message, key);
-        match self.idempotency.check(&destination, ticket.key, now.mono) {
+        if let Some((message, key)) = letter.idempotency_key() {
+            let destination = message.destination.clone();
+            let ticket = Ticket { key: self.hash_of_key(message, key), ..ticket };
+            return self.post_once(letter, &destination, begun, ticket, now);
+        }
+        let posted = self.post_new(letter, begun, ticket, now);
+        self.seek_absent_of(letter, &posted);
+        posted
+    }
+
+    /// Posts a letter that has an idempotency key, unless it was posted before.
+    #[inline(never)]
+    fn post_once(
+        &self,
+        letter: &mut Letter,
+        destination: &Destination,
+        begun: bool,
+        ticket: Ticket,
+        now: Now,
+    ) -> Result<Posted, Unposted> {
+        match self.idempotency.check(destination, ticket.key, now.mono) {
             Seen::Never => {}
             Seen::Before => return Ok(Posted::Now),
             Seen::UnderWay => return Err(Unposted::Full),
         }
         // Before it is posted: the answer may be there sooner than we are back.
-        self.idempotency.defer(&destination, ticket.key);
+        self.idempotency.defer(destination, ticket.key);
         let posted = self.post_new(letter, begun, ticket, now);
         self.seek_absent_of(letter, &posted);
         if !matches!(posted, Ok(Posted::Later)) {
@@ -192,23 +205,11 @@ impl Broker {
         let from = ticket.connection.worker;
         match letter {
             Letter::Topic(message) => match self.parts.settings.rules.history(&message.destination) {
-                Some(retention) => {
-                    let appended = self.history.append(message, retention, Patience::Wait(from), ticket);
-                    let appended = appended.map_err(|error| unappended(message, error))?;
-                    self.counters().of(from).history_appends.add(1);
-                    return Ok(if appended == Appended::Later { Posted::Later } else { Posted::Now });
-                }
+                Some(retention) => return self.append(message, retention, ticket),
                 None => return Ok(self.relay.publish(message, Some(from), ticket)?.into()),
             },
             Letter::Queue(message) | Letter::Handler(message) => {
-                let queue = &message.destination;
-                let kept = if begun {
-                    self.queues.publish_anyway(queue, Arc::clone(message), ticket, now)
-                } else {
-                    let queued = self.queues.publish(queue, Arc::clone(message), ticket, now);
-                    queued.map_err(|error| unqueued(queue, &error))?
-                };
-                return Ok(kept.into());
+                return self.enqueue(message, begun, ticket, now);
             }
             Letter::Reply(route, message) => {
                 let item = Item::Reply { route: route.clone(), message: Arc::clone(message) };
@@ -225,6 +226,38 @@ impl Broker {
             Letter::Backend(..) => return Err(Unposted::Refused(CloseReason::Internal.into())),
         }
         Ok(Posted::Now)
+    }
+
+    #[inline(never)]
+    fn append(
+        &self,
+        message: &mut Arc<Message>,
+        retention: &Retention,
+        ticket: Ticket,
+    ) -> Result<Posted, Unposted> {
+        let from = ticket.connection.worker;
+        let appended = self.history.append(message, retention, Patience::Wait(from), ticket);
+        let appended = appended.map_err(|error| unappended(message, error))?;
+        self.counters().of(from).history_appends.add(1);
+        Ok(if appended == Appended::Later { Posted::Later } else { Posted::Now })
+    }
+
+    #[inline(never)]
+    fn enqueue(
+        &self,
+        message: &Arc<Message>,
+        begun: bool,
+        ticket: Ticket,
+        now: Now,
+    ) -> Result<Posted, Unposted> {
+        let queue = &message.destination;
+        let kept = if begun {
+            self.queues.publish_anyway(queue, Arc::clone(message), ticket, now)
+        } else {
+            let queued = self.queues.publish(queue, Arc::clone(message), ticket, now);
+            queued.map_err(|error| unqueued(queue, &error))?
+        };
+        Ok(kept.into())
     }
 }
 

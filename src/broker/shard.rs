@@ -224,6 +224,7 @@ impl Shard {
     }
 
     /// Bytes that may be read although they cannot be handled yet, only to notice that the client has gone.
+    #[inline(never)]
     pub fn read_ahead_max(&self, slot: u32) -> usize {
         self.peer(slot).map_or(0, |peer| peer.read_ahead_max(&self.broker))
     }

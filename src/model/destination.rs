@@ -217,6 +217,7 @@ impl<'a> Name<'a> {
 
     /// What Spring's user destinations may be besides queues. A topic of a user is one more queue of his, with a path that
     /// says so.
+    #[inline(never)]
     fn spring(self, first: &str, tail: &str) -> Option<Result<Address, Refusal>> {
         if first == "exchange" || tail.starts_with("exchange/") {
             let hint =
@@ -267,12 +268,14 @@ const PERCENT: u8 = 8;
 /// Separates segments.
 const SLASH: u8 = 16;
 
+#[cold]
 fn too_long(text: &str) -> Refusal {
     let shown: String = text.chars().take(64).collect();
     let why = format!("a destination has at most {DESTINATION_BYTES_MAX} bytes, this has {}", text.len());
     bad(&shown, &why)
 }
 
+#[cold]
 fn unknown_prefix(text: &str) -> Refusal {
     let hint = if let Some(key) = text.strip_prefix("/exchange/") {
         let key = key.split_once('/').map_or(key, |(_, key)| key);
@@ -287,6 +290,7 @@ fn unknown_prefix(text: &str) -> Refusal {
     bad(text, &hint)
 }
 
+#[cold]
 fn wildcard_in_send(text: &str) -> Refusal {
     bad(
         text,

@@ -31,6 +31,14 @@ pub struct Report {
     pub slow: SmallVec<[u32; 4]>,
 }
 
+impl Report {
+    /// Whether nothing happened but deliveries.
+    #[inline(always)]
+    pub fn is_plain(&self) -> bool {
+        self.dropped == 0 && self.robbed.is_empty() && self.watched.is_empty() && self.slow.is_empty()
+    }
+}
+
 /// Delivers `message` to every subscriber in `table`.
 #[inline(always)]
 pub fn fan_out(

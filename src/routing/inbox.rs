@@ -231,6 +231,17 @@ impl Inboxes {
             waker.filter(|_| from != Some(worker)).into_iter().for_each(Waker::wake);
             return Ok(());
         }
+        self.publish_to_many(workers, cost_bytes, from, make)
+    }
+
+    #[inline(never)]
+    fn publish_to_many(
+        &self,
+        workers: WorkerSet,
+        cost_bytes: usize,
+        from: Option<WorkerId>,
+        make: impl FnOnce() -> Arc<Message>,
+    ) -> Result<(), Full> {
         // Ascending order: two publishers never wait for each other.
         let mut states: SmallVec<[(&Inbox, MutexGuard<'_, State>); 4]> =
             workers.iter().map(|worker| (self.of(worker), self.of(worker).state.lock())).collect();

@@ -51,27 +51,32 @@ impl Worker {
     pub(crate) fn see_to_calls(self: &Rc<Self>) {
         let calls = self.shard.borrow_mut().take_calls();
         for (connection, call) in calls {
-            match call {
-                Call::Authenticate(credentials) if self.has_room() => {
-                    self.calls.waiting.borrow_mut().push_back((connection, credentials));
-                }
-                Call::FetchKeys(credentials, source) if self.may_read() => {
-                    self.read_keys(source, move |worker| worker.judge(connection, &credentials));
-                }
-                Call::SeekKeys(source) if self.may_read() => {
-                    self.read_keys(source, move |worker| worker.answer(connection, CallAnswer::KeysSought));
-                }
-                Call::SeekKeys(_) => self.answer(connection, CallAnswer::KeysSought),
-                Call::Authenticate(_) | Call::FetchKeys(..) => {
-                    let answer = Err(CloseReason::Unavailable.into());
-                    self.answer(connection, CallAnswer::Authenticated(answer));
-                }
-            }
+            self.take_up(connection, call);
         }
         let clerks = self.calls.waiting.borrow().len().min(HASHES_AT_ONCE);
         while self.calls.clerks.get() < clerks {
             let clerk = Clerk::new(self);
             spawn_local(async move { clerk.0.work_off().await });
+        }
+    }
+
+    #[inline(never)]
+    fn take_up(self: &Rc<Self>, connection: ConnectionId, call: Call) {
+        match call {
+            Call::Authenticate(credentials) if self.has_room() => {
+                self.calls.waiting.borrow_mut().push_back((connection, credentials));
+            }
+            Call::FetchKeys(credentials, source) if self.may_read() => {
+                self.read_keys(source, move |worker| worker.judge(connection, &credentials));
+            }
+            Call::SeekKeys(source) if self.may_read() => {
+                self.read_keys(source, move |worker| worker.answer(connection, CallAnswer::KeysSought));
+            }
+            Call::SeekKeys(_) => self.answer(connection, CallAnswer::KeysSought),
+            Call::Authenticate(_) | Call::FetchKeys(..) => {
+                let answer = Err(CloseReason::Unavailable.into());
+                self.answer(connection, CallAnswer::Authenticated(answer));
+            }
         }
     }
 

@@ -75,7 +75,7 @@ fn begun_ms(now: Now) -> u64 {
 }
 
 fn millis(duration: std::time::Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+    duration.as_secs().saturating_mul(1_000).saturating_add(duration.subsec_millis().into())
 }
 
 #[cfg(test)]

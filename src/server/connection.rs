@@ -5,6 +5,7 @@ mod write;
 
 use std::cell::RefCell;
 use std::future::poll_fn;
+use std::hint::cold_path;
 use std::io;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
@@ -128,6 +129,7 @@ where
                     }
                 }
                 Status::Open if self.hung_up && worker.shard.borrow().is_idle(*slot) => {
+                    cold_path();
                     let now = worker.now();
                     worker.shard.borrow_mut().hang_up(*slot, now);
                     continue;
@@ -156,14 +158,26 @@ where
     /// Writes what waits, as much as the socket takes; pending while it takes no more. Looks at the clock unless it is
     /// known what it shows.
     #[inline(always)]
-    fn poll_flush(&mut self, context: &mut Context<'_>, mut now: Option<Now>) -> Poll<io::Result<()>> {
+    fn poll_flush(&mut self, context: &mut Context<'_>, now: Option<Now>) -> Poll<io::Result<()>> {
         if let Some(broken) = self.broken {
             return Poll::Ready(Err(broken.into()));
         }
         let Seat { worker, slot, .. } = &self.seat;
+        let waits = worker.shard.borrow().outbox(*slot).is_some_and(|outbox| !outbox.is_empty());
+        if waits {
+            ready!(self.poll_write_out(context, now))?;
+        }
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    // In one place: most turns of a connection have nothing to write.
+    #[inline(never)]
+    fn poll_write_out(&mut self, context: &mut Context<'_>, mut now: Option<Now>) -> Poll<io::Result<()>> {
+        let Seat { worker, slot, .. } = &self.seat;
         loop {
             let shard = worker.shard.borrow();
-            let Some(outbox) = shard.outbox(*slot).filter(|outbox| !outbox.is_empty()) else { break };
+            let outbox = shard.outbox(*slot).filter(|outbox| !outbox.is_empty());
+            let Some(outbox) = outbox else { return Poll::Ready(Ok(())) };
             let written = poll_write(context, &mut self.stream, outbox, &worker.scratch);
             drop(shard);
             let mut shard = worker.shard.borrow_mut();
@@ -180,7 +194,6 @@ where
                 }
             }
         }
-        Pin::new(&mut self.stream).poll_flush(context)
     }
 
     #[inline]
@@ -191,6 +204,7 @@ where
         let mut buffer = ReadBuf::new(&mut scratch[..count]);
         ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
         if buffer.filled().is_empty() {
+            cold_path();
             self.hung_up = true;
         } else {
             self.take(buffer.filled());
@@ -234,9 +248,13 @@ where
     /// A stranger may send small messages only; who is accepted, also while slow work was done, may send any.
     #[inline(always)]
     fn see_who_it_is(&mut self) {
-        if self.connected {
-            return;
+        if !self.connected {
+            self.meet();
         }
+    }
+
+    #[inline(never)]
+    fn meet(&mut self) {
         let shard = self.seat.worker.shard.borrow();
         if shard.is_connected(self.seat.slot) {
             self.connected = true;

@@ -11,8 +11,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 use std::task::Poll;
 
-use tokio::task::unconstrained;
-
 use crate::broker::Now;
 
 use super::worker::Worker;
@@ -54,7 +52,8 @@ impl Flusher {
 }
 
 impl Worker {
-    /// Flushes for as long as the worker lives.
+    /// Flushes for as long as the worker lives. To be polled without tokio's budget, which is meant for tasks that serve
+    /// one connection.
     pub(super) async fn flush(self: Rc<Self>) {
         let mut slots = Vec::new();
         let mut has_waited = false;
@@ -71,8 +70,7 @@ impl Worker {
                 if !take(&mut has_waited) {
                     tokio::task::yield_now().await;
                 }
-                // tokio's budget per turn is meant for tasks that serve one connection.
-                unconstrained(async { self.flush_some(some) }).await;
+                self.flush_some(some);
             }
             slots.clear();
             if slots.capacity() > KEPT_SLOTS {

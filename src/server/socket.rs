@@ -19,14 +19,26 @@ pub struct Socket {
 #[derive(Debug)]
 enum Io {
     Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<Tls>),
 }
+
+type Tls = TlsStream<TcpStream>;
 
 impl Socket {
     /// Puts bytes back that were read but belong to what is read next.
     pub fn unread(&mut self, bytes: Bytes) {
         debug_assert!(self.read_ahead.is_empty(), "bytes are put back once");
         self.read_ahead = bytes;
+    }
+
+    #[inline(never)]
+    fn take_read_ahead(&mut self, buffer: &mut ReadBuf<'_>) {
+        let count = self.read_ahead.len().min(buffer.remaining());
+        buffer.put_slice(&self.read_ahead[..count]);
+        self.read_ahead.advance(count);
+        if self.read_ahead.is_empty() {
+            self.read_ahead = Bytes::new();
+        }
     }
 
     /// Whether the connection is encrypted.
@@ -41,10 +53,26 @@ impl From<TcpStream> for Socket {
     }
 }
 
-impl From<TlsStream<TcpStream>> for Socket {
-    fn from(stream: TlsStream<TcpStream>) -> Self {
+impl From<Tls> for Socket {
+    fn from(stream: Tls) -> Self {
         Self { io: Io::Tls(Box::new(stream)), read_ahead: Bytes::new() }
     }
+}
+
+// Apart, or all of TLS would stand amidst what an unencrypted connection runs through for every message.
+#[inline(never)]
+fn read_tls(stream: &mut Tls, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    Pin::new(stream).poll_read(cx, buffer)
+}
+
+#[inline(never)]
+fn write_tls(stream: &mut Tls, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    Pin::new(stream).poll_write(cx, bytes)
+}
+
+#[inline(never)]
+fn flush_tls(stream: &mut Tls, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    Pin::new(stream).poll_flush(cx)
 }
 
 impl AsyncRead for Socket {
@@ -57,15 +85,10 @@ impl AsyncRead for Socket {
         if self.read_ahead.is_empty() {
             return match &mut self.io {
                 Io::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-                Io::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+                Io::Tls(stream) => read_tls(stream, cx, buffer),
             };
         }
-        let count = self.read_ahead.len().min(buffer.remaining());
-        buffer.put_slice(&self.read_ahead[..count]);
-        self.read_ahead.advance(count);
-        if self.read_ahead.is_empty() {
-            self.read_ahead = Bytes::new();
-        }
+        self.take_read_ahead(buffer);
         Poll::Ready(Ok(()))
     }
 }
@@ -75,7 +98,7 @@ impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.io {
             Io::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Io::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Io::Tls(stream) => write_tls(stream, cx, bytes),
         }
     }
 
@@ -97,7 +120,7 @@ impl AsyncWrite for Socket {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.io {
             Io::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Io::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Io::Tls(stream) => flush_tls(stream, cx),
         }
     }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, LocalOptions};
 use tokio::sync::mpsc;
-use tokio::task::spawn_local;
+use tokio::task::{spawn_local, unconstrained};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::broker::{Broker, Now, Shard};
@@ -93,7 +93,7 @@ impl WorkerHandle {
             let _ = ready.send(Ok(()));
             runtime.block_on(async move {
                 // As a task it takes turns with the connections; as the blocked-on future it would go before them.
-                let flusher = spawn_local(Rc::clone(&worker).flush());
+                let flusher = spawn_local(unconstrained(Rc::clone(&worker).flush()));
                 let main = spawn_local(worker.run(inbox));
                 if main.await.is_err() {
                     tracing::error!("a worker has ended by a fault, and its connections with it");
@@ -168,6 +168,8 @@ impl fmt::Debug for Worker {
 }
 
 impl Worker {
+    // Every message asks several times.
+    #[inline(never)]
     pub(crate) fn now(&self) -> Now {
         self.clock.now()
     }

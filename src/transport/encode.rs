@@ -204,19 +204,8 @@ impl StompEncoder {
         let ack = names_ack.then(|| id.as_str());
         let head = MessageHead { subscription: delivery.subscription, message_id: id.as_str(), ack };
         head.encode(self.version, out);
-        match delivery.redelivered {
-            None => {}
-            Some(0) => out.extend_from_slice(b"redelivered:false\n"),
-            Some(times) => {
-                out.extend_from_slice(REDELIVERED);
-                out.extend_from_slice(itoa::Buffer::new().format(times).as_bytes());
-                out.push(b'\n');
-            }
-        }
-        match delivery.recovered {
-            Some(true) => out.extend_from_slice(b"stompede-recovered:true\n"),
-            Some(false) => out.extend_from_slice(b"stompede-recovered:false\n"),
-            None => {}
+        if delivery.redelivered.is_some() || delivery.recovered.is_some() {
+            put_past(delivery, out);
         }
     }
 
@@ -242,6 +231,25 @@ impl StompEncoder {
         };
         MessageTail { destination: delivery.shown, headers: &message.headers, own, body: &message.body }
             .encode(self.version, out);
+    }
+}
+
+/// Whether somebody had the message before, and whether something before it is missing.
+#[inline(never)]
+fn put_past(delivery: &Delivery<'_>, out: &mut Vec<u8>) {
+    match delivery.redelivered {
+        None => {}
+        Some(0) => out.extend_from_slice(b"redelivered:false\n"),
+        Some(times) => {
+            out.extend_from_slice(REDELIVERED);
+            out.extend_from_slice(itoa::Buffer::new().format(times).as_bytes());
+            out.push(b'\n');
+        }
+    }
+    match delivery.recovered {
+        Some(true) => out.extend_from_slice(b"stompede-recovered:true\n"),
+        Some(false) => out.extend_from_slice(b"stompede-recovered:false\n"),
+        None => {}
     }
 }
 

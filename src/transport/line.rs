@@ -24,6 +24,7 @@ impl Line {
     }
 
     /// As [`Position`] displays itself.
+    #[inline(never)]
     pub(super) fn position(&mut self, position: Position) {
         self.hexadecimal(position.epoch, 16);
         self.byte(b'-');

@@ -14,6 +14,8 @@
 mod body;
 mod head;
 
+use std::hint::cold_path;
+
 use bytes::Bytes;
 
 use crate::parse::{self, Head};
@@ -84,6 +86,7 @@ impl Decoder {
             }
         };
         if let Some(Err(_)) = decoded {
+            cold_path();
             *input = &[];
             if !matches!(self.state, State::Failed(_)) {
                 self.state = State::Failed(None);
@@ -118,11 +121,12 @@ impl Decoder {
                 self.state = State::Return;
                 None
             }
-            [b'\r', ..] => Some(Err(Violation::BareCarriageReturn)),
+            [b'\r', ..] => faulty(Violation::BareCarriageReturn),
             _ => self.whole_head(limits, input),
         }
     }
 
+    #[inline(never)]
     fn after_return(&mut self, input: &mut &[u8]) -> Decoded {
         match **input {
             [] => None,
@@ -139,7 +143,7 @@ impl Decoder {
         if !self.begun
             && let Err(violation) = head::misplaced(input)
         {
-            return Some(Err(violation));
+            return faulty(violation);
         }
         let end = match head::find_end(input, limits.head_bytes_max) {
             Ok(Some(end)) => end,
@@ -148,13 +152,14 @@ impl Decoder {
                 *input = &[];
                 return None;
             }
-            Err(violation) => return Some(Err(violation)),
+            Err(violation) => return faulty(violation),
         };
         let lines = &input[..end.lines];
         *input = &input[end.head..];
         self.after_head(lines, limits, input)
     }
 
+    #[inline(never)]
     fn continue_head(&mut self, limits: &Limits, input: &mut &[u8]) -> Decoded {
         let State::Head(partial) = &mut self.state else { return None };
         if !self.begun
@@ -176,7 +181,7 @@ impl Decoder {
         self.begun = true;
         let head = match parse::head(lines, self.version, limits) {
             Ok(head) => head,
-            Err(violation) => return Some(Err(violation)),
+            Err(violation) => return faulty(violation),
         };
         let expected = match Expected::of(&head, self.version, limits) {
             Ok(expected) => expected,
@@ -192,6 +197,7 @@ impl Decoder {
         }
     }
 
+    #[inline(never)]
     fn continue_body(&mut self, limits: &Limits, input: &mut &[u8]) -> Decoded {
         let State::Body(partial) = &mut self.state else { return None };
         let filled = partial.fill(limits, input);
@@ -206,10 +212,16 @@ impl Decoder {
         }
     }
 
+    #[cold]
     fn fail(&mut self, violation: Violation, head: &Head) -> Decoded {
         self.state = State::Failed(head.receipt().map(Into::into));
         Some(Err(violation))
     }
+}
+
+#[cold]
+fn faulty(violation: Violation) -> Decoded {
+    Some(Err(violation))
 }
 
 fn heart_beat(input: &mut &[u8], bytes: usize) -> Decoded {

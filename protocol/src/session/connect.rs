@@ -5,6 +5,7 @@ use crate::parse::trim;
 use crate::{Command, Decoder, Frame, Headers, HeartBeat, Item, Limits, Version, Violation};
 
 impl Session {
+    #[inline(never)]
     pub(super) fn handle_connect(&mut self, frame: Frame) -> Result<Event, Violation> {
         // "STOMP servers MUST handle a STOMP frame in the same manner as a CONNECT frame."
         if !matches!(frame.command, Command::Connect | Command::Stomp) {
@@ -34,6 +35,7 @@ impl Session {
 }
 
 /// Decodes what a stranger sends, of which there may not be much.
+#[inline(never)]
 pub(super) fn decode_fresh(
     decoder: &mut Decoder,
     limits: &Limits,

@@ -12,9 +12,19 @@ type Handled = Result<Option<Event>, Violation>;
 impl Session {
     /// Handles a frame of an open session. `receipt` is what it asked for; it is taken once the frame is obeyed, and
     /// left for the ERROR otherwise.
+    #[inline(always)]
     pub(super) fn handle_frame(&mut self, frame: Frame, receipt: &mut Option<Receipt>) -> Handled {
+        if frame.command == Command::Send && frame.headers.get("transaction").is_none() {
+            return self.handle_send(frame, receipt);
+        }
+        self.handle_other(frame, receipt)
+    }
+
+    // Apart from what every message runs through.
+    #[inline(never)]
+    fn handle_other(&mut self, frame: Frame, receipt: &mut Option<Receipt>) -> Handled {
         match frame.command {
-            Command::Send => self.handle_send(frame, receipt),
+            Command::Send => self.handle_pending_send(frame, receipt),
             Command::Ack | Command::Nack => self.handle_settle(frame, receipt),
             Command::Subscribe => self.handle_subscribe(frame, receipt),
             Command::Unsubscribe => self.handle_unsubscribe(&frame, receipt),
@@ -32,16 +42,14 @@ impl Session {
     #[inline(always)]
     fn handle_send(&mut self, frame: Frame, receipt: &mut Option<Receipt>) -> Handled {
         let destination = destination(&frame)?.into();
-        let Some(transaction) = frame.headers.get("transaction") else {
-            let receipt = receipt.take();
-            return Ok(Some(Event::Send(Send {
-                destination,
-                headers: frame.headers,
-                body: frame.body,
-                receipt,
-            })));
-        };
-        let transaction: Box<str> = transaction.into();
+        let receipt = receipt.take();
+        Ok(Some(Event::Send(Send { destination, headers: frame.headers, body: frame.body, receipt })))
+    }
+
+    /// A SEND that waits for its COMMIT.
+    fn handle_pending_send(&mut self, frame: Frame, receipt: &mut Option<Receipt>) -> Handled {
+        let destination = destination(&frame)?.into();
+        let transaction: Box<str> = frame.headers.get("transaction").unwrap_or_default().into();
         let bytes = heap_bytes(&frame);
         self.transactions.check(&transaction, bytes, &self.limits)?;
         let receipt = receipt.take();

@@ -21,6 +21,7 @@ mod event;
 mod frames;
 mod subscriptions;
 
+use std::hint::cold_path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -100,12 +101,14 @@ impl Session {
         self.touch(now);
         loop {
             let decoded = match &mut self.phase {
+                Phase::Open(_) => self.decoder.decode(&self.limits, input),
                 Phase::Fresh { bytes, .. } => {
+                    cold_path();
                     connect::decode_fresh(&mut self.decoder, &self.limits, bytes, input)
                 }
-                Phase::Open(_) => self.decoder.decode(&self.limits, input),
                 Phase::Waiting(_) => return None,
                 Phase::Ending { .. } | Phase::Closed => {
+                    cold_path();
                     *input = &[];
                     return None;
                 }
@@ -113,10 +116,7 @@ impl Session {
             let frame = match decoded? {
                 Ok(Item::HeartBeat) => continue,
                 Ok(Item::Frame(frame)) => frame,
-                Err(violation) => {
-                    let receipt = self.decoder.take_receipt().map(Receipt::new);
-                    return Some(self.fail(violation, receipt));
-                }
+                Err(violation) => return Some(self.fail_to_decode(violation)),
             };
             let mut receipt = receipt_of(&frame);
             let handled = match self.phase {
@@ -313,6 +313,13 @@ impl Session {
         self.decoder.buffered_bytes() + self.transactions.bytes()
     }
 
+    #[cold]
+    fn fail_to_decode(&mut self, violation: Violation) -> Event {
+        let receipt = self.decoder.take_receipt().map(Receipt::new);
+        self.fail(violation, receipt)
+    }
+
+    #[cold]
     fn fail(&mut self, violation: Violation, receipt: Option<Receipt>) -> Event {
         let pulse = if let Phase::Open(pulse) = self.phase { Some(pulse) } else { None };
         let versions = matches!(violation, Violation::UnsupportedVersion { .. });

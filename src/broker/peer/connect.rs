@@ -99,6 +99,7 @@ pub(super) struct Member {
 }
 
 impl Peer {
+    #[inline(never)]
     pub(super) fn connect(&mut self, env: &mut Env<'_>, connect: Connect) {
         self.kind = kind(self.wire, connect.version);
         self.begin_stream(&connect.headers);
@@ -241,6 +242,7 @@ impl Peer {
     }
 
     /// A fresh token for the same user: the session lives as long as the new one, unless a backend has said for how long.
+    #[inline(never)]
     pub(super) fn refresh(&mut self, env: &mut Env<'_>, fresh: &mut Fresh) -> Result<Posted, Unposted> {
         let Identity::Known(member) = &mut self.identity else {
             return Err(Unposted::Ended(CloseReason::Internal.into()));

@@ -70,6 +70,7 @@ impl Peer {
     }
 
     /// The user belongs to the room no more.
+    #[inline(never)]
     pub(super) fn withdraw(&mut self, env: &Env<'_>, user: &str, room: &str) -> Posted {
         let ticket = self.ticket();
         match env.broker.memberships.withdraw(room, user, ticket) {
@@ -91,6 +92,7 @@ impl Peer {
     }
 
     /// Asks where the message stands that is read; the rest follows with the answer.
+    #[inline(never)]
     pub(super) fn mark(&mut self, env: &mut Env<'_>, mark: &Mark) {
         let ticket = self.ticket();
         self.calls.add(ticket.call, Asked::Mark(mark.clone()));

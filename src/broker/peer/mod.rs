@@ -32,6 +32,7 @@ mod unread;
 mod work;
 
 use std::collections::VecDeque;
+use std::hint::cold_path;
 use std::mem;
 
 use bytes::Bytes;
@@ -177,6 +178,7 @@ impl Peer {
     }
 
     /// Bytes that the peer itself keeps, its transport included.
+    #[inline(never)]
     pub(super) fn held_bytes(&self) -> usize {
         let early_bytes = if let Manner::Events(stream) = &self.manner { stream.early_bytes() } else { 0 };
         self.input.len() + self.session.buffered_bytes() + self.unfinished_bytes + early_bytes
@@ -238,6 +240,7 @@ impl Peer {
             if self.calls.may_pass(&event) {
                 self.handle(env, event);
             } else {
+                cold_path();
                 self.calls.defer(event);
                 self.session.suspend();
             }
@@ -283,6 +286,7 @@ impl Peer {
         }
     }
 
+    #[inline(never)]
     fn disconnect(&mut self, env: &mut Env<'_>, receipt: Option<Receipt>) {
         self.complete(receipt);
         self.session.end();

@@ -11,6 +11,7 @@ use super::{Env, Listening, Live, Manner, Peer};
 
 impl Peer {
     /// Refuses one frame.
+    #[cold]
     pub(super) fn refuse(&mut self, env: &mut Env<'_>, refusal: &Refusal, receipt: Option<Receipt>) {
         if self.is_closing() {
             return;
@@ -49,6 +50,7 @@ impl Peer {
     }
 
     /// A refusal that no session survives, whoever listens for refusals.
+    #[cold]
     pub(super) fn end_for(&mut self, env: &mut Env<'_>, refusal: &Refusal, receipt: Option<Receipt>) {
         env.tally.refused(refusal.reason);
         self.close(env, refusal, receipt);
@@ -103,6 +105,7 @@ impl Peer {
         self.close(env, &CloseReason::SlowConsumer.into(), None);
     }
 
+    #[cold]
     pub(super) fn violated(&mut self, env: &mut Env<'_>, violation: &Violation, receipt: Option<Receipt>) {
         let reason = match violation.kind() {
             ViolationKind::BadFrame => CloseReason::BadFrame,

@@ -1,5 +1,6 @@
 //! SEND and COMMIT: through the door.
 
+use std::hint::cold_path;
 use std::sync::Arc;
 
 use stompede_protocol::{Commit, Send, Step};
@@ -17,10 +18,12 @@ impl Peer {
     pub(super) fn send(&mut self, env: &mut Env<'_>, mut send: Send) {
         let receipt = send.receipt.take();
         if env.broker.is_draining() {
+            cold_path();
             // Those who would get it may be gone already: better sent again to another instance.
             return self.end_for(env, &CloseReason::ShuttingDown.into(), receipt);
         }
         if let Err(refusal) = self.check_rate(env) {
+            cold_path();
             let refusal = refusal.at(&send.destination);
             return self.refuse(env, &refusal, receipt);
         }
@@ -45,6 +48,7 @@ impl Peer {
     }
 
     /// All SENDs of a transaction pass the door before the first is posted.
+    #[inline(never)]
     pub(super) fn commit(&mut self, env: &mut Env<'_>, commit: Commit) {
         let mut work = Work::default();
         let mut refused = self.check_count(env, &commit).err();
@@ -147,26 +151,11 @@ impl Peer {
     ) -> Result<Letter, Unruled> {
         let address = Address::of_send_shared(&send.destination)?;
         let own_reply = match &address {
-            Address::TempQueue(name) => {
-                if !self.has_reply_queue(name) {
-                    let text = "there is no such reply queue: SUBSCRIBE it, or name it in reply-to";
-                    return Err(Refusal::new(CloseReason::NoSuchReply, text).at(&send.destination).into());
-                }
-                let listener = Listener::TempQueue(Arc::from(&**name));
-                Some(ReplyRoute { connection: self.id, listener })
-            }
+            Address::TempQueue(name) => Some(self.own_reply(name, send)?),
             _ => None,
         };
         let reply_to = match send.headers.get("reply-to") {
-            Some(wanted) => match wanted.strip_prefix("/temp-queue/") {
-                Some(name) => Some(format!("/reply-queue/{}", self.reply_token(env, name)?)),
-                // A worker answers with its own rights: nobody may name an address for it that leads to others.
-                None if send.destination.starts_with("/app/") && !self.is_service() => {
-                    let text = "the reply-to of a request is /temp-queue/<name>";
-                    return Err(Refusal::new(CloseReason::BadDestination, text).at(&send.destination).into());
-                }
-                None => Some(wanted.to_owned()),
-            },
+            Some(wanted) => Some(self.reply_to(env, wanted, send)?),
             None => None,
         };
         let internal = || Unruled::from(Refusal::from(CloseReason::Internal));
@@ -176,6 +165,30 @@ impl Peer {
             env.broker.admit(sender, send, address, reply_to.as_deref(), own_reply, leave, env.now);
         let letter = if is_late(send, env.now)? { admitted?.if_late() } else { admitted? };
         Ok(self.quieten(env, letter))
+    }
+
+    /// Where a SEND to the session's own temp-queue `name` leads.
+    #[inline(never)]
+    fn own_reply(&self, name: &str, send: &Send) -> Result<ReplyRoute, Refusal> {
+        if !self.has_reply_queue(name) {
+            let text = "there is no such reply queue: SUBSCRIBE it, or name it in reply-to";
+            return Err(Refusal::new(CloseReason::NoSuchReply, text).at(&send.destination));
+        }
+        Ok(ReplyRoute { connection: self.id, listener: Listener::TempQueue(Arc::from(name)) })
+    }
+
+    /// The reply address that receivers see for the one that is `wanted`.
+    #[inline(never)]
+    fn reply_to(&mut self, env: &mut Env<'_>, wanted: &str, send: &Send) -> Result<String, Refusal> {
+        match wanted.strip_prefix("/temp-queue/") {
+            Some(name) => Ok(format!("/reply-queue/{}", self.reply_token(env, name)?)),
+            // A worker answers with its own rights: nobody may name an address for it that leads to others.
+            None if send.destination.starts_with("/app/") && !self.is_service() => {
+                let text = "the reply-to of a request is /temp-queue/<name>";
+                Err(Refusal::new(CloseReason::BadDestination, text).at(&send.destination))
+            }
+            None => Ok(wanted.to_owned()),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use super::work::Stage;
 use super::{Env, Listening, Peer};
 
 impl Peer {
+    #[inline(never)]
     pub(super) fn settle(&mut self, env: &mut Env<'_>, mut settle: Settle) {
         let receipt = settle.receipt.take();
         match self.acknowledge(env, &settle) {
@@ -18,6 +19,7 @@ impl Peer {
         }
     }
 
+    #[inline(never)]
     pub(super) fn settle_negatively(&mut self, env: &mut Env<'_>, mut settle: Settle) {
         let receipt = settle.receipt.take();
         match self.refuse_messages(env, &settle) {
@@ -26,6 +28,7 @@ impl Peer {
         }
     }
 
+    #[inline(never)]
     pub(super) fn acknowledge(&mut self, env: &mut Env<'_>, settle: &Settle) -> Result<(), Refusal> {
         self.check_issued(env, settle, Command::Ack)?;
         self.settle_mail(env, settle);
@@ -35,6 +38,7 @@ impl Peer {
         Ok(())
     }
 
+    #[inline(never)]
     pub(super) fn refuse_messages(&mut self, env: &mut Env<'_>, settle: &Settle) -> Result<(), Refusal> {
         self.check_nack(env, settle)?;
         if settle.headers.get("requeue") == Some("false") {

@@ -22,6 +22,7 @@ use super::work::{Stage, Work};
 use super::{Env, Listening, Live, Peer, QueueShare};
 
 impl Peer {
+    #[inline(never)]
     pub(super) fn subscribe(&mut self, env: &mut Env<'_>, mut subscribe: Subscribe) {
         let receipt = subscribe.receipt.take();
         let checked = self.check_subscription_rate(env).and_then(|()| self.check_subscription_count(env));
@@ -200,6 +201,7 @@ impl Peer {
         Ok(env.broker.to_application(Arc::new(message)))
     }
 
+    #[inline(never)]
     pub(super) fn unsubscribe(&mut self, env: &mut Env<'_>, unsubscribe: Unsubscribe) {
         self.end_subscription(env, unsubscribe.subscription.key);
         self.complete(unsubscribe.receipt);

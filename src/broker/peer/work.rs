@@ -225,6 +225,7 @@ impl Peer {
     }
 
     /// Whether it keeps the order of the frames while answers of a store are awaited.
+    #[inline(never)]
     fn may_follow(&self, env: &Env<'_>, stage: &Stage) -> bool {
         let follows = match stage {
             Stage::Post(letter) => env.broker.is_answered_later(letter),

@@ -5,7 +5,7 @@ use std::task::Waker;
 
 use crate::broker::peer::events::Shared;
 use crate::broker::settings::Now;
-use crate::model::{Answer, CloseReason, Destination};
+use crate::model::{Answer, CloseReason, Destination, Message, Overflow};
 use crate::routing::fanout::{Report, fan_out};
 use crate::routing::{Item, Note};
 
@@ -28,7 +28,10 @@ impl Shard {
             broker.sink.tell_room(worker);
         }
         for item in batch.drain(..) {
-            self.handle(item, now);
+            match item {
+                Item::Publish(message) => self.deliver(&message, now),
+                item => self.handle(item, now),
+            }
         }
         self.batch = batch;
         broker.inboxes().of(self.worker).rouse();
@@ -40,26 +43,44 @@ impl Shard {
         filled && !self.is_backlogged()
     }
 
-    #[inline(always)]
+    fn deliver(&mut self, message: &Arc<Message>, now: Now) {
+        let limits = &self.broker.settings().limits;
+        let overflow = self.broker.settings().rules.overflow(&message.destination);
+        let encoders = &self.broker.parts.encoders;
+        let (table, lanes) = (&mut self.table, &mut self.lanes);
+        let begun = self.sampler.next().then(|| (self.broker.parts.stopwatch)());
+        let report = fan_out(table, lanes, encoders, message, overflow, limits.outbox_bytes_max);
+        if let Some(begun) = begun {
+            self.tally.fan_outs.record((self.broker.parts.stopwatch)().saturating_sub(begun));
+        }
+        self.tally.deliveries.count(report.delivered);
+        if !report.is_plain() {
+            self.follow_up(report, message, overflow, now);
+        }
+    }
+
+    /// Sees to those to whom more happened than that they were given the message, or who take it themselves.
+    #[inline(never)]
+    fn follow_up(&mut self, report: Report, message: &Arc<Message>, overflow: Overflow, now: Now) {
+        self.tally.deliveries_dropped.count(report.dropped);
+        for slot in report.robbed {
+            self.with(slot, now, |peer, env| peer.lost_deliveries(env));
+        }
+        for slot in report.slow {
+            self.tally.refused(CloseReason::SlowConsumer);
+            self.with(slot, now, |peer, env| peer.too_slow(env));
+        }
+        let mut shared = Shared::new(message, overflow);
+        for (slot, key) in report.watched {
+            self.with(slot, now, |peer, env| peer.noticed(env, key, &mut shared));
+        }
+    }
+
+    // Apart from what every message runs through.
+    #[inline(never)]
     fn handle(&mut self, item: Item, now: Now) {
         match item {
-            Item::Publish(message) => {
-                let limits = &self.broker.settings().limits;
-                let overflow = self.broker.settings().rules.overflow(&message.destination);
-                let encoders = &self.broker.parts.encoders;
-                let (table, lanes) = (&mut self.table, &mut self.lanes);
-                let begun = self.sampler.next().then(|| (self.broker.parts.stopwatch)());
-                let mut report = fan_out(table, lanes, encoders, &message, overflow, limits.outbox_bytes_max);
-                if let Some(begun) = begun {
-                    self.tally.fan_outs.record((self.broker.parts.stopwatch)().saturating_sub(begun));
-                }
-                let watched = std::mem::take(&mut report.watched);
-                self.account(report, now);
-                let mut shared = Shared::new(&message, overflow);
-                for (slot, key) in watched {
-                    self.with(slot, now, |peer, env| peer.noticed(env, key, &mut shared));
-                }
-            }
+            Item::Publish(message) => self.deliver(&message, now),
             Item::Consume { to, key, tag, message, deliveries } => {
                 if self.is_current(to) {
                     self.with(to.slot, now, |peer, env| {
@@ -117,21 +138,6 @@ impl Shard {
             Item::Round(round) => self.obey(&round, now),
             Item::Ready(queue) => self.broker.queues.hand_out(&queue, now),
             Item::Room => self.retry_held(now),
-        }
-    }
-
-    #[inline(always)]
-    fn account(&mut self, report: Report, now: Now) {
-        self.tally.deliveries.count(report.delivered);
-        if report.dropped > 0 {
-            self.tally.deliveries_dropped.count(report.dropped);
-        }
-        for slot in report.robbed {
-            self.with(slot, now, |peer, env| peer.lost_deliveries(env));
-        }
-        for slot in report.slow {
-            self.tally.refused(CloseReason::SlowConsumer);
-            self.with(slot, now, |peer, env| peer.too_slow(env));
         }
     }
 

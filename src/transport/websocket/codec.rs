@@ -53,6 +53,19 @@ impl WebSocket {
         })
     }
 
+    /// What is not one whole message after the other goes through tungstenite.
+    #[inline(never)]
+    fn receive_rest(&mut self, bytes: &[u8], sink: &mut dyn FnMut(Incoming<'_>)) -> Result<(), FramingError> {
+        let plausible = self.boundary.feed(bytes);
+        let mut context = self.context();
+        let pumped = pump(&mut context, &mut Wire { unread: bytes, written: Vec::new() }, sink);
+        let hopeless = !plausible && context.can_read();
+        // After an error it is nobody's.
+        pumped?;
+        self.put_back(context);
+        if hopeless { Err(FramingError::NotUtf8) } else { Ok(()) }
+    }
+
     /// A context between two messages is anybody's. One that has grown, or whose connection is about to end, is not.
     fn put_back(&mut self, context: Box<WebSocketContext>) {
         let between = self.boundary.held_bytes() == 0 && !self.closing;
@@ -77,17 +90,7 @@ impl Framing for WebSocket {
             None if !self.closing => whole::take(bytes, self.message_bytes_max, sink),
             _ => bytes,
         };
-        if bytes.is_empty() {
-            return Ok(());
-        }
-        let plausible = self.boundary.feed(bytes);
-        let mut context = self.context();
-        let pumped = pump(&mut context, &mut Wire { unread: bytes, written: Vec::new() }, sink);
-        let hopeless = !plausible && context.can_read();
-        // After an error it is nobody's.
-        pumped?;
-        self.put_back(context);
-        if hopeless { Err(FramingError::NotUtf8) } else { Ok(()) }
+        if bytes.is_empty() { Ok(()) } else { self.receive_rest(bytes, sink) }
     }
 
     fn set_message_bytes_max(&mut self, bytes_max: usize) {
