@@ -19,8 +19,8 @@ impl Wheel {
         Self { slots: (0..SLOTS).map(|_| Vec::new()).collect(), tick: now.0 / TICK_MS }
     }
 
-    /// Calls `entry` up at `at` or a tick later, unless it is called up by then already, at `scheduled`. Returns when it will
-    /// be.
+    /// Calls `entry` up at `at` or a tick later, unless it is called up by then already, at `scheduled`. Returns when it is
+    /// called up first.
     pub(super) fn schedule(&mut self, entry: Entry, at: Millis, scheduled: Millis) -> Millis {
         let tick = at.0.div_ceil(TICK_MS).clamp(self.tick + 1, self.tick + SLOTS as u64 - 1);
         let called = Millis(tick * TICK_MS);

@@ -177,7 +177,7 @@ impl Peer {
         self.held.is_some() || self.calls.defers()
     }
 
-    /// Bytes that the peer itself keeps, its transport included.
+    /// Bytes that the peer itself keeps, its transport included. One function: each message asks four times.
     #[inline(never)]
     pub(super) fn held_bytes(&self) -> usize {
         let early_bytes = if let Manner::Events(stream) = &self.manner { stream.early_bytes() } else { 0 };

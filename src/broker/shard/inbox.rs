@@ -76,7 +76,7 @@ impl Shard {
         }
     }
 
-    // Apart from what every message runs through.
+    // Apart from what every message runs through, to which [`Shard::drain`] sees itself.
     #[inline(never)]
     fn handle(&mut self, item: Item, now: Now) {
         match item {
