@@ -225,27 +225,27 @@ impl Inboxes {
         from: Option<WorkerId>,
         make: impl FnOnce() -> Arc<Message>,
     ) -> Result<(), Full> {
+        let bytes = size_of::<Item>() + cost_bytes;
         if let Some(worker) = workers.only() {
-            let bytes = size_of::<Item>() + cost_bytes;
             let waker = self.of(worker).offer(bytes, from, || Item::Publish(make()))?;
             waker.filter(|_| from != Some(worker)).into_iter().for_each(Waker::wake);
             return Ok(());
         }
-        self.publish_to_many(workers, cost_bytes, from, make)
+        self.publish_to_many(workers, bytes, from, make)
     }
 
+    /// As [`Inboxes::publish`]; an item takes `bytes`.
     #[inline(never)]
     fn publish_to_many(
         &self,
         workers: WorkerSet,
-        cost_bytes: usize,
+        bytes: usize,
         from: Option<WorkerId>,
         make: impl FnOnce() -> Arc<Message>,
     ) -> Result<(), Full> {
         // Ascending order: two publishers never wait for each other.
         let mut states: SmallVec<[(&Inbox, MutexGuard<'_, State>); 4]> =
             workers.iter().map(|worker| (self.of(worker), self.of(worker).state.lock())).collect();
-        let bytes = size_of::<Item>() + cost_bytes;
         for (inbox, state) in &mut states {
             if !inbox.has_room(state, bytes) {
                 state.waiting = from.map_or(state.waiting, |from| state.waiting.with(from));
