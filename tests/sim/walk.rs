@@ -49,7 +49,7 @@ struct Account {
     cut: bool,
     /// Its socket took nothing for a while: the broker may have given it up before anybody else knows.
     stalled: bool,
-    /// When it was first seen to be gone.
+    /// When it was cut, or first seen to be gone.
     gone_ms: Option<u64>,
     /// By subscription, the last version that an event of the room carried.
     versions: BTreeMap<String, u64>,
@@ -155,6 +155,8 @@ impl Walk {
                 self.people[who].0.leaves();
             }
             _ => {
+                // Not when it is seen: time may pass until then, and the linger counts from here.
+                self.people[who].1.gone_ms = Some(self.world.now_ms());
                 self.people[who].1.cut = true;
                 self.people[who].0.vanishes();
             }
