@@ -8,14 +8,13 @@ mod inbox;
 mod sockets;
 mod time;
 
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::model::{CloseReason, ConnectionId, Refusal, WorkerId};
-use crate::routing::{Item, Lanes, Table};
+use crate::routing::{Lanes, Table};
 
 use super::counters::{Sampler, Tally};
 use super::door::Broker;
@@ -49,7 +48,6 @@ pub struct Shard {
     calls: Vec<(ConnectionId, Call)>,
     /// Connections with work that waits for room or a handler.
     held: Vec<ConnectionId>,
-    batch: VecDeque<Item>,
     due: Vec<(u32, u32)>,
     /// Slots whose socket is to be closed at once.
     dead: Vec<u32>,
@@ -77,7 +75,6 @@ impl Shard {
             wheel: Wheel::new(now.mono),
             calls: Vec::new(),
             held: Vec::new(),
-            batch: VecDeque::new(),
             due: Vec::new(),
             dead: Vec::new(),
             peer_bytes: 0,

@@ -1,6 +1,7 @@
 //! What other workers, and the worker itself, hand a worker to do.
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -82,6 +83,30 @@ impl Item {
     }
 }
 
+/// How much a worker does before others get their turn: so many items, and no more once they held so many bytes.
+#[derive(Debug)]
+pub struct Turn {
+    items: usize,
+    /// `None`: they held more.
+    bytes: Option<usize>,
+}
+
+impl Turn {
+    /// A turn of up to `items`, which ends with the one that makes it more than `bytes`.
+    pub fn new(items: usize, bytes: usize) -> Self {
+        Self { items, bytes: Some(bytes) }
+    }
+
+    fn is_over(&self) -> bool {
+        self.items == 0 || self.bytes.is_none()
+    }
+
+    fn count(&mut self, bytes: usize) {
+        self.items -= 1;
+        self.bytes = self.bytes.and_then(|left| left.checked_sub(bytes));
+    }
+}
+
 /// A worker's queue of things to do, bounded in number and bytes.
 #[derive(Debug)]
 pub struct Inbox {
@@ -104,20 +129,26 @@ impl Inbox {
         Self { state: Mutex::default(), messages_max, bytes_max }
     }
 
-    /// Moves up to `count` items to the end of `out`, and no more once they hold `bytes`. Workers that waited for room are
-    /// returned once it is half empty.
+    /// The next item of a turn. At its end come those workers that waited for room, if half of it is free again; and if
+    /// something is left, whoever watches is woken.
+    // Not before the end: word of room takes room itself, and one that waits for its own inbox would only ever hear of it.
     #[inline(always)]
-    pub fn take(&self, out: &mut VecDeque<Item>, count: usize, bytes: usize) -> WorkerSet {
+    pub fn next(&self, turn: &mut Turn) -> ControlFlow<WorkerSet, Item> {
         let mut state = self.state.lock();
-        let bytes_left = state.bytes.saturating_sub(bytes);
-        for _ in 0..count {
-            let Some(item) = state.items.pop_front() else { break };
-            state.bytes -= item.cost_bytes();
-            out.push_back(item);
-            if state.bytes < bytes_left {
-                break;
-            }
+        if turn.is_over() {
+            let waker = if state.items.is_empty() { None } else { state.waker.clone() };
+            let waiting = self.end(state);
+            waker.into_iter().for_each(Waker::wake);
+            return ControlFlow::Break(waiting);
         }
+        let Some(item) = state.items.pop_front() else { return ControlFlow::Break(self.end(state)) };
+        let bytes = item.cost_bytes();
+        state.bytes -= bytes;
+        turn.count(bytes);
+        ControlFlow::Continue(item)
+    }
+
+    fn end(&self, mut state: MutexGuard<'_, State>) -> WorkerSet {
         if state.items.is_empty() && state.items.capacity() > KEPT_ITEMS {
             state.items = VecDeque::new();
         }
@@ -151,16 +182,6 @@ impl Inbox {
             state.waker = Some(waker.clone());
         }
         !state.items.is_empty()
-    }
-
-    /// Wakes whoever watches, if something waits.
-    pub fn rouse(&self) {
-        let state = self.state.lock();
-        let waker = if state.items.is_empty() { None } else { state.waker.clone() };
-        drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
     }
 
     /// Bytes that the items hold.
@@ -322,9 +343,17 @@ mod tests {
     }
 
     fn drain(inboxes: &Inboxes, worker: u8, count: usize) -> (usize, WorkerSet) {
-        let mut out = VecDeque::new();
-        let waiting = inboxes.of(WorkerId(worker)).take(&mut out, count, usize::MAX);
-        (out.len(), waiting)
+        take(inboxes, worker, Turn::new(count, usize::MAX))
+    }
+
+    fn take(inboxes: &Inboxes, worker: u8, mut turn: Turn) -> (usize, WorkerSet) {
+        let mut count = 0;
+        loop {
+            match inboxes.of(WorkerId(worker)).next(&mut turn) {
+                ControlFlow::Continue(_) => count += 1,
+                ControlFlow::Break(waiting) => return (count, waiting),
+            }
+        }
     }
 
     #[test]
@@ -387,9 +416,7 @@ mod tests {
         }
         let one = inboxes.of(WorkerId(0)).bytes() / 10;
         for (bytes, expected) in [(0, 1), (3 * one, 4), (usize::MAX, 5)] {
-            let mut out = VecDeque::new();
-            inboxes.of(WorkerId(0)).take(&mut out, 8, bytes);
-            assert_eq!(out.len(), expected);
+            assert_eq!(take(&inboxes, 0, Turn::new(8, bytes)).0, expected);
         }
     }
 }

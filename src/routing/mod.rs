@@ -19,7 +19,7 @@ pub mod table;
 
 pub use desk::{DESK, Desk};
 pub use directory::{Directory, Interest, WorkerSet};
-pub use inbox::{Inbox, Inboxes, Item};
+pub use inbox::{Inbox, Inboxes, Item, Turn};
 pub use lanes::{Lane, Lanes};
 pub use outbox::{Outbox, Pushed};
 pub use replies::{Listener, Replies, ReplyRoute};

@@ -1,5 +1,6 @@
 //! What the shard is given to do: messages to deliver, answers, ends.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -7,7 +8,7 @@ use crate::broker::peer::events::Shared;
 use crate::broker::settings::Now;
 use crate::model::{Answer, CloseReason, Destination, Message, Overflow};
 use crate::routing::fanout::{Report, fan_out};
-use crate::routing::{Item, Note};
+use crate::routing::{Item, Note, Turn};
 
 use super::Shard;
 
@@ -19,22 +20,19 @@ impl Shard {
         if self.is_backlogged() {
             return;
         }
-        let mut batch = std::mem::take(&mut self.batch);
-        // A blocked socket is looked at between two batches: before, nobody knows whether it takes bytes again, and what
+        // A blocked socket is looked at between two turns: before, nobody knows whether it takes bytes again, and what
         // comes at once must not make a slow consumer of it.
-        let bytes_at_once = broker.settings().limits.outbox_bytes_max / 2;
-        let waiting = broker.inboxes().of(self.worker).take(&mut batch, ITEMS_AT_ONCE, bytes_at_once);
+        let mut turn = Turn::new(ITEMS_AT_ONCE, broker.settings().limits.outbox_bytes_max / 2);
+        let waiting = loop {
+            match broker.inboxes().of(self.worker).next(&mut turn) {
+                ControlFlow::Continue(Item::Publish(message)) => self.deliver(&message, now),
+                ControlFlow::Continue(item) => self.handle(item, now),
+                ControlFlow::Break(waiting) => break waiting,
+            }
+        };
         for worker in waiting.iter() {
             broker.sink.tell_room(worker);
         }
-        for item in batch.drain(..) {
-            match item {
-                Item::Publish(message) => self.deliver(&message, now),
-                item => self.handle(item, now),
-            }
-        }
-        self.batch = batch;
-        broker.inboxes().of(self.worker).rouse();
     }
 
     /// Registers who is woken when the inbox has something that may be done; `true` when it has already.
@@ -154,5 +152,5 @@ impl Shard {
     }
 }
 
-/// Items taken from the inbox at a time.
+/// Items done in a turn.
 const ITEMS_AT_ONCE: usize = 64;

@@ -1,8 +1,8 @@
 use super::*;
 use crate::backend::memory::MemoryQueues;
 use crate::model::{Limits, MessageId, WorkerId};
+use crate::routing::Turn;
 use bytes::Bytes;
-use std::collections::VecDeque;
 use std::sync::Barrier;
 use stompede_protocol::Millis;
 
@@ -64,15 +64,15 @@ impl Bench {
 
     /// (slot, tag, message number, redelivered) handed out since the last call.
     fn handed(&self) -> Vec<(u32, u64, u64, bool)> {
-        let mut items = VecDeque::new();
-        self.inboxes.of(WorkerId(0)).take(&mut items, usize::MAX, usize::MAX);
+        let mut turn = Turn::new(usize::MAX, usize::MAX);
+        let items = std::iter::from_fn(|| self.inboxes.of(WorkerId(0)).next(&mut turn).continue_value());
         let row = |item| match item {
             Item::Consume { to, tag, message, deliveries, .. } => {
                 (to.slot, tag, message.id.number, deliveries > 0)
             }
             other => panic!("{other:?}"),
         };
-        items.into_iter().map(row).collect()
+        items.map(row).collect()
     }
 }
 
