@@ -21,6 +21,13 @@ use super::table::{Note, Subscriber, Table};
 pub struct Report {
     /// Deliveries that now wait in an outbox.
     pub delivered: usize,
+    /// What happened besides; hardly ever anything.
+    pub incidents: Option<Box<Incidents>>,
+}
+
+/// What a fan-out did but deliver.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Incidents {
     /// Older deliveries that were dropped by the overflow rule.
     pub dropped: usize,
     /// Connections whose older deliveries they were.
@@ -32,10 +39,26 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether nothing happened but deliveries.
-    #[inline(always)]
-    pub fn is_plain(&self) -> bool {
-        self.dropped == 0 && self.robbed.is_empty() && self.watched.is_empty() && self.slow.is_empty()
+    #[inline(never)]
+    fn watched(&mut self, slot: u32, key: SubscriptionKey) {
+        self.incidents.get_or_insert_default().watched.push((slot, key));
+    }
+
+    #[cold]
+    fn robbed(&mut self, slot: u32, dropped: usize) {
+        let incidents = self.incidents.get_or_insert_default();
+        incidents.dropped += dropped;
+        if incidents.robbed.last() != Some(&slot) {
+            incidents.robbed.push(slot);
+        }
+    }
+
+    #[cold]
+    fn slow(&mut self, slot: u32) {
+        let slow = &mut self.incidents.get_or_insert_default().slow;
+        if !slow.contains(&slot) {
+            slow.push(slot);
+        }
     }
 }
 
@@ -50,11 +73,11 @@ pub fn fan_out(
     outbox_bytes_max: usize,
 ) -> Report {
     let mut report = Report::default();
-    let mut frames = Frames { encoders, message, whole: SmallVec::new(), tails: SmallVec::new() };
+    let mut frames = Frames { encoders, message, whole: SmallVec::new(), tails: Vec::new() };
     table.for_each(&message.destination, |subscriber, others_follow| {
         let Some((head, tail)) = frames.of(subscriber, others_follow) else {
             if subscriber.note == Note::Watch {
-                report.watched.push((subscriber.slot, subscriber.key));
+                report.watched(subscriber.slot, subscriber.key);
             }
             return;
         };
@@ -62,13 +85,9 @@ pub fn fan_out(
             Pushed::Taken => report.delivered += 1,
             Pushed::Dropped(count) => {
                 report.delivered += 1;
-                report.dropped += count;
-                if report.robbed.last() != Some(&subscriber.slot) {
-                    report.robbed.push(subscriber.slot);
-                }
+                report.robbed(subscriber.slot, count);
             }
-            Pushed::Full if report.slow.contains(&subscriber.slot) => {}
-            Pushed::Full => report.slow.push(subscriber.slot),
+            Pushed::Full => report.slow(subscriber.slot),
         }
     });
     report
@@ -79,7 +98,7 @@ struct Frames<'a> {
     encoders: &'a Encoders,
     message: &'a Message,
     whole: SmallVec<[(Variant, Bytes); 2]>,
-    tails: SmallVec<[(Shape, Tail); 1]>,
+    tails: Vec<(Shape, Tail)>,
 }
 
 /// What a shared tail depends on.

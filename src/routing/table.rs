@@ -44,7 +44,7 @@ pub enum Note {
     /// None is made: the subscriber reads what is kept.
     Muted,
     /// None is made: the subscriber is only told that there is something, see
-    /// [`Report::watched`](super::fanout::Report::watched).
+    /// [`Incidents::watched`](super::fanout::Incidents::watched).
     Watch,
     /// It says whether something is missing before it: [`Delivery::recovered`](crate::model::Delivery::recovered).
     Say(bool),

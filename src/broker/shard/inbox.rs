@@ -7,7 +7,7 @@ use std::task::Waker;
 use crate::broker::peer::events::Shared;
 use crate::broker::settings::Now;
 use crate::model::{Answer, CloseReason, Destination, Message, Overflow};
-use crate::routing::fanout::{Report, fan_out};
+use crate::routing::fanout::{Incidents, fan_out};
 use crate::routing::{Item, Note, Turn};
 
 use super::Shard;
@@ -52,24 +52,24 @@ impl Shard {
             self.tally.fan_outs.record((self.broker.parts.stopwatch)().saturating_sub(begun));
         }
         self.tally.deliveries.count(report.delivered);
-        if !report.is_plain() {
-            self.follow_up(report, message, overflow, now);
+        if let Some(incidents) = report.incidents {
+            self.follow_up(*incidents, message, overflow, now);
         }
     }
 
     /// Sees to those to whom more happened than that they were given the message, or who take it themselves.
     #[inline(never)]
-    fn follow_up(&mut self, report: Report, message: &Arc<Message>, overflow: Overflow, now: Now) {
-        self.tally.deliveries_dropped.count(report.dropped);
-        for slot in report.robbed {
+    fn follow_up(&mut self, incidents: Incidents, message: &Arc<Message>, overflow: Overflow, now: Now) {
+        self.tally.deliveries_dropped.count(incidents.dropped);
+        for slot in incidents.robbed {
             self.with(slot, now, |peer, env| peer.lost_deliveries(env));
         }
-        for slot in report.slow {
+        for slot in incidents.slow {
             self.tally.refused(CloseReason::SlowConsumer);
             self.with(slot, now, |peer, env| peer.too_slow(env));
         }
         let mut shared = Shared::new(message, overflow);
-        for (slot, key) in report.watched {
+        for (slot, key) in incidents.watched {
             self.with(slot, now, |peer, env| peer.noticed(env, key, &mut shared));
         }
     }
