@@ -229,5 +229,20 @@ proptest! {
     }
 }
 
+#[test]
+fn a_small_frame_takes_no_more_room_than_it_needs() {
+    let wires = [Wire::Raw, Wire::Text, Wire::Binary];
+    let cases =
+        [0, 1, 200, COPIED_BODY_BYTES_MAX].into_iter().flat_map(|bytes| wires.map(|wire| (bytes, wire)));
+    for (bytes, wire) in cases {
+        let message = message(&[("a", "b:c")], &vec![b'x'; bytes]);
+        let frame = of(wire, Version::V1_2).whole(&delivery(&message));
+        let length = frame.len();
+        assert!(length > bytes);
+        let capacity = frame.try_into_mut().map(|frame| frame.capacity());
+        assert_eq!(capacity, Ok(length), "{wire:?}, {bytes} bytes");
+    }
+}
+
 /// Streams of events are no STOMP, and tried where they are made.
 const STOMP: [Wire; 5] = [Wire::Raw, Wire::Text, Wire::Binary, Wire::DeflateText, Wire::DeflateBinary];

@@ -46,19 +46,32 @@ pub fn close(code: u16, reason: &str) -> Bytes {
 /// Turns `buffer` into one message without moving the payload: its first [`HEADER_BYTES_MAX`] bytes are room for the
 /// header, the payload follows and goes on with `more_bytes` that are sent after it (a shared tail).
 pub(crate) fn seal(kind: Kind, buffer: Vec<u8>, more_bytes: usize) -> Bytes {
-    put_header(&FrameHeader { opcode: data(kind), ..FrameHeader::default() }, buffer, more_bytes)
+    in_place(&FrameHeader { opcode: data(kind), ..FrameHeader::default() }, buffer, more_bytes)
 }
 
 /// As [`seal`], for a payload that is compressed (RFC 7692, section 6.1).
 pub(crate) fn seal_compressed(kind: Kind, buffer: Vec<u8>, more_bytes: usize) -> Bytes {
-    put_header(&FrameHeader { opcode: data(kind), rsv1: true, ..FrameHeader::default() }, buffer, more_bytes)
+    in_place(&FrameHeader { opcode: data(kind), rsv1: true, ..FrameHeader::default() }, buffer, more_bytes)
 }
 
+/// As [`seal`], but the message is copied out of the buffer, which may be used again.
+pub(crate) fn seal_copied(kind: Kind, buffer: &mut [u8]) -> Bytes {
+    let header = FrameHeader { opcode: data(kind), ..FrameHeader::default() };
+    let start = put_header(&header, buffer, 0);
+    Bytes::copy_from_slice(&buffer[start..])
+}
+
+/// Writes the header before the payload; returns where it begins.
 #[inline(always)]
-fn put_header(header: &FrameHeader, mut buffer: Vec<u8>, more_bytes: usize) -> Bytes {
+fn put_header(header: &FrameHeader, buffer: &mut [u8], more_bytes: usize) -> usize {
     let length = (buffer.len() - HEADER_BYTES_MAX + more_bytes) as u64;
     let start = HEADER_BYTES_MAX - header.len(length);
     write(header, length, &mut &mut buffer[start..]);
+    start
+}
+
+fn in_place(header: &FrameHeader, mut buffer: Vec<u8>, more_bytes: usize) -> Bytes {
+    let start = put_header(header, &mut buffer, more_bytes);
     let mut frame = Bytes::from(buffer);
     frame.advance(start);
     frame
