@@ -127,9 +127,8 @@ impl Shard {
     /// The transport holds `bytes` of a message that is not complete: they count as memory of the connection.
     pub fn holds(&mut self, slot: u32, bytes: usize) {
         let Some(Some(peer)) = self.peers.get_mut(slot as usize) else { return };
-        let before = peer.held_bytes();
-        peer.holds_unfinished(bytes);
-        self.peer_bytes = self.peer_bytes + peer.held_bytes() - before;
+        let before = peer.holds_unfinished(bytes);
+        self.peer_bytes = self.peer_bytes + bytes - before;
     }
 
     /// A sign of life that carries no frame.

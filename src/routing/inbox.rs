@@ -388,6 +388,26 @@ mod tests {
         assert_eq!(drain(&inboxes, 1, 1), (1, WorkerSet::default().with(WorkerId(0))));
     }
 
+    #[test]
+    fn what_comes_within_a_turn_is_done_in_it_and_what_is_left_wakes_the_watcher() {
+        let inboxes = Inboxes::new(1, 100, usize::MAX / 2);
+        let own = WorkerSet::default().with(WorkerId(0));
+        let woken = Arc::new(Woken::default());
+        let inbox = inboxes.of(WorkerId(0));
+        inbox.watch(&Waker::from(Arc::clone(&woken)));
+        let mut turn = Turn::new(3, usize::MAX);
+        publish(&inboxes, own, Some(WorkerId(0))).unwrap();
+        for _ in 0..3 {
+            assert!(matches!(inbox.next(&mut turn), ControlFlow::Continue(Item::Publish(_))));
+            publish(&inboxes, own, Some(WorkerId(0))).unwrap();
+        }
+        assert_eq!(woken.0.load(Ordering::Relaxed), 0);
+        assert!(inbox.next(&mut turn).is_break());
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+        assert_eq!(drain(&inboxes, 0, 3).0, 1);
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1, "nothing is left");
+    }
+
     #[derive(Default)]
     struct Woken(AtomicUsize);
 

@@ -219,7 +219,7 @@ impl Worker {
                 () = self.inbox_filled() => {
                     let now = self.now();
                     self.shard.borrow_mut().drain(now);
-                    // The connections just filled take their turn before the next batch.
+                    // The connections just filled take their turn before the next one.
                     tokio::task::yield_now().await;
                 }
             }

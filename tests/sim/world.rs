@@ -553,7 +553,7 @@ impl Core {
         }
     }
 
-    /// As the worker's loop: a batch when something is there, else it waits to be woken.
+    /// As the worker's loop: a turn when something is there, else it waits to be woken.
     fn empties(&mut self, n: usize, now: Now) {
         let flag = Arc::clone(&self.inboxes[n]);
         flag.lower();

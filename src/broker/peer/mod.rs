@@ -177,15 +177,16 @@ impl Peer {
         self.held.is_some() || self.calls.defers()
     }
 
-    /// Bytes that the peer itself keeps, its transport included. One function: each message asks four times.
+    /// Bytes that the peer itself keeps, its transport included. One function: each message asks twice.
     #[inline(never)]
     pub(super) fn held_bytes(&self) -> usize {
         let early_bytes = if let Manner::Events(stream) = &self.manner { stream.early_bytes() } else { 0 };
         self.input.len() + self.session.buffered_bytes() + self.unfinished_bytes + early_bytes
     }
 
-    pub(super) fn holds_unfinished(&mut self, bytes: usize) {
-        self.unfinished_bytes = bytes;
+    /// The transport holds so many bytes of a message that is not complete; returns how many it held before.
+    pub(super) fn holds_unfinished(&mut self, bytes: usize) -> usize {
+        mem::replace(&mut self.unfinished_bytes, bytes)
     }
 
     /// Whether more input can be handled now.
