@@ -152,9 +152,7 @@ impl Broker {
             let ticket = Ticket { key: self.hash_of_key(message, key), ..ticket };
             return self.post_once(letter, &destination, begun, ticket, now);
         }
-        let posted = self.post_new(letter, begun, ticket, now);
-        self.seek_absent_of(letter, &posted);
-        posted
+        self.post_new(letter, begun, ticket, now)
     }
 
     /// Posts a letter that has an idempotency key, unless it was posted before.
@@ -175,7 +173,6 @@ impl Broker {
         // Before it is posted: the answer may be there sooner than we are back.
         self.idempotency.defer(destination, ticket.key);
         let posted = self.post_new(letter, begun, ticket, now);
-        self.seek_absent_of(letter, &posted);
         if !matches!(posted, Ok(Posted::Later)) {
             self.idempotency.settle(ticket.key, posted.is_ok());
         }
@@ -187,15 +184,24 @@ impl Broker {
         self.idempotency.hash(&message.destination, message.sender.as_deref().unwrap_or(""), key)
     }
 
-    /// Those who should read it may not be there.
-    fn seek_absent_of(&self, letter: &Letter, posted: &Result<Posted, Unposted>) {
-        if let (Letter::Topic(message), Ok(_)) = (letter, posted) {
+    /// Posts a letter that was not posted before. Those who should read it may not be there.
+    #[inline(always)]
+    fn post_new(
+        &self,
+        letter: &mut Letter,
+        begun: bool,
+        ticket: Ticket,
+        now: Now,
+    ) -> Result<Posted, Unposted> {
+        let posted = self.hand_over(letter, begun, ticket, now)?;
+        if let Letter::Topic(message) = letter {
             self.seek_absent(message);
         }
+        Ok(posted)
     }
 
     #[inline(always)]
-    fn post_new(
+    fn hand_over(
         &self,
         letter: &mut Letter,
         begun: bool,
