@@ -161,12 +161,14 @@ impl StompEncoder {
     /// A buffer with `room` for STOMP, and for a WebSocket header before it.
     #[inline(always)]
     fn begin(self, room: usize) -> Vec<u8> {
-        if self.wire == Wire::Raw {
-            return Vec::with_capacity(room);
-        }
-        let mut out = Vec::with_capacity(HEADER_BYTES_MAX + room);
-        out.resize(HEADER_BYTES_MAX, 0);
+        let mut out = Vec::with_capacity(self.header_room() + room);
+        out.resize(self.header_room(), 0);
         out
+    }
+
+    /// Bytes before STOMP that are left free for a WebSocket header.
+    fn header_room(self) -> usize {
+        if self.wire == Wire::Raw { 0 } else { HEADER_BYTES_MAX }
     }
 
     /// A whole frame by way of the thread's buffer: it takes no more room than it needs, and while nobody shares it one
@@ -175,7 +177,7 @@ impl StompEncoder {
     fn whole_copied(self, delivery: &Delivery<'_>) -> Bytes {
         DRAFT.with_borrow_mut(|out| {
             out.clear();
-            out.resize(if self.wire == Wire::Raw { 0 } else { HEADER_BYTES_MAX }, 0);
+            out.resize(self.header_room(), 0);
             self.put_head(delivery, out);
             self.put_tail(delivery, out);
             let frame = match self.wire.message(|| delivery.message.text) {
