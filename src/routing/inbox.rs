@@ -1,4 +1,4 @@
-//! What other workers, and the worker itself, hand a worker to do.
+//! The queue of what a worker has to do, and how a message gets into those of several.
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -7,103 +7,34 @@ use std::task::Waker;
 
 use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
-use stompede_protocol::SubscriptionKey;
 
-use crate::model::{Answer, ConnectionId, Destination, Full, Message, Ticket, WorkerId};
+use crate::model::{Full, Message, WorkerId};
 
 use super::directory::WorkerSet;
-use super::replies::ReplyRoute;
-use super::round::Round;
-
-/// One thing to do.
-#[derive(Debug)]
-pub enum Item {
-    /// Deliver to everyone here who subscribes the message's destination.
-    Publish(Arc<Message>),
-    /// Hand a work queue's message to one consumer.
-    Consume {
-        /// The consumer's connection.
-        to: ConnectionId,
-        /// Its subscription.
-        key: SubscriptionKey,
-        /// What the queue knows the message by.
-        tag: u64,
-        /// The message.
-        message: Arc<Message>,
-        /// How often somebody may have had it before.
-        deliveries: u32,
-    },
-    /// Hand out a work queue's messages to a consumer again.
-    Resume {
-        /// The consumer's connection.
-        to: ConnectionId,
-        /// Its subscription.
-        key: SubscriptionKey,
-    },
-    /// Deliver an answer to the session that asked.
-    Reply {
-        /// Whom and where.
-        route: ReplyRoute,
-        /// The answer.
-        message: Arc<Message>,
-    },
-    /// What a store answers; publishes that it knew of stand before it.
-    Answer {
-        /// Who asked what.
-        ticket: Ticket,
-        /// The answer.
-        answer: Answer,
-    },
-    /// Tell everyone here who subscribes the destination that something may be missing.
-    Gap(Destination),
-    /// Tell everyone here who subscribes patterns that something may be missing.
-    PatternGap,
-    /// Do what an operator orders.
-    Round(Arc<Round>),
-    /// Hand out what is in a queue: something there may be taken that could not be before.
-    Ready(Destination),
-    /// An inbox or a store that was full when this worker wanted to publish has room again.
-    Room,
-}
-
-impl Item {
-    fn cost_bytes(&self) -> usize {
-        match self {
-            Self::Publish(message) | Self::Consume { message, .. } | Self::Reply { message, .. } => {
-                size_of::<Self>() + message.cost_bytes()
-            }
-            Self::Answer { answer, .. } => size_of::<Self>() + answer.cost_bytes(),
-            Self::Resume { .. }
-            | Self::Round(_)
-            | Self::Gap(_)
-            | Self::PatternGap
-            | Self::Ready(_)
-            | Self::Room => size_of::<Self>(),
-        }
-    }
-}
+use super::item::Item;
 
 /// How much a worker does before others get their turn: so many items, and no more once they held so many bytes.
 #[derive(Debug)]
 pub struct Turn {
     items: usize,
-    /// `None`: they held more.
-    bytes: Option<usize>,
+    bytes: usize,
 }
 
 impl Turn {
     /// A turn of up to `items`, which ends with the one that makes it more than `bytes`.
     pub fn new(items: usize, bytes: usize) -> Self {
-        Self { items, bytes: Some(bytes) }
+        Self { items, bytes }
     }
 
     fn is_over(&self) -> bool {
-        self.items == 0 || self.bytes.is_none()
+        self.items == 0
     }
 
     fn count(&mut self, bytes: usize) {
-        self.items -= 1;
-        self.bytes = self.bytes.and_then(|left| left.checked_sub(bytes));
+        match self.bytes.checked_sub(bytes) {
+            Some(left) => (self.items, self.bytes) = (self.items - 1, left),
+            None => self.items = 0,
+        }
     }
 }
 
@@ -135,13 +66,8 @@ impl Inbox {
     #[inline(always)]
     pub fn next(&self, turn: &mut Turn) -> ControlFlow<WorkerSet, Item> {
         let mut state = self.state.lock();
-        if turn.is_over() {
-            let waker = if state.items.is_empty() { None } else { state.waker.clone() };
-            let waiting = self.end(state);
-            waker.into_iter().for_each(Waker::wake);
-            return ControlFlow::Break(waiting);
-        }
-        let Some(item) = state.items.pop_front() else { return ControlFlow::Break(self.end(state)) };
+        let item = if turn.is_over() { None } else { state.items.pop_front() };
+        let Some(item) = item else { return ControlFlow::Break(self.end(state)) };
         let bytes = item.cost_bytes();
         state.bytes -= bytes;
         turn.count(bytes);
@@ -152,10 +78,12 @@ impl Inbox {
         if state.items.is_empty() && state.items.capacity() > KEPT_ITEMS {
             state.items = VecDeque::new();
         }
-        if state.items.len() * 2 <= self.messages_max && state.bytes * 2 <= self.bytes_max {
-            return std::mem::take(&mut state.waiting);
-        }
-        WorkerSet::default()
+        let has_room = state.items.len() * 2 <= self.messages_max && state.bytes * 2 <= self.bytes_max;
+        let waiting = if has_room { std::mem::take(&mut state.waiting) } else { WorkerSet::default() };
+        let waker = if state.items.is_empty() { None } else { state.waker.clone() };
+        drop(state);
+        waker.into_iter().for_each(Waker::wake);
+        waiting
     }
 
     /// Adds the item of `bytes` that is made when there is room for it; who is to be woken. If there is none, `from` is told
@@ -168,10 +96,7 @@ impl Inbox {
         make: impl FnOnce() -> Item,
     ) -> Result<Option<Waker>, Full> {
         let mut state = self.state.lock();
-        if !self.has_room(&state, bytes) {
-            state.waiting = from.map_or(state.waiting, |from| state.waiting.with(from));
-            return Err(Full);
-        }
+        self.admit(&mut state, bytes, from)?;
         Ok(state.push(make()).cloned())
     }
 
@@ -199,10 +124,17 @@ impl Inbox {
         self.len() == 0
     }
 
+    /// Whether an item of `bytes` has room; if not, `from` is told when it has.
     // One item larger than the limit is taken by an empty inbox.
-    fn has_room(&self, state: &State, bytes: usize) -> bool {
-        state.items.is_empty()
-            || state.items.len() < self.messages_max && state.bytes + bytes <= self.bytes_max
+    #[inline(always)]
+    fn admit(&self, state: &mut State, bytes: usize, from: Option<WorkerId>) -> Result<(), Full> {
+        let has_room = state.items.is_empty()
+            || state.items.len() < self.messages_max && state.bytes + bytes <= self.bytes_max;
+        if !has_room {
+            state.waiting = from.map_or(state.waiting, |from| state.waiting.with(from));
+            return Err(Full);
+        }
+        Ok(())
     }
 }
 
@@ -268,10 +200,7 @@ impl Inboxes {
         let mut states: SmallVec<[(&Inbox, MutexGuard<'_, State>); 4]> =
             workers.iter().map(|worker| (self.of(worker), self.of(worker).state.lock())).collect();
         for (inbox, state) in &mut states {
-            if !inbox.has_room(state, bytes) {
-                state.waiting = from.map_or(state.waiting, |from| state.waiting.with(from));
-                return Err(Full);
-            }
+            inbox.admit(state, bytes, from)?;
         }
         let message = make();
         let mut wakers: SmallVec<[Waker; 4]> = SmallVec::new();
@@ -288,11 +217,7 @@ impl Inboxes {
     pub fn check(&self, workers: WorkerSet, cost_bytes: usize, from: WorkerId) -> Result<(), Full> {
         for worker in workers.iter() {
             let inbox = self.of(worker);
-            let mut state = inbox.state.lock();
-            if !inbox.has_room(&state, size_of::<Item>() + cost_bytes) {
-                state.waiting = state.waiting.with(from);
-                return Err(Full);
-            }
+            inbox.admit(&mut inbox.state.lock(), size_of::<Item>() + cost_bytes, Some(from))?;
         }
         Ok(())
     }
@@ -319,7 +244,7 @@ const KEPT_ITEMS: usize = 1_024;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::MessageId;
+    use crate::model::{Destination, MessageId};
     use bytes::Bytes;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake;

@@ -10,6 +10,7 @@ pub mod desk;
 pub mod directory;
 pub mod fanout;
 pub mod inbox;
+mod item;
 pub mod lanes;
 pub mod outbox;
 mod pieces;
@@ -19,7 +20,8 @@ pub mod table;
 
 pub use desk::{DESK, Desk};
 pub use directory::{Directory, Interest, WorkerSet};
-pub use inbox::{Inbox, Inboxes, Item, Turn};
+pub use inbox::{Inbox, Inboxes, Turn};
+pub use item::Item;
 pub use lanes::{Lane, Lanes};
 pub use outbox::{Outbox, Pushed};
 pub use replies::{Listener, Replies, ReplyRoute};
