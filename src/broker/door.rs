@@ -52,6 +52,7 @@ pub struct Broker {
     counters: Counters,
     next_message: AtomicU64,
     pub(super) worker_loads: Box<[Load]>,
+    over_memory: AtomicBool,
     draining: AtomicBool,
     pub(super) host: OnceLock<Arc<dyn Host>>,
     /// Who asks backends.
@@ -130,6 +131,7 @@ impl Broker {
             counters,
             next_message: AtomicU64::new(0),
             worker_loads: (0..parts.workers).map(|_| Load::default()).collect(),
+            over_memory: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             host: OnceLock::new(),
             judge: OnceLock::new(),
@@ -197,10 +199,11 @@ impl Broker {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// Whether buffers and queues hold more than they may. Queues have half of it and refuse by themselves what is more:
-    /// what waits there for consumers that never come leaves the other half to everybody else's SENDs.
+    /// Whether buffers and queues held more than they may at a worker's last tick: every SEND asks, and to add up what all
+    /// of them hold is too much for that. Queues have half of it and refuse by themselves what is more: what waits there
+    /// for consumers that never come leaves the other half to everybody else's SENDs.
     pub fn is_over_memory(&self) -> bool {
-        self.held_bytes() > self.parts.settings.memory_bytes_max
+        self.over_memory.load(Ordering::Relaxed)
     }
 
     /// Subscriptions to topics and user queues, as of the workers' last ticks.
@@ -208,10 +211,12 @@ impl Broker {
         self.worker_loads.iter().map(|load| load.subscriptions.load(Ordering::Relaxed)).sum()
     }
 
+    /// What a worker holds as of its tick.
     pub(super) fn report(&self, worker: WorkerId, bytes: usize, subscriptions: usize) {
         let load = &self.worker_loads[usize::from(worker.0)];
         load.bytes.store(bytes, Ordering::Relaxed);
         load.subscriptions.store(subscriptions, Ordering::Relaxed);
+        self.over_memory.store(self.held_bytes() > self.parts.settings.memory_bytes_max, Ordering::Relaxed);
     }
 
     /// A message of ours, with identity and time.
