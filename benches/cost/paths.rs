@@ -35,7 +35,7 @@ impl Path {
 }
 
 /// Every path that is watched.
-pub(crate) const PATHS: [Path; 22] = [
+pub(crate) const PATHS: [Path; 23] = [
     Path { name: "decode", rounds: 2_000, set_up: || decode(SEND_BYTES) },
     Path { name: "decode-in-two-pieces", rounds: 2_000, set_up: || decode(60) },
     Path { name: "encode", rounds: 2_000, set_up: encode_message },
@@ -48,6 +48,11 @@ pub(crate) const PATHS: [Path; 22] = [
     Path { name: "route-websocket-1", rounds: 1_000, set_up: || route(&topic(Link::WebSocket, 1)) },
     Path { name: "route-websocket-10", rounds: 500, set_up: || route(&topic(Link::WebSocket, 10)) },
     Path { name: "route-websocket-1000", rounds: 20, set_up: || route(&topic(Link::WebSocket, 1_000)) },
+    Path {
+        name: "route-own-ids-100",
+        rounds: 100,
+        set_up: || route(&Scene { own_ids: true, ..topic(Link::WebSocket, 100) }),
+    },
     Path {
         name: "route-acknowledged-10",
         rounds: 200,

@@ -28,6 +28,8 @@ pub(crate) struct Scene<'a> {
     /// What they subscribe to, and how they acknowledge.
     pub(crate) listens: &'a str,
     pub(crate) ack: &'a str,
+    /// Each has another subscription id.
+    pub(crate) own_ids: bool,
     /// Where the publisher sends.
     pub(crate) says: &'a str,
     pub(crate) body: &'a [u8],
@@ -43,6 +45,7 @@ impl Default for Scene<'_> {
             connect: "",
             listens: TOPIC,
             ack: "auto",
+            own_ids: false,
             says: TOPIC,
             body: CHAT,
             keeps: 0,
@@ -80,22 +83,25 @@ impl Room {
         let shard = Shard::new(WorkerId(0), broker, NOW);
         let head = format!("SEND\ndestination:{}\ncontent-length:{}\n\n", scene.says, scene.body.len());
         let send = [head.as_bytes(), scene.body, b"\0"].concat();
-        let subscribe =
-            format!("SUBSCRIBE\nid:sub-0\ndestination:{}\nack:{}\n\n\0", scene.listens, scene.ack);
+        let subscribe = |n: usize| {
+            let (listens, ack) = (scene.listens, scene.ack);
+            format!("SUBSCRIBE\nid:sub-{n}\ndestination:{listens}\nack:{ack}\n\n\0").into_bytes()
+        };
         let mut room = Self {
             shard,
             publisher: 0,
             subscribers: Vec::new(),
             send,
-            subscribe: subscribe.into_bytes(),
+            subscribe: subscribe(0),
             turn: 0,
             now: NOW,
             taken_bytes: 0,
         };
         room.publisher = room.open(Link::Stream, "");
-        for _ in 0..scene.subscribers {
+        for n in 0..scene.subscribers {
             let slot = room.open(scene.link, scene.connect);
-            room.shard.receive(slot, &room.subscribe, true, NOW);
+            let subscribe = subscribe(if scene.own_ids { n } else { 0 });
+            room.shard.receive(slot, &subscribe, true, NOW);
             room.shard.drain(NOW);
             room.subscribers.push(slot);
         }

@@ -2,7 +2,7 @@
 //!
 //! A MESSAGE differs between receivers only in `subscription` and, in client ack modes, `ack` and `message-id`. It is
 //! encoded once per encoder kind and subscription id; most clients number their subscriptions alike, so most
-//! deliveries are the clone of one shared buffer.
+//! deliveries are the clone of one shared buffer. Where they do not, what is the same for all is encoded once.
 
 use std::rc::Rc;
 
@@ -73,7 +73,7 @@ pub fn fan_out(
     outbox_bytes_max: usize,
 ) -> Report {
     let mut report = Report::default();
-    let mut frames = Frames { encoders, message, whole: SmallVec::new(), tails: Vec::new() };
+    let mut frames = Frames { encoders, message, known: SmallVec::new(), tails: Vec::new() };
     table.for_each(&message.destination, |subscriber, others_follow| {
         let Some((head, tail)) = frames.of(subscriber, others_follow) else {
             if subscriber.note == Note::Watch {
@@ -97,9 +97,12 @@ pub fn fan_out(
 struct Frames<'a> {
     encoders: &'a Encoders,
     message: &'a Message,
-    whole: SmallVec<[(Variant, Bytes); 2]>,
+    known: SmallVec<[(Variant, Encoded); 2]>,
     tails: Vec<(Shape, Tail)>,
 }
+
+/// A frame in one piece, or head and tail.
+type Encoded = (Bytes, Option<Bytes>);
 
 /// What a shared tail depends on.
 struct Shape {
@@ -122,27 +125,21 @@ impl Variant {
 }
 
 impl Frames<'_> {
-    /// Head and tail; `None` for who is to get nothing. What is encoded is kept if others may follow.
+    /// The frame; `None` for who is to get nothing. What is encoded is kept if others may follow.
     #[inline(always)]
-    fn of(&mut self, subscriber: &mut Subscriber, others_follow: bool) -> Option<(Bytes, Option<Bytes>)> {
+    fn of(&mut self, subscriber: &mut Subscriber, others_follow: bool) -> Option<Encoded> {
         if subscriber.note != Note::None {
             return Some((self.noted(subscriber)?, None));
         }
-        let acknowledged = subscriber.issued.is_some();
-        if acknowledged || self.message.body.len() >= SPLIT_BODY_BYTES_MIN {
-            return Some(self.split(subscriber, others_follow));
+        if subscriber.issued.is_some() {
+            return Some(self.numbered(subscriber));
         }
-        Some((self.whole(subscriber, others_follow), None))
-    }
-
-    #[inline]
-    fn whole(&mut self, s: &Subscriber, others_follow: bool) -> Bytes {
         // The last one used stands first: a room full of equal clients never looks further.
-        if let Some(at) = self.whole.iter().position(|(variant, _)| variant.is_of(s)) {
-            self.whole.swap(0, at);
-            return self.whole[0].1.clone();
+        if let Some(at) = self.known.iter().position(|(variant, _)| variant.is_of(subscriber)) {
+            self.known.swap(0, at);
+            return Some(self.known[0].1.clone());
         }
-        self.encode(s, others_follow)
+        Some(self.encode(subscriber, others_follow))
     }
 
     /// A frame of its own: it says something of what stands before it.
@@ -155,30 +152,36 @@ impl Frames<'_> {
         Some(self.encoders.of(s.kind).whole(&delivery))
     }
 
-    fn encode(&mut self, s: &Subscriber, others_follow: bool) -> Bytes {
-        let (encoder, delivery) = (self.encoders.of(s.kind), delivery(self.message, s, None));
-        let frame = if encoder.is_tail_costly() {
-            encoder.join(&delivery, &self.tail(s, encoder, &delivery))
-        } else {
-            encoder.whole(&delivery)
-        };
-        if others_follow && self.whole.len() < VARIANTS_MAX {
-            let variant = Variant { kind: s.kind, id: s.id.clone(), shown: s.shown.clone() };
-            self.whole.push((variant, frame.clone()));
-        }
-        frame
-    }
-
-    fn split(&mut self, s: &mut Subscriber, others_follow: bool) -> (Bytes, Option<Bytes>) {
+    /// A head of its own, which names the delivery.
+    fn numbered(&mut self, s: &mut Subscriber) -> Encoded {
         let ack = next_ack(s);
         let delivery = delivery(self.message, s, ack);
-        let encoder = self.encoders.of(s.kind);
-        let tail = self.tail(s, encoder, &delivery);
-        if ack.is_none() && tail.is_compressed && tail.bytes.len() < SPLIT_BODY_BYTES_MIN {
-            // What was long is short now.
-            return (self.whole(s, others_follow), None);
+        self.on_shared_tail(s, self.encoders.of(s.kind), &delivery)
+    }
+
+    fn encode(&mut self, s: &Subscriber, others_follow: bool) -> Encoded {
+        let (encoder, delivery) = (self.encoders.of(s.kind), delivery(self.message, s, None));
+        let is_large = self.message.body.len() >= SPLIT_BODY_BYTES_MIN;
+        let whole_max = if is_large { WHOLE_LARGE_MAX } else { WHOLE_MAX };
+        let encoded = if encoder.is_tail_costly() || self.known.len() >= whole_max {
+            self.on_shared_tail(s, encoder, &delivery)
+        } else {
+            (encoder.whole(&delivery), None)
+        };
+        if others_follow && self.known.len() < VARIANTS_MAX {
+            let variant = Variant { kind: s.kind, id: s.id.clone(), shown: s.shown.clone() };
+            self.known.push((variant, encoded.clone()));
         }
-        (encoder.head(&delivery, &tail), Some(tail.bytes))
+        encoded
+    }
+
+    /// A small tail is copied: one piece takes one allocation and one plain write.
+    fn on_shared_tail(&mut self, s: &Subscriber, encoder: &dyn Encoder, delivery: &Delivery<'_>) -> Encoded {
+        let tail = self.tail(s, encoder, delivery);
+        if tail.bytes.len() < SPLIT_BODY_BYTES_MIN {
+            return (encoder.join(delivery, &tail), None);
+        }
+        (encoder.head(delivery, &tail), Some(tail.bytes))
     }
 
     fn tail(&mut self, s: &Subscriber, encoder: &dyn Encoder, delivery: &Delivery<'_>) -> Tail {
@@ -220,12 +223,18 @@ fn same(a: &Option<Rc<str>>, b: &Option<Rc<str>>) -> bool {
     }
 }
 
-/// From this body size on, receivers share the tail and get a head of their own: a copy of the body per subscription id
-/// would cost more than a second slice in the write.
+/// From this body size on, receivers of further variants share the tail and get a head of their own: a copy of the body
+/// for each subscription id would cost more than a second slice in the write.
 const SPLIT_BODY_BYTES_MIN: usize = 4 << 10;
 
+/// So many variants of a small message are encoded whole; further ones are copied together from head and shared tail.
+const WHOLE_MAX: usize = 3;
+
+/// And of a large one: the tail is a copy of the body too, so the first variant costs no more as one piece.
+const WHOLE_LARGE_MAX: usize = 1;
+
 /// Distinct encodings remembered per message; receivers with yet others are encoded one by one.
-const VARIANTS_MAX: usize = 64;
+const VARIANTS_MAX: usize = 16;
 
 #[cfg(test)]
 #[path = "fanout_tests.rs"]

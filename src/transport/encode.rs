@@ -108,7 +108,10 @@ impl Encoder for StompEncoder {
             return self.join(delivery, &self.tail(delivery));
         }
         if delivery.message.body.len() <= COPIED_BODY_BYTES_MAX {
-            return self.whole_copied(delivery);
+            return self.drafted(delivery, |out| {
+                self.put_head(delivery, out);
+                self.put_tail(delivery, out);
+            });
         }
         let mut out = self.begin(head_room(delivery) + tail_room(delivery));
         self.put_head(delivery, &mut out);
@@ -136,6 +139,12 @@ impl Encoder for StompEncoder {
     }
 
     fn join(&self, delivery: &Delivery<'_>, tail: &Tail) -> Bytes {
+        if !tail.is_compressed && tail.bytes.len() <= COPIED_BODY_BYTES_MAX {
+            return self.drafted(delivery, |out| {
+                self.put_head(delivery, out);
+                out.extend_from_slice(&tail.bytes);
+            });
+        }
         let mut out = self.head_before(delivery, tail, tail.bytes.len());
         out.extend_from_slice(&tail.bytes);
         self.seal_before(delivery, out, tail, 0)
@@ -174,12 +183,11 @@ impl StompEncoder {
     /// A whole frame by way of the thread's buffer: it takes no more room than it needs, and while nobody shares it one
     /// allocation.
     #[inline(always)]
-    fn whole_copied(self, delivery: &Delivery<'_>) -> Bytes {
+    fn drafted(self, delivery: &Delivery<'_>, put: impl FnOnce(&mut Vec<u8>)) -> Bytes {
         DRAFT.with_borrow_mut(|out| {
             out.clear();
             out.resize(self.header_room(), 0);
-            self.put_head(delivery, out);
-            self.put_tail(delivery, out);
+            put(out);
             let frame = match self.wire.message(|| delivery.message.text) {
                 Some(kind) => frame::seal_copied(kind, out),
                 None => Bytes::copy_from_slice(out),
