@@ -66,6 +66,11 @@ impl Report {
         self.is_clean &= tally.is_clean();
     }
 
+    /// Without this the run is not clean.
+    pub(crate) fn require(&mut self, is_so: bool) {
+        self.is_clean &= is_so;
+    }
+
     pub(crate) fn notes(&mut self, notes: &[String]) {
         if !notes.is_empty() {
             self.add("notes", json!(notes));

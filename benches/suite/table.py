@@ -47,7 +47,7 @@ def spread(values):
     return middle if len(values) == 1 else f"{middle} ({show(min(values))} to {show(max(values))})"
 
 
-def row(line, results):
+def row(line, results, is_floor_slow=False):
     """One row of the table, and whether the target is met (None: there is none)."""
     values = [result[line.figure] for result in results.get(line.of, []) if line.figure in result]
     others = [result[line.figure] for result in results.get(line.against, []) if line.figure in result]
@@ -60,6 +60,8 @@ def row(line, results):
     verdict = {None: "", True: "met", False: "**not met**"}[met]
     if line.limit is not None and not judged:
         met, verdict = False, "**no figure**"
+    if is_floor_slow and met is not None and line.against == "floor" and judged is ratios:
+        verdict += ", the floor is slow"
     target = "" if line.limit is None else f"{'≥' if line.at_least else '≤'} {show(line.limit)}" + (" x" if judged is ratios else f" {line.unit}")
     of, against = (f"{name}: " if name else "" for name in line.names)
     cells = [line.title, line.unit, against + spread(others), of + spread(values), spread(ratios), target, verdict]
@@ -77,7 +79,14 @@ FLOOR = {
     "chat": ("cpu_s_per_million", 6.9),
     "users": ("cpu_s_per_million", 10.0),
     "last": ("last_p50_ms", 64.0),
+    "connect": ("cpu_us_per_connect", 30.0),
+    "reconnect": ("back_p50_s", 0.4),
 }
+
+
+def is_slow(name, best):
+    """Whether the floor's best round is so far from usual that a ratio to it says little."""
+    return name in best and best[name] > 1.3 * FLOOR[name][1]
 
 
 def floor_check(best):
@@ -85,7 +94,7 @@ def floor_check(best):
     parts = []
     for name, (_, usual) in FLOOR.items():
         if name in best:
-            far = "" if best[name] <= 1.3 * usual else " **too much**"
+            far = " **too much**" if is_slow(name, best) else ""
             parts.append(f"{name} {show(best[name])} of {show(usual)}{far}")
     return f"The floor at its best, of what is usual on a quiet machine of this kind: {', '.join(parts)}." if parts else ""
 

@@ -16,6 +16,7 @@ pub(super) fn run(options: &Options) -> io::Result<Report> {
     let options = &Options { rate: Some(rate), bytes: Some(bytes), ..options.clone() };
     let mut report = Report::new();
     let (mut healthy, mut beside, mut closed, mut peaks) = (Vec::new(), Vec::new(), 0, Vec::new());
+    let mut before = None;
     for round in 0..2 * options.rounds.unwrap_or(3) {
         let with_deaf = round % 2 == 1;
         let mut cast = one_room(options)?;
@@ -27,9 +28,9 @@ pub(super) fn run(options: &Options) -> io::Result<Report> {
         fleet.tell(Command::Deafen)?;
         fleet.publish(options)?;
         let sent = fleet.drain();
-        peaks.extend(
-            options.pid.and_then(process::memory).filter(|_| with_deaf).map(|memory| memory.now >> 20),
-        );
+        let memory = options.pid.and_then(process::memory);
+        before = before.or(memory.as_ref().map(|memory| memory.now));
+        peaks.extend(memory.filter(|_| with_deaf).map(|memory| memory.now >> 20));
         // What the server wrote before it closed them is read now, and then the end.
         fleet.tell(Command::Hear)?;
         thread::sleep(Duration::from_millis(500));
@@ -49,6 +50,10 @@ pub(super) fn run(options: &Options) -> io::Result<Report> {
     report.number("p99_ratio", median(&mut beside) / median(&mut healthy));
     report.add("deaf_closed", closed);
     report.add("rss_mib_with_deaf", peaks);
+    // Above what it had when all had read: the most that it ever had, if it is a process of our own.
+    if let (Some(before), Some(memory)) = (before, options.pid.and_then(process::memory)) {
+        report.number("rss_mib_for_deaf", memory.peak.saturating_sub(before) as f64 / 1_048_576.0);
+    }
     report.memory(options);
     Ok(report)
 }
