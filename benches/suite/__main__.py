@@ -134,14 +134,12 @@ class House:
 def against_targets(house, options):
     """Broker against floor; gives the table's rows, what was not clean, and how many targets are missed."""
     rows, unclean, unmet, best = [table.HEAD], [], 0, {}
-    # Single ones may be of any group.
-    groups = GROUPS if options.only else options.groups
-    for work in itertools.chain.from_iterable(GROUPS[name](house, options.only) for name in groups):
+    for work in chosen(options, house):
         results = take_turns(house, work, options, unclean)
         figure = table.FLOOR.get(work.name, [""])[0]
         figures = [run[figure] for run in results.get("floor", []) if figure in run]
         best.update({work.name: min(figures)} if figures else {})
-        for line in work.lines if results else []:
+        for line in work.lines:
             text, met = table.row(line, results, table.is_slow(work.name, best))
             rows.append(text)
             # Whatever becomes of the rest, this has been measured.
@@ -150,20 +148,27 @@ def against_targets(house, options):
     return [*rows, "", table.floor_check(best)], unclean, unmet
 
 
+def chosen(options, house=None):
+    """The works of the groups, or single ones of any group. Without a house they are not to be run: their rates are 0."""
+    for name in GROUPS if options.only else options.groups:
+        for work in GROUPS[name](house, options.only):
+            if not options.only or work.name in options.only:
+                yield work
+
+
 def beside(house, options):
     """Another server, the broker and the floor; gives the table's rows and what was not clean."""
     house.running["peer"] = peers.server(options)
     rows, unclean = [peers.head(options.peer)], []
     for work in peers.works(peers.calibrate(house)):
-        results = take_turns(house, work, options, unclean)
-        rows += [peers.row(figure, results) for figure in work.lines if results]
+        if not options.only or work.name in options.only:
+            results = take_turns(house, work, options, unclean)
+            rows += [peers.row(figure, results) for figure in work.lines]
     return rows, unclean, 0
 
 
 def take_turns(house, work, options, unclean):
     """One contestant after the other, then again; gives the figures of each."""
-    if options.only and work.name not in options.only:
-        return {}
     results = {name: [] for name in work.turns}
     for number in range(min(work.rounds or options.pairs, options.pairs)):
         for name, (server, flags, *scenario) in work.turns.items():
@@ -201,6 +206,10 @@ def arguments():
     options = parser.parse_args()
     for name in set(options.groups) - set(GROUPS):
         parser.error(f"no group is called {name}; there are {', '.join(GROUPS)}")
+    for name in set(options.only or ()) - {work.name for work in chosen(options)}:
+        parser.error(f"no work is called {name}")
+    if options.update and not options.peer and (options.only or options.groups != ["floor"]):
+        parser.error("the table in benches/README.md is that of all that is held against the floor")
     return options
 
 

@@ -130,7 +130,7 @@ def redis(folder):
         with open(folder / "redis.log", "w") as log:
             process = subprocess.Popen([*command, "--dir", str(folder)], stdout=log, stderr=log)
     except FileNotFoundError:
-        raise SystemExit("the benches of several instances need redis-server: install it, or leave them out with --only") from None
+        raise SystemExit("the benches of several instances need redis-server: install it, or leave them out with --groups or --only") from None
     server = Server("redis", f"redis://127.0.0.1:{port}", process.pid, process=process)
     deadline = time.monotonic() + 20
     while subprocess.run(["redis-cli", "-u", server.url, "ping"], capture_output=True).returncode:

@@ -211,12 +211,14 @@ impl Broker {
         self.worker_loads.iter().map(|load| load.subscriptions.load(Ordering::Relaxed)).sum()
     }
 
-    /// What a worker holds as of its tick.
-    pub(super) fn report(&self, worker: WorkerId, bytes: usize, subscriptions: usize) {
+    /// What a worker holds as of its tick; whether all together is more than it may be.
+    pub(super) fn report(&self, worker: WorkerId, bytes: usize, subscriptions: usize) -> bool {
         let load = &self.worker_loads[usize::from(worker.0)];
         load.bytes.store(bytes, Ordering::Relaxed);
         load.subscriptions.store(subscriptions, Ordering::Relaxed);
-        self.over_memory.store(self.held_bytes() > self.parts.settings.memory_bytes_max, Ordering::Relaxed);
+        let is_over = self.held_bytes() > self.parts.settings.memory_bytes_max;
+        self.over_memory.store(is_over, Ordering::Relaxed);
+        is_over
     }
 
     /// A message of ours, with identity and time.

@@ -2,7 +2,8 @@
 //!
 //! A MESSAGE differs between receivers only in `subscription` and, in client ack modes, `ack` and `message-id`. It is
 //! encoded once per encoder kind and subscription id; most clients number their subscriptions alike, so most
-//! deliveries are the clone of one shared buffer. Where they do not, what is the same for all is encoded once.
+//! deliveries are the clone of one shared buffer. Where they do not, what is the same for all is encoded a few times at
+//! most.
 
 use std::rc::Rc;
 
@@ -132,7 +133,7 @@ impl Frames<'_> {
             return Some((self.noted(subscriber)?, None));
         }
         if subscriber.issued.is_some() {
-            return Some(self.numbered(subscriber));
+            return Some(self.numbered(subscriber, others_follow));
         }
         // The last one used stands first: a room full of equal clients never looks further.
         if let Some(at) = self.known.iter().position(|(variant, _)| variant.is_of(subscriber)) {
@@ -153,17 +154,18 @@ impl Frames<'_> {
     }
 
     /// A head of its own, which names the delivery.
-    fn numbered(&mut self, s: &mut Subscriber) -> Encoded {
+    fn numbered(&mut self, s: &mut Subscriber, others_follow: bool) -> Encoded {
         let ack = next_ack(s);
-        let delivery = delivery(self.message, s, ack);
-        self.on_shared_tail(s, self.encoders.of(s.kind), &delivery)
+        let (encoder, delivery) = (self.encoders.of(s.kind), delivery(self.message, s, ack));
+        if !others_follow && self.known_tail(s).is_none() {
+            return (encoder.whole(&delivery), None);
+        }
+        self.on_shared_tail(s, encoder, &delivery)
     }
 
     fn encode(&mut self, s: &Subscriber, others_follow: bool) -> Encoded {
         let (encoder, delivery) = (self.encoders.of(s.kind), delivery(self.message, s, None));
-        let is_large = self.message.body.len() >= SPLIT_BODY_BYTES_MIN;
-        let whole_max = if is_large { WHOLE_LARGE_MAX } else { WHOLE_MAX };
-        let encoded = if encoder.is_tail_costly() || self.known.len() >= whole_max {
+        let encoded = if encoder.is_tail_costly() || self.is_tail_worthwhile(s) {
             self.on_shared_tail(s, encoder, &delivery)
         } else {
             (encoder.whole(&delivery), None)
@@ -178,15 +180,28 @@ impl Frames<'_> {
     /// A small tail is copied: one piece takes one allocation and one plain write.
     fn on_shared_tail(&mut self, s: &Subscriber, encoder: &dyn Encoder, delivery: &Delivery<'_>) -> Encoded {
         let tail = self.tail(s, encoder, delivery);
-        if tail.bytes.len() < SPLIT_BODY_BYTES_MIN {
+        if tail.bytes.len() < SPLIT_BYTES_MIN {
             return (encoder.join(delivery, &tail), None);
         }
         (encoder.head(delivery, &tail), Some(tail.bytes))
     }
 
+    /// Whether enough subscription ids were seen of those that can share a tail.
+    fn is_tail_worthwhile(&self, s: &Subscriber) -> bool {
+        let is_large = self.message.body.len() >= SPLIT_BYTES_MIN;
+        let whole_max = if is_large { WHOLE_LARGE_MAX } else { WHOLE_MAX };
+        let is_alike =
+            |(known, _): &&(Variant, Encoded)| known.kind == s.kind && same(&known.shown, &s.shown);
+        self.known_tail(s).is_some() || self.known.iter().filter(is_alike).count() >= whole_max
+    }
+
+    fn known_tail(&self, s: &Subscriber) -> Option<&Tail> {
+        let is_of = |(shape, _): &&(Shape, Tail)| shape.kind == s.kind && same(&shape.shown, &s.shown);
+        self.tails.iter().find(is_of).map(|(_, tail)| tail)
+    }
+
     fn tail(&mut self, s: &Subscriber, encoder: &dyn Encoder, delivery: &Delivery<'_>) -> Tail {
-        let known = self.tails.iter().find(|(shape, _)| shape.kind == s.kind && same(&shape.shown, &s.shown));
-        if let Some((_, tail)) = known {
+        if let Some(tail) = self.known_tail(s) {
             return tail.clone();
         }
         let tail = encoder.tail(delivery);
@@ -223,18 +238,18 @@ fn same(a: &Option<Rc<str>>, b: &Option<Rc<str>>) -> bool {
     }
 }
 
-/// From this body size on, receivers of further variants share the tail and get a head of their own: a copy of the body
-/// for each subscription id would cost more than a second slice in the write.
-const SPLIT_BODY_BYTES_MIN: usize = 4 << 10;
+/// From this size on, a tail is shared as a piece of its own: a copy for each subscription id would cost more than a second
+/// slice in the write.
+const SPLIT_BYTES_MIN: usize = 4 << 10;
 
-/// So many variants of a small message are encoded whole; further ones are copied together from head and shared tail.
+/// So many subscription ids get small frames encoded whole; those after them share the tail.
 const WHOLE_MAX: usize = 3;
 
-/// And of a large one: the tail is a copy of the body too, so the first variant costs no more as one piece.
+/// And large ones: the tail is a copy of the body too, so the first frame costs no more as one piece.
 const WHOLE_LARGE_MAX: usize = 1;
 
-/// Distinct encodings remembered per message; receivers with yet others are encoded one by one.
-const VARIANTS_MAX: usize = 16;
+/// Distinct encodings, and tails, remembered per message; for receivers with yet others they are made one by one.
+const VARIANTS_MAX: usize = 64;
 
 #[cfg(test)]
 #[path = "fanout_tests.rs"]

@@ -51,8 +51,7 @@ impl Shard {
     /// Above the limit no SEND is read. What is too much is taken from blocked outboxes, the fullest first, as many as it
     /// takes: publishers are not to wait for those who do not read.
     fn guard_memory(&mut self, now: Now) {
-        self.report_memory();
-        if !self.broker.is_over_memory() {
+        if !self.report_memory() {
             return;
         }
         for slot in self.lanes.blocked_by_size() {
@@ -61,20 +60,20 @@ impl Shard {
             }
             self.tally.refused(CloseReason::SlowConsumer);
             self.with(slot, now, |peer, env| peer.too_slow(env));
-            self.report_memory();
-            if !self.broker.is_over_memory() {
+            if !self.report_memory() {
                 return;
             }
         }
     }
 
-    fn report_memory(&self) {
+    /// Whether all together hold more than they may.
+    fn report_memory(&self) -> bool {
         let inbox_bytes = self.broker.inboxes().of(self.worker).bytes();
         let bytes = self.lanes.total_bytes() + self.peer_bytes + inbox_bytes;
-        self.broker.report(self.worker, bytes, self.table.len());
         self.tally.outbox_bytes.set(self.lanes.total_bytes());
         self.tally.blocked_bytes.set(self.lanes.blocked_bytes());
         self.tally.blocked_connections.set(self.lanes.blocked());
         self.tally.outbox_high_water.set(self.lanes.high_water());
+        self.broker.report(self.worker, bytes, self.table.len())
     }
 }
