@@ -249,7 +249,7 @@ const WHOLE_MAX: usize = 3;
 const WHOLE_LARGE_MAX: usize = 1;
 
 /// Distinct encodings, and tails, remembered per message; for receivers with yet others they are made one by one.
-const VARIANTS_MAX: usize = 64;
+const VARIANTS_MAX: usize = 32;
 
 #[cfg(test)]
 #[path = "fanout_tests.rs"]
