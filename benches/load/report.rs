@@ -63,7 +63,7 @@ impl Report {
         self.add("stray", tally.stray);
         self.add("errors", tally.errors);
         self.add("ended", tally.ended);
-        self.is_clean &= tally.is_clean();
+        self.require(tally.is_clean());
     }
 
     /// Without this the run is not clean.
@@ -112,4 +112,5 @@ pub(crate) fn quantile(waits: &[Wait], share: f64, of: impl Fn(&Wait) -> u64) ->
     times.get(at.max(1) - 1).map_or(f64::NAN, |time| *time as f64 / 1e6)
 }
 
-const MEBIBYTE: f64 = 1_048_576.0;
+/// Bytes.
+pub(crate) const MEBIBYTE: f64 = 1_048_576.0;

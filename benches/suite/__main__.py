@@ -7,7 +7,6 @@ within one round. Ends with 1 when something was lost, doubled, out of order, re
 
 import argparse
 import copy
-import itertools
 import pathlib
 import sys
 import tempfile
@@ -151,19 +150,21 @@ def against_targets(house, options):
 def chosen(options, house=None):
     """The works of the groups, or single ones of any group. Without a house they are not to be run: their rates are 0."""
     for name in GROUPS if options.only else options.groups:
-        for work in GROUPS[name](house, options.only):
-            if not options.only or work.name in options.only:
-                yield work
+        yield from wanted(GROUPS[name](house, options.only), options)
+
+
+def wanted(works, options):
+    """All of them, or those that are asked for by name."""
+    return (work for work in works if not options.only or work.name in options.only)
 
 
 def beside(house, options):
     """Another server, the broker and the floor; gives the table's rows and what was not clean."""
     house.running["peer"] = peers.server(options)
     rows, unclean = [peers.head(options.peer)], []
-    for work in peers.works(peers.calibrate(house)):
-        if not options.only or work.name in options.only:
-            results = take_turns(house, work, options, unclean)
-            rows += [peers.row(figure, results) for figure in work.lines]
+    for work in wanted(peers.works(peers.calibrate(house)), options):
+        results = take_turns(house, work, options, unclean)
+        rows += [peers.row(figure, results) for figure in work.lines]
     return rows, unclean, 0
 
 

@@ -184,7 +184,7 @@ impl Broker {
         self.idempotency.hash(&message.destination, message.sender.as_deref().unwrap_or(""), key)
     }
 
-    /// Posts a letter that was not posted before. Those who should read it may not be there.
+    /// Posts a letter that was not posted before.
     #[inline(always)]
     fn post_new(
         &self,
@@ -193,27 +193,17 @@ impl Broker {
         ticket: Ticket,
         now: Now,
     ) -> Result<Posted, Unposted> {
-        let posted = self.hand_over(letter, begun, ticket, now)?;
-        if let Letter::Topic(message) = letter {
-            self.seek_absent(message);
-        }
-        Ok(posted)
-    }
-
-    #[inline(always)]
-    fn hand_over(
-        &self,
-        letter: &mut Letter,
-        begun: bool,
-        ticket: Ticket,
-        now: Now,
-    ) -> Result<Posted, Unposted> {
         let from = ticket.connection.worker;
         match letter {
-            Letter::Topic(message) => match self.parts.settings.rules.history(&message.destination) {
-                Some(retention) => return self.append(message, retention, ticket),
-                None => return Ok(self.relay.publish(message, Some(from), ticket)?.into()),
-            },
+            Letter::Topic(message) => {
+                let posted = match self.parts.settings.rules.history(&message.destination) {
+                    Some(retention) => self.append(message, retention, ticket)?,
+                    None => self.relay.publish(message, Some(from), ticket)?.into(),
+                };
+                // Those who should read it may not be there.
+                self.seek_absent(message);
+                return Ok(posted);
+            }
             Letter::Queue(message) | Letter::Handler(message) => {
                 return self.enqueue(message, begun, ticket, now);
             }

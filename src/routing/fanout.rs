@@ -111,17 +111,26 @@ struct Shape {
     shown: Option<Rc<str>>,
 }
 
-#[derive(Clone)]
+impl Shape {
+    fn new(s: &Subscriber) -> Self {
+        Self { kind: s.kind, shown: s.shown.clone() }
+    }
+
+    // Texts are shared per table: equal ones are the same allocation.
+    fn is_of(&self, s: &Subscriber) -> bool {
+        self.kind == s.kind && same(&self.shown, &s.shown)
+    }
+}
+
+/// What a frame depends on.
 struct Variant {
-    kind: EncoderKind,
+    shape: Shape,
     id: Option<Rc<str>>,
-    shown: Option<Rc<str>>,
 }
 
 impl Variant {
-    // Texts are shared per table: equal ones are the same allocation.
     fn is_of(&self, s: &Subscriber) -> bool {
-        self.kind == s.kind && same(&self.id, &s.id) && same(&self.shown, &s.shown)
+        same(&self.id, &s.id) && self.shape.is_of(s)
     }
 }
 
@@ -171,7 +180,7 @@ impl Frames<'_> {
             (encoder.whole(&delivery), None)
         };
         if others_follow && self.known.len() < VARIANTS_MAX {
-            let variant = Variant { kind: s.kind, id: s.id.clone(), shown: s.shown.clone() };
+            let variant = Variant { shape: Shape::new(s), id: s.id.clone() };
             self.known.push((variant, encoded.clone()));
         }
         encoded
@@ -190,14 +199,12 @@ impl Frames<'_> {
     fn is_tail_worthwhile(&self, s: &Subscriber) -> bool {
         let is_large = self.message.body.len() >= SPLIT_BYTES_MIN;
         let whole_max = if is_large { WHOLE_LARGE_MAX } else { WHOLE_MAX };
-        let is_alike =
-            |(known, _): &&(Variant, Encoded)| known.kind == s.kind && same(&known.shown, &s.shown);
-        self.known_tail(s).is_some() || self.known.iter().filter(is_alike).count() >= whole_max
+        let mut alike = self.known.iter().filter(|(variant, _)| variant.shape.is_of(s));
+        self.known_tail(s).is_some() || alike.nth(whole_max - 1).is_some()
     }
 
     fn known_tail(&self, s: &Subscriber) -> Option<&Tail> {
-        let is_of = |(shape, _): &&(Shape, Tail)| shape.kind == s.kind && same(&shape.shown, &s.shown);
-        self.tails.iter().find(is_of).map(|(_, tail)| tail)
+        self.tails.iter().find(|(shape, _)| shape.is_of(s)).map(|(_, tail)| tail)
     }
 
     fn tail(&mut self, s: &Subscriber, encoder: &dyn Encoder, delivery: &Delivery<'_>) -> Tail {
@@ -206,7 +213,7 @@ impl Frames<'_> {
         }
         let tail = encoder.tail(delivery);
         if self.tails.len() < VARIANTS_MAX {
-            self.tails.push((Shape { kind: s.kind, shown: s.shown.clone() }, tail.clone()));
+            self.tails.push((Shape::new(s), tail.clone()));
         }
         tail
     }

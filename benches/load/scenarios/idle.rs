@@ -9,7 +9,7 @@ use super::connect::{join, many};
 use crate::engine::Command;
 use crate::options::Options;
 use crate::process;
-use crate::report::Report;
+use crate::report::{MEBIBYTE, Report};
 
 /// Memory of the server with all connections, after they have gone, and again.
 ///
@@ -94,6 +94,5 @@ fn settled(pid: u32, patience: f64) -> f64 {
 
 /// Connections that warm a process up.
 const FEW: usize = 100;
-const MEBIBYTE: f64 = 1_048_576.0;
 const STILL: Duration = Duration::from_millis(1_500);
 const PERIOD: Duration = Duration::from_secs(10);

@@ -8,7 +8,7 @@ use super::one_room;
 use crate::engine::Command;
 use crate::options::Options;
 use crate::process;
-use crate::report::Report;
+use crate::report::{MEBIBYTE, Report};
 
 /// Alternates rounds in which all read and rounds in which one in ten stops.
 pub(super) fn run(options: &Options) -> io::Result<Report> {
@@ -52,7 +52,7 @@ pub(super) fn run(options: &Options) -> io::Result<Report> {
     report.add("rss_mib_with_deaf", peaks);
     // Above what it had when all had read: the most that it ever had, if it is a process of our own.
     if let (Some(before), Some(memory)) = (before, options.pid.and_then(process::memory)) {
-        report.number("rss_mib_for_deaf", memory.peak.saturating_sub(before) as f64 / 1_048_576.0);
+        report.number("rss_mib_for_deaf", memory.peak.saturating_sub(before) as f64 / MEBIBYTE);
     }
     report.memory(options);
     Ok(report)
